@@ -1,0 +1,36 @@
+/** Everything a change must pass, cheapest first; stops at the first failure and says the sum. */
+
+const checks = ["format:check", "lint", "typecheck", "knip"];
+
+/** Runs a command, shows its output as it comes, and returns the output and the exit code. */
+async function run(...command: string[]): Promise<{ code: number; output: string }> {
+  console.log(`\n$ ${command.join(" ")}`);
+  const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });
+  let output = "";
+  const copy = async (from: ReadableStream<Uint8Array>, to: NodeJS.WriteStream): Promise<void> => {
+    const decoder = new TextDecoder();
+    for await (const chunk of from) {
+      to.write(chunk);
+      output += decoder.decode(chunk, { stream: true });
+    }
+  };
+  await Promise.all([copy(child.stdout, process.stdout), copy(child.stderr, process.stderr)]);
+  return { code: await child.exited, output };
+}
+
+function finish(passed: number, failed: number): never {
+  console.log(`\n${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 ? 0 : 1);
+}
+
+for (const check of checks) {
+  const { code } = await run("npm", "run", "--silent", check);
+  if (code !== 0) finish(0, 1);
+}
+
+const { code, output } = await run(process.execPath, "test");
+/** The last line of the form ` 12 pass` in the summary of `bun test`. */
+const counted = (word: string): number =>
+  Number([...output.matchAll(new RegExp(`^ *(\\d+) ${word}$`, "gm"))].at(-1)?.[1] ?? 0);
+const failed = counted("fail") + counted("errors?");
+finish(counted("pass"), code === 0 ? failed : Math.max(1, failed));
