@@ -1,0 +1,3 @@
+import { PROTOCOL_VERSION } from "@beckon/protocol";
+
+console.log(`beckon: protocol ${PROTOCOL_VERSION}`);
