@@ -1,0 +1,175 @@
+/** Imports go downward only: the drawing in the architecture document, as a test. */
+
+import { expect, test } from "bun:test";
+import { posix } from "node:path";
+import { fileURLToPath } from "node:url";
+
+interface Edge {
+  /** A source file, from the root of the repository. */
+  readonly file: string;
+  /** What the import statement says. */
+  readonly specifier: string;
+}
+
+/** What each package may import besides its own files; `others`: any package that is not ours. */
+const PACKAGES: Record<string, { ours: readonly string[]; others: boolean }> = {
+  protocol: { ours: [], others: false },
+  client: { ours: ["@beckon/protocol"], others: false },
+  server: { ours: ["@beckon/protocol"], others: true },
+  cli: { ours: ["@beckon/protocol", "@beckon/client", "@beckon/server"], others: true },
+};
+
+const SERVER = "packages/server/src/";
+
+/** The server's layers, highest first; a file imports from its own folder and from lower layers. */
+const LAYERS: readonly (readonly string[])[] = [
+  ["index.ts"],
+  ["server.ts"],
+  ["config.ts"],
+  ["gateway", "admin"],
+  ["delivery"],
+  ["sessions", "placement", "push"],
+  ["store", "cluster"],
+  ["lib"],
+];
+
+/** Files that implement a port; `server.ts` alone chooses among them. */
+const BACKEND =
+  /^packages\/server\/src\/(store\/(memory|sqlite|postgres)|cluster\/(memory|nats))\b/;
+
+const EXEMPT = /\.(test|suite)\.ts$|\/(test|test-support)\//;
+
+const STATEMENT = /^[ \t]*(?:import|export)\b[^"';]*?\bfrom\s*["']([^"']+)["']/gm;
+const BARE_OR_DYNAMIC = /\bimport\s*\(?\s*["']([^"']+)["']/g;
+
+function importsOf(source: string): string[] {
+  return [STATEMENT, BARE_OR_DYNAMIC].flatMap((pattern) =>
+    [...source.matchAll(pattern)].map((match) => match[1] ?? ""),
+  );
+}
+
+const isOurs = (specifier: string): boolean => /^(@beckon\/|beckon(\/|$))/.test(specifier);
+
+/** The part of a server's path that has a layer: a folder, or a file at the top. */
+const unitOf = (path: string): string => path.slice(SERVER.length).split("/")[0] ?? "";
+
+const layerOf = (unit: string): number => LAYERS.findIndex((units) => units.includes(unit));
+
+/** Why an import is not allowed, or nothing if it is. */
+function offence({ file, specifier }: Edge): string | undefined {
+  const name = file.split("/")[1] ?? "";
+  const allowed = PACKAGES[name];
+  if (allowed === undefined) return `packages/${name} has no rule`;
+
+  if (!specifier.startsWith(".")) {
+    const [scope, second] = specifier.split("/");
+    const imported = scope?.startsWith("@") ? `${scope}/${second}` : scope;
+    const isAllowed = isOurs(specifier) ? allowed.ours.includes(imported ?? "") : allowed.others;
+    return isAllowed ? undefined : `packages/${name} may not import ${imported}`;
+  }
+
+  const target = posix.join(posix.dirname(file), specifier);
+  if (!target.startsWith(`packages/${name}/`)) return "leaves its package";
+  if (!file.startsWith(SERVER) || !target.startsWith(SERVER)) return undefined;
+
+  const from = unitOf(file);
+  const to = unitOf(target);
+  for (const unit of [from, to]) if (layerOf(unit) < 0) return `${unit} has no layer`;
+  const isImplementation = BACKEND.test(file) && from === to;
+  if (BACKEND.test(target) && from !== "server.ts" && !isImplementation) {
+    return "only server.ts imports a backend";
+  }
+  return from === to || layerOf(from) < layerOf(to) ? undefined : `${from} is not above ${to}`;
+}
+
+const isListener = (file: string): boolean => /^listen(-[\w-]+)?\.ts$/.test(posix.basename(file));
+
+function offences(file: string, source: string): string[] {
+  if (EXEMPT.test(file)) return [];
+  const found = importsOf(source).flatMap((specifier) => {
+    const reason = offence({ file, specifier });
+    return reason === undefined ? [] : [`${file} imports "${specifier}": ${reason}`];
+  });
+  if (/\bBun\.serve\b/.test(source) && !isListener(file)) {
+    found.push(`${file} names Bun.serve: only listen-*.ts may`);
+  }
+  return found;
+}
+
+test("imports go downward only", async () => {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const files = [...new Bun.Glob("packages/*/src/**/*.ts").scanSync(root)].toSorted();
+  const found = await Promise.all(
+    files.map(async (file) => offences(file, await Bun.file(root + file).text())),
+  );
+  expect(files).not.toBeEmpty();
+  expect(found.flat()).toEqual([]);
+});
+
+const S = "packages/server/src";
+
+test.each([
+  [`${S}/server.ts`, "./gateway/gateway.ts"],
+  [`${S}/server.ts`, "./store/sqlite.ts"],
+  [`${S}/config.ts`, "./lib/log.ts"],
+  [`${S}/index.ts`, "./server.ts"],
+  [`${S}/gateway/handlers/send.ts`, "../../delivery/delivery.ts"],
+  [`${S}/gateway/handlers/send.ts`, "../socket.ts"],
+  [`${S}/delivery/delivery.ts`, "../store/message-store.ts"],
+  [`${S}/sessions/replication.ts`, "../cluster/bus.ts"],
+  [`${S}/store/sqlite.ts`, "./sqlite-worker.ts"],
+  [`${S}/store/sqlite.ts`, "bun:sqlite"],
+  [`${S}/lib/clock.ts`, "@beckon/protocol"],
+  ["packages/client/src/index.ts", "@beckon/protocol"],
+  ["packages/cli/src/main.ts", "@beckon/client/storage"],
+])("%s may import %s", (file, specifier) => {
+  expect(offence({ file, specifier })).toBeUndefined();
+});
+
+test.each([
+  [`${S}/lib/clock.ts`, "../delivery/delivery.ts", "lib is not above delivery"],
+  [`${S}/delivery/delivery.ts`, "../gateway/socket.ts", "delivery is not above gateway"],
+  [`${S}/gateway/gateway.ts`, "../admin/http.ts", "gateway is not above admin"],
+  [`${S}/gateway/gateway.ts`, "../config.ts", "gateway is not above config.ts"],
+  [`${S}/delivery/delivery.ts`, "../store/sqlite.ts", "only server.ts imports a backend"],
+  [`${S}/store/message-store.ts`, "./memory.ts", "only server.ts imports a backend"],
+  [`${S}/config.ts`, "./cluster/nats.ts", "only server.ts imports a backend"],
+  [`${S}/index.ts`, "./cluster/memory-bus.ts", "only server.ts imports a backend"],
+  [`${S}/lib/clock.ts`, "../misc/time.ts", "misc has no layer"],
+  [`${S}/server.ts`, "../../client/src/index.ts", "leaves its package"],
+  [`${S}/server.ts`, "@beckon/client", "packages/server may not import @beckon/client"],
+  ["packages/protocol/src/codec.ts", "node:buffer", "packages/protocol may not import node:buffer"],
+  [
+    "packages/client/src/index.ts",
+    "@beckon/server",
+    "packages/client may not import @beckon/server",
+  ],
+  ["packages/client/src/index.ts", "ws", "packages/client may not import ws"],
+  ["packages/server/src/server.ts", "beckon", "packages/server may not import beckon"],
+])("%s may not import %s", (file, specifier, reason) => {
+  expect(offence({ file, specifier })).toBe(reason);
+});
+
+test("every form of import is seen, and tests are exempt", () => {
+  const source = [
+    'import "./a.ts";',
+    'import type { B } from "./b.ts";',
+    "import {\n  c,\n} from './c.ts';",
+    'export * from "./d.ts";',
+    'const e = await import("./e.ts");',
+    "// import it from here",
+  ].join("\n");
+  expect(importsOf(source).toSorted()).toEqual(["a", "b", "c", "d", "e"].map((n) => `./${n}.ts`));
+
+  const upward = 'import { deliver } from "../delivery/delivery.ts";';
+  expect(offences(`${S}/lib/clock.ts`, upward)).toEqual([
+    `${S}/lib/clock.ts imports "../delivery/delivery.ts": lib is not above delivery`,
+  ]);
+  expect(offences(`${S}/lib/clock.test.ts`, upward)).toEqual([]);
+});
+
+test("only listeners name Bun.serve", () => {
+  expect(offences(`${S}/gateway/listen-ws.ts`, "Bun.serve({});")).toEqual([]);
+  expect(offences(`${S}/admin/listen.ts`, "Bun.serve({});")).toEqual([]);
+  expect(offences(`${S}/gateway/gateway.ts`, "Bun.serve({});")).toHaveLength(1);
+});
