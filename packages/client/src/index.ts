@@ -1,1 +1,16 @@
-export { PROTOCOL_VERSION } from "@beckon/protocol";
+export { type Beckon, connect, type Events } from "./client.ts";
+export { type Clock, systemClock } from "./clock.ts";
+export { BeckonError } from "./errors.ts";
+export type { Ack, Message, Unsent } from "./message.ts";
+export type {
+  ConnectOptions,
+  Preferences,
+  PushOptions,
+  SealCrypto,
+  SendOptions,
+  WebSocketConstructor,
+  WebSocketLike,
+} from "./options.ts";
+export type { State, StateName } from "./state.ts";
+export type { Dial, Transport, TransportHandler } from "./transport.ts";
+export type { Address, ErrorCode } from "@beckon/protocol";

@@ -1,2 +1,54 @@
-/** What a store that the SDK keeps messages in is asked for by name. */
-export type StorageName = string;
+/** What is stored: what JSON can say, and bytes. Never changed after it was handed over. */
+export type Stored =
+  | string
+  | number
+  | boolean
+  | null
+  | Uint8Array
+  | readonly Stored[]
+  | { readonly [name: string]: Stored };
+
+/** `value` undefined: the key is removed. */
+export interface Change {
+  readonly key: string;
+  readonly value: Stored | undefined;
+}
+
+/**
+ * Where the SDK keeps what must survive the process: outbox, inbox, lanes, wake keys. It reads once, at the
+ * start, and writes from then on. Keys are short and begin with their kind ("o/", "i/", …).
+ *
+ * One client at a time uses a storage: `read` MUST wait until an earlier user of the same storage has closed it or is gone.
+ */
+export interface Storage {
+  /** Everything, in ascending order of keys (by code unit). */
+  read(): Promise<Iterable<readonly [key: string, value: Stored]>>;
+  /**
+   * MUST apply all changes or none, and have them on disk when it resolves. The SDK waits for one write
+   * before it begins the next. After a rejection nothing of it may be visible.
+   */
+  write(changes: readonly Change[]): Promise<void>;
+  /** Removes everything, for a log-out. */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Lives as long as the object: for tests, and for what need not survive the process. */
+export function memory(): Storage {
+  const values = new Map<string, Stored>();
+  return {
+    read: () => Promise.resolve([...values].sort(([a], [b]) => (a < b ? -1 : 1))),
+    write(changes) {
+      for (const { key, value } of changes) {
+        if (value === undefined) values.delete(key);
+        else values.set(key, value);
+      }
+      return Promise.resolve();
+    },
+    clear() {
+      values.clear();
+      return Promise.resolve();
+    },
+    close: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,20 @@
+import { ERRORS, type ErrorCode } from "@beckon/protocol";
+
+/** Every error of the SDK: `code` is one of the catalogue, `hint` says what to do about it. */
+export class BeckonError extends Error {
+  override readonly name = "BeckonError";
+  readonly code: ErrorCode;
+  /** What to do about it, said to the developer. */
+  readonly hint: string;
+  /** The same call may succeed later, unchanged. */
+  readonly retryable: boolean;
+
+  /** `detail` follows the catalogue's meaning; never a token or a payload. */
+  constructor(code: ErrorCode, detail = "", options?: ErrorOptions) {
+    const { meaning, hint, retryable } = ERRORS[code];
+    super(detail === "" ? meaning : `${meaning} ${detail}`, options);
+    this.code = code;
+    this.hint = hint;
+    this.retryable = retryable;
+  }
+}
