@@ -1,2 +1,31 @@
+export type * from "./frames.ts";
+export { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
+export { CLOSE, reconnectPolicy, type ReconnectPolicy } from "./close.ts";
+export {
+  completeFrames,
+  decodeDeliverBody,
+  decodeFrame,
+  type MessageLimits,
+  readFrames,
+} from "./decode.ts";
+export { deliverBody, encodeFrames, encodeOrigin, encodeSendBody, FrameWriter } from "./encode.ts";
+export {
+  type ConnectionErrorCode,
+  type ErrorCode,
+  type ErrorEntry,
+  errorByNumber,
+  ERRORS,
+  type SdkErrorCode,
+  type SendErrorCode,
+  type WireErrorCode,
+} from "./errors.ts";
+export { LIMITS, type ProtocolLimits, validDeviceId, validUserId } from "./limits.ts";
+export { ProtocolError } from "./protocol-error.ts";
+export { utf8Length } from "./utf8.ts";
+export { formatUuid, isUuidv7, parseUuid, uuidTime, uuidv7 } from "./uuid.ts";
+export { decodeHint, decodeWake, encodeHint, encodeWake } from "./wake.ts";
+
 /** The version of the wire protocol that this package speaks. */
 export const PROTOCOL_VERSION = 1;
+/** The WebSocket subprotocol of this version. */
+export const SUBPROTOCOL = "beckon.v1";

@@ -1,0 +1,261 @@
+import type { AckStatus, DeliverFrame, Frame, Millis, Route, SendFrame } from "./frames.ts";
+import type { AnySchema } from "./schema.ts";
+
+import { ACK_STATUSES, KINDS, ROUTES, SCHEMAS, WAKE_CLASSES } from "./schema.ts";
+import { putUint, uintSize, Writer } from "./writer.ts";
+
+/** Wire types of the tags that are written: a varint, or bytes after their length. */
+const VARINT = 0;
+const BYTES = 2;
+
+const SEND_TAG = (KINDS.send << 3) | BYTES;
+const RECEIVED_TAG = (KINDS.received << 3) | BYTES;
+const DELIVER_TAG = (KINDS.deliver << 3) | BYTES;
+const ACK_TAG = (KINDS.ack << 3) | BYTES;
+
+type SendFields = Omit<SendFrame, "type" | "raw">;
+
+/** Collects frames for one message. Used again after each {@link Writer.flush}. */
+export class FrameWriter extends Writer {
+  #frames = 0;
+
+  /** Frames written and not flushed. */
+  get frames(): number {
+    return this.#frames;
+  }
+
+  write(frame: Frame): void {
+    switch (frame.type) {
+      case "send":
+        this.#send(frame);
+        break;
+      case "deliver":
+        this.deliver(encodeDeliverBody(frame), frame.held, frame.redelivered);
+        break;
+      case "received":
+        this.received(frame.ranges);
+        break;
+      case "ack":
+        this.ack(frame.send, frame.count, frame.status, frame.route, frame.at);
+        break;
+      default: {
+        const tag = (KINDS[frame.type] << 3) | BYTES;
+        const start = this.#open(tag, 0);
+        writeFields(this, SCHEMAS[frame.type], frame);
+        this.#close(tag, start, 0);
+      }
+    }
+  }
+
+  ack(send: number, count: number, status: AckStatus, route: Route, at: Millis): void {
+    // Five fields of at most nine bytes: both lengths fit one byte.
+    this.reserve(64);
+    const { buffer } = this;
+    const start = this.pos;
+    let pos = start + 3;
+    buffer[start + 1] = ACK_TAG;
+    buffer[pos++] = 1 << 3;
+    pos = putUint(buffer, pos, send);
+    if (count > 1) {
+      buffer[pos++] = 2 << 3;
+      pos = putUint(buffer, pos, count);
+    }
+    const statusNumber = ACK_STATUSES.indexOf(status);
+    if (statusNumber > 0) {
+      buffer[pos++] = 3 << 3;
+      buffer[pos++] = statusNumber;
+    }
+    const routeNumber = ROUTES.indexOf(route);
+    if (routeNumber > 0) {
+      buffer[pos++] = 4 << 3;
+      buffer[pos++] = routeNumber;
+    }
+    if (at !== 0) {
+      buffer[pos++] = 5 << 3;
+      pos = putUint(buffer, pos, at);
+    }
+    buffer[start] = pos - start - 1;
+    buffer[start + 2] = pos - start - 3;
+    this.pos = pos;
+    this.#frames++;
+  }
+
+  /** `ranges`: pairs of the first DELIVER's number and how many follow without a hole. */
+  received(ranges: readonly number[]): void {
+    const estimate = 2 + ranges.length;
+    const start = this.#open(RECEIVED_TAG, estimate);
+    if (ranges.length > 0) {
+      const packed = this.begin((1 << 3) | BYTES, ranges.length);
+      this.reserve(8 * ranges.length);
+      for (const value of ranges) this.pos = putUint(this.buffer, this.pos, value);
+      this.end(packed, ranges.length);
+    }
+    this.#close(RECEIVED_TAG, start, estimate);
+  }
+
+  /** `body` is of {@link deliverBody}: the same for all devices that the message goes to. */
+  deliver(body: Uint8Array, held: boolean, redelivered: boolean): void {
+    const length = body.length + (held ? 2 : 0) + (redelivered ? 2 : 0);
+    this.reserve(16 + length);
+    const { buffer } = this;
+    let pos = putUint(buffer, this.pos, 1 + uintSize(length) + length);
+    buffer[pos++] = DELIVER_TAG;
+    pos = putUint(buffer, pos, length);
+    buffer.set(body, pos);
+    pos += body.length;
+    if (held) {
+      buffer[pos++] = 13 << 3;
+      buffer[pos++] = 1;
+    }
+    if (redelivered) {
+      buffer[pos++] = 14 << 3;
+      buffer[pos++] = 1;
+    }
+    this.pos = pos;
+    this.#frames++;
+  }
+
+  protected override reset(): void {
+    super.reset();
+    this.#frames = 0;
+  }
+
+  #send(frame: SendFrame): void {
+    // The fields besides the three are some 30 bytes.
+    const estimate = 30 + frame.to.length + frame.payload.length + frame.preview.length;
+    const start = this.#open(SEND_TAG, estimate);
+    writeSendFields(this, frame);
+    this.#close(SEND_TAG, start, estimate);
+  }
+
+  /** Leaves room for a frame's head: its length, its tag, the length of what follows. Returns where that starts. */
+  #open(tag: number, estimate: number): number {
+    this.reserve(HEAD_BYTES);
+    this.pos += headSize(tag, estimate);
+    return this.pos;
+  }
+
+  /** Fills in the head, moving the bytes if the estimate was wrong. */
+  #close(tag: number, start: number, estimate: number): void {
+    const length = this.pos - start;
+    const room = headSize(tag, estimate);
+    const needed = headSize(tag, length);
+    if (needed !== room) {
+      this.reserve(HEAD_BYTES);
+      this.buffer.copyWithin(start - room + needed, start, this.pos);
+      this.pos += needed - room;
+    }
+    let pos = putUint(this.buffer, start - room, uintSize(tag) + uintSize(length) + length);
+    pos = putUint(this.buffer, pos, tag);
+    putUint(this.buffer, pos, length);
+    this.#frames++;
+  }
+}
+
+/** The largest head: two lengths and a tag. */
+const HEAD_BYTES = 24;
+
+function headSize(tag: number, length: number): number {
+  const inner = uintSize(tag) + uintSize(length);
+  return uintSize(inner + length) + inner;
+}
+
+/** One message of these frames. */
+export function encodeFrames(frames: readonly Frame[]): Uint8Array {
+  const writer = new FrameWriter();
+  for (const frame of frames) writer.write(frame);
+  return writer.toBytes();
+}
+
+/** The fields of a SEND, as {@link SendFrame.raw} has them. */
+export function encodeSendBody(frame: SendFields): Uint8Array {
+  const writer = new Writer();
+  writeSendFields(writer, frame);
+  return writer.toBytes();
+}
+
+function writeSendFields(writer: Writer, frame: SendFields): void {
+  writer.bytes((1 << 3) | BYTES, frame.id);
+  writer.string((2 << 3) | BYTES, frame.to);
+  writer.uint((3 << 3) | VARINT, frame.n);
+  writer.uint((4 << 3) | VARINT, frame.prev);
+  writer.bytes((5 << 3) | BYTES, frame.payload);
+  writer.uint((6 << 3) | VARINT, WAKE_CLASSES.indexOf(frame.wake));
+  writer.string((7 << 3) | BYTES, frame.preview);
+}
+
+/** What a DELIVER says of its sender: the same for all SENDs of a connection. */
+export function encodeOrigin(from: string, fromDevice: string, outbox: number): Uint8Array {
+  const writer = new Writer();
+  writer.string((9 << 3) | BYTES, from);
+  writer.string((10 << 3) | BYTES, fromDevice);
+  writer.uint((11 << 3) | VARINT, outbox);
+  return writer.toBytes();
+}
+
+/**
+ * A DELIVER but for its marks `held` and `redelivered`, encoded once for all devices and for the
+ * store: the SEND's own bytes, the origin, the time.
+ */
+export function deliverBody(send: SendFrame, origin: Uint8Array, at: Millis): Uint8Array {
+  const fields = send.raw ?? encodeSendBody(send);
+  const size = fields.length + origin.length + (at === 0 ? 0 : 1 + uintSize(at));
+  const body = new Uint8Array(size);
+  body.set(fields);
+  body.set(origin, fields.length);
+  if (at !== 0) {
+    const pos = fields.length + origin.length;
+    body[pos] = (12 << 3) | VARINT;
+    putUint(body, pos + 1, at);
+  }
+  return body;
+}
+
+function encodeDeliverBody(frame: DeliverFrame): Uint8Array {
+  const origin = encodeOrigin(frame.from, frame.fromDevice, frame.outbox);
+  return deliverBody({ ...frame, type: "send" }, origin, frame.at);
+}
+
+/** Writes `values` by its schema; each property has the type that its field's form says. */
+export function writeFields(writer: Writer, schema: AnySchema, values: object): void {
+  for (const [name, field] of Object.entries(schema)) {
+    const value = (values as Readonly<Record<string, unknown>>)[name];
+    const varint = (field.number << 3) | VARINT;
+    const bytes = (field.number << 3) | BYTES;
+    switch (field.form) {
+      case "uint":
+        writer.uint(varint, value as number);
+        break;
+      case "bool":
+        writer.bool(varint, value as boolean);
+        break;
+      case "wake":
+        writer.uint(varint, WAKE_CLASSES.indexOf(value as (typeof WAKE_CLASSES)[number]));
+        break;
+      case "string":
+        writer.string(bytes, value as string);
+        break;
+      case "bytes":
+        writer.bytes(bytes, value as Uint8Array);
+        break;
+      case "strings":
+        for (const element of value as readonly string[]) writer.element(bytes, element);
+        break;
+      case "message":
+      case "optional":
+        if (value !== undefined) writeMessage(writer, bytes, field.schema, value as object);
+        break;
+      case "messages":
+        for (const element of value as readonly object[]) {
+          writeMessage(writer, bytes, field.schema, element);
+        }
+        break;
+    }
+  }
+}
+
+function writeMessage(writer: Writer, tag: number, schema: AnySchema, values: object): void {
+  const start = writer.begin(tag, 0);
+  writeFields(writer, schema, values);
+  writer.end(start, 0);
+}
