@@ -1,0 +1,635 @@
+/**
+ * The store's laws in plain code: each method is one transaction, run to its end at once. The other backends are held
+ * against this one.
+ */
+import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
+
+import type { Clock } from "../lib/clock.ts";
+import {
+  ARRIVAL_GRACE_MS,
+  HELD_COUNT_LIMIT,
+  SEEN_INTERVAL_MS,
+  checkRequest,
+  idTime,
+  outranks,
+  repeatAfter,
+} from "./rules.ts";
+import type {
+  Arrival,
+  ArrivalResult,
+  DeviceRecord,
+  DurableSet,
+  HoldRequest,
+  HoldResult,
+  MessageKey,
+  PendingRow,
+  RowRef,
+  StoreLimits,
+  StorePosition,
+  TailEntry,
+  WakeIntent,
+  WakeOutcome,
+} from "./store.ts";
+import type { Transactions } from "./transactions.ts";
+
+/** One payload under one key, held for at least one user. */
+interface Payload {
+  readonly digest: string;
+  readonly users: Map<string, Message>;
+}
+
+/** One message for one user; there as long as it has rows. */
+interface Message {
+  readonly request: HoldRequest;
+  /** By device; "" is the user's own. */
+  readonly rows: Map<string, Row>;
+}
+
+interface Row {
+  /** Given in the order of commits. */
+  readonly ref: number;
+  readonly message: Message;
+  holder: Holder;
+  redelivered: boolean;
+}
+
+/** Whom rows are for: a device, or ("") the user alone. */
+interface Holder {
+  readonly user: User;
+  readonly device: string;
+  /** In the order they came. */
+  readonly rows: Map<number, Row>;
+  /** Of the intent; never goes back, so that a late `clear` cannot mean another one. */
+  generation: number;
+  intent: Intent | undefined;
+}
+
+interface Intent {
+  class: WakeClass;
+  attempts: number;
+  activity: number;
+  conversation: string;
+  server: string;
+  preview: string;
+  expires: Millis;
+  /** When it can be claimed next: while it is leased the lease's end. Undefined: not before the device arrives. */
+  due: Millis | undefined;
+  owner: string | undefined;
+  /** A call came while it was leased: due as soon as the lease is given back. */
+  again: boolean;
+}
+
+interface Device extends Holder {
+  protocols: readonly string[];
+  push: PushRegistration | undefined;
+  seen: Millis;
+  /** Since when the push service has not known it. */
+  goneAt: Millis | undefined;
+  dormant: boolean;
+  missed: boolean;
+  /** The lowest epoch whose WELCOME said so; undefined: none has. */
+  toldEpoch: number | undefined;
+}
+
+interface User {
+  readonly name: string;
+  readonly devices: Map<string, Device>;
+  /** The rows that belong to the user alone. Only where there is no durable device. */
+  readonly own: Holder;
+  setVersion: number;
+}
+
+export class MemoryDatabase implements Transactions {
+  readonly #clock: Pick<Clock, "now">;
+  readonly #limits: StoreLimits;
+  readonly #users = new Map<string, User>();
+  readonly #payloads = new Map<string, Payload>();
+  readonly #rows = new Map<number, Row>();
+  /** Rows by ref, settled ones among them until it is swept. */
+  #log: Row[] = [];
+  #lastRef = 0;
+  /** Devices with an intent. */
+  readonly #intents = new Set<Device>();
+
+  constructor(clock: Pick<Clock, "now">, limits: StoreLimits) {
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  /** Of everyone. What was acknowledged and is not yet settled is here. */
+  get heldRows(): number {
+    return this.#rows.size;
+  }
+
+  // Messages
+
+  hold(requests: readonly HoldRequest[]): readonly HoldResult[] {
+    for (const request of requests) checkRequest(request);
+    return requests.map((request) => this.#hold(request));
+  }
+
+  #hold(request: HoldRequest): HoldResult {
+    const name = nameOf(request.key);
+    const payload = this.#payloads.get(name);
+    if (payload !== undefined && payload.digest !== request.digest) return { outcome: "conflict" };
+
+    const user = this.#user(request.user);
+    const durable = durableOf(user);
+    const exclude = new Set(request.exclude);
+    let targets: readonly Holder[] = durable.filter(({ device }) => !exclude.has(device));
+    if (durable.length === 0) targets = request.orUser ? [user.own] : [];
+
+    const old = payload?.users.get(request.user)?.rows ?? new Map<string, Row>();
+    const fresh = targets.filter(({ device }) => !old.has(device));
+    const takers = fresh.filter(({ rows }) => rows.size < this.#limits.heldPerDevice);
+    for (const holder of fresh) if (!takers.includes(holder)) markMissed(holder);
+    const nobodyElse = old.size === 0 && targets.length >= durable.length;
+    if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
+
+    const due: string[] = [];
+    for (const holder of takers) if (this.#wake(holder, request)) due.push(holder.device);
+    const isNew = new Set(takers.map((holder) => this.#insert(holder, request, name)));
+    const rows = [...(this.#payloads.get(name)?.users.get(request.user)?.rows.values() ?? [])];
+    const sent = new Set(request.sent);
+    for (const row of rows) row.redelivered ||= sent.has(row.holder.device);
+
+    return {
+      outcome: "held",
+      rows: rows.map((row) => ({
+        device: row.holder.device,
+        row: row.ref,
+        isNew: isNew.has(row),
+      })),
+      setVersion: user.setVersion,
+      setSize: durable.length,
+      due,
+    };
+  }
+
+  #insert(holder: Holder, request: HoldRequest, name: string): Row {
+    let payload = this.#payloads.get(name);
+    if (payload === undefined) {
+      payload = { digest: request.digest, users: new Map() };
+      this.#payloads.set(name, payload);
+    }
+    let message = payload.users.get(request.user);
+    if (message === undefined) {
+      message = { request: { ...request, body: request.body.slice() }, rows: new Map() };
+      payload.users.set(request.user, message);
+    }
+    const row: Row = { ref: ++this.#lastRef, message, holder, redelivered: false };
+    message.rows.set(holder.device, row);
+    holder.rows.set(row.ref, row);
+    this.#rows.set(row.ref, row);
+    this.#log.push(row);
+    return row;
+  }
+
+  #remove(row: Row): void {
+    const { key, user } = row.message.request;
+    row.holder.rows.delete(row.ref);
+    row.message.rows.delete(row.holder.device);
+    this.#rows.delete(row.ref);
+    if (row.message.rows.size === 0) {
+      const name = nameOf(key);
+      const payload = this.#payloads.get(name);
+      payload?.users.delete(user);
+      if (payload?.users.size === 0) this.#payloads.delete(name);
+    }
+    if (this.#log.length > 1_000 + 4 * this.#rows.size) {
+      this.#log = this.#log.filter(({ ref }) => this.#rows.has(ref));
+    }
+  }
+
+  pending(user: string, device: string, limit: number): readonly PendingRow[] {
+    const owner = this.#users.get(user);
+    if (owner === undefined) return [];
+    const rows = [...(owner.devices.get(device)?.rows.values() ?? []), ...owner.own.rows.values()];
+    return rows
+      .sort(inOrder)
+      .slice(0, limit)
+      .map((row) => ({
+        row: row.ref,
+        device: row.holder.device,
+        key: row.message.request.key,
+        body: row.message.request.body,
+        redelivered: row.redelivered,
+      }));
+  }
+
+  settle(refs: readonly RowRef[]): void {
+    for (const ref of refs) {
+      const row = this.#rows.get(Number(ref));
+      if (row !== undefined) this.#remove(row);
+    }
+  }
+
+  markSent(refs: readonly RowRef[]): void {
+    for (const ref of refs) {
+      const row = this.#rows.get(Number(ref));
+      if (row !== undefined) row.redelivered = true;
+    }
+  }
+
+  tail(since: StorePosition, limit: number): { devices: TailEntry[]; now: StorePosition } {
+    const found = new Map<string, TailEntry>();
+    for (let at = firstAfter(this.#log, since); at < this.#log.length; at++) {
+      const { ref, holder } = this.#log[at]!;
+      const name = `${holder.user.name}\0${holder.device}`;
+      if (!this.#rows.has(ref) || found.has(name)) continue;
+      if (found.size === limit) return { devices: [...found.values()], now: ref - 1 };
+      found.set(name, { user: holder.user.name, device: holder.device });
+    }
+    return { devices: [...found.values()], now: this.#lastRef };
+  }
+
+  expire(before: Millis): number {
+    let dropped = 0;
+    for (const row of this.#rows.values()) {
+      if (idTime(row.message.request.key.id) >= before) continue;
+      markMissed(row.holder);
+      this.#remove(row);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  // Devices
+
+  arrive(arrival: Arrival): ArrivalResult {
+    const now = this.#clock.now();
+    const user = this.#user(arrival.user);
+    let device = user.devices.get(arrival.device);
+    let recovered = !owesTruth(device, arrival.lastEpoch);
+    if (arrival.durable) {
+      device = this.#admit(user, arrival.device, now);
+      this.#update(device, arrival.protocols, arrival.push);
+      if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
+      recovered = !owesTruth(device, arrival.lastEpoch);
+      if (recovered) {
+        device.missed = false;
+        device.toldEpoch = undefined;
+      } else {
+        device.toldEpoch = Math.min(device.toldEpoch ?? arrival.epoch, arrival.epoch);
+      }
+      if (device.intent !== undefined) {
+        device.intent.due = Math.max(device.intent.due ?? 0, now + ARRIVAL_GRACE_MS);
+        device.intent.attempts = 0;
+        device.intent.owner = undefined;
+        device.intent.again = false;
+      }
+    }
+    return {
+      ...setOf(user),
+      held: Math.min(HELD_COUNT_LIMIT, (device?.rows.size ?? 0) + user.own.rows.size),
+      recovered,
+      generation: device?.intent === undefined ? 0 : device.generation,
+    };
+  }
+
+  register(
+    userName: string,
+    deviceName: string,
+    protocols: readonly string[],
+    push: PushRegistration,
+  ): { setVersion: number; setSize: number } {
+    const now = this.#clock.now();
+    const user = this.#user(userName);
+    const device = this.#admit(user, deviceName, now);
+    this.#update(device, protocols, push);
+    device.seen = now;
+    return setOf(user);
+  }
+
+  /** Makes the device one of the user's durable ones, if it is not. */
+  #admit(user: User, name: string, now: Millis): Device {
+    const known = user.devices.get(name);
+    if (known !== undefined && !known.dormant) return known;
+
+    const others = durableOf(user);
+    const device = known ?? newDevice(user, name);
+    device.dormant = false;
+    device.seen = now;
+    user.devices.set(name, device);
+    user.setVersion++;
+    if (others.length === 0) this.#adopt(user, device);
+    if (others.length >= this.#limits.durableDevicesPerUser) {
+      this.#makeDormant(others.reduce((a, b) => (compareSeen(a, b) <= 0 ? a : b)));
+    }
+    return device;
+  }
+
+  /** The first durable device takes over what belonged to the user alone. */
+  #adopt({ own }: User, device: Device): void {
+    if (own.rows.size > 0 && own.intent !== undefined) {
+      device.generation++;
+      device.intent = own.intent;
+      this.#intents.add(device);
+    }
+    own.intent = undefined;
+    for (const row of own.rows.values()) {
+      row.holder = device;
+      row.message.rows.delete("");
+      row.message.rows.set(device.device, row);
+      device.rows.set(row.ref, row);
+    }
+    own.rows.clear();
+  }
+
+  #update(device: Device, protocols: readonly string[], push: PushRegistration | undefined): void {
+    device.protocols = protocols;
+    if (push === undefined) return;
+    device.push = push;
+    device.goneAt = undefined;
+  }
+
+  /** Nothing is held for it any more, and what was is dropped. */
+  #makeDormant(device: Device): void {
+    device.dormant = true;
+    markMissed(device);
+    this.#drop(device);
+  }
+
+  #drop(device: Device): void {
+    for (const row of device.rows.values()) this.#remove(row);
+    this.#deleteIntent(device);
+  }
+
+  forget(userName: string, deviceName: string): { setVersion: number; setSize: number } {
+    const user = this.#user(userName);
+    const device = user.devices.get(deviceName);
+    if (device !== undefined) {
+      this.#drop(device);
+      user.devices.delete(deviceName);
+      if (!device.dormant) user.setVersion++;
+    }
+    return setOf(user);
+  }
+
+  devices(name: string): { setVersion: number; devices: DeviceRecord[] } {
+    const user = this.#users.get(name);
+    const devices = [...(user?.devices.values() ?? [])].sort((a, b) =>
+      compareText(a.device, b.device),
+    );
+    return {
+      setVersion: user?.setVersion ?? 0,
+      devices: devices.map(({ device, protocols, push, seen, dormant }) => ({
+        device,
+        protocols,
+        ...(push !== undefined && { push }),
+        seen,
+        dormant,
+      })),
+    };
+  }
+
+  sets(names: readonly string[]): DurableSet[] {
+    return names.map((name) => {
+      const user = this.#users.get(name);
+      return { user: name, ...(user === undefined ? { setVersion: 0, setSize: 0 } : setOf(user)) };
+    });
+  }
+
+  retire(now: Millis): DurableSet[] {
+    const changed: DurableSet[] = [];
+    for (const user of this.#users.values()) {
+      const unseen = durableOf(user).filter(({ seen, goneAt }) => {
+        if (seen + this.#limits.dormantAfterMs <= now) return true;
+        if (goneAt === undefined) return false;
+        return Math.max(seen, goneAt) + this.#limits.goneDormantAfterMs <= now;
+      });
+      if (unseen.length === 0) continue;
+      for (const device of unseen) this.#makeDormant(device);
+      user.setVersion++;
+      changed.push({ user: user.name, ...setOf(user) });
+    }
+    return changed;
+  }
+
+  // Wake intents
+
+  /** Takes the message on. Answers whether that made the device's intent due now. */
+  #wake(holder: Holder, request: HoldRequest): boolean {
+    const { wake } = request;
+    if (wake.class === "none") return false;
+    const now = this.#clock.now();
+    const delay = wake.delays.get(holder.device) ?? wake.delay;
+    const expires = idTime(request.key.id) + this.#limits.retentionMs;
+    const isDevice = holder !== holder.user.own;
+    holder.generation++;
+
+    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
+    if (holder.intent === undefined || holder.rows.size === 0) {
+      const { conversation, server, preview } = wake;
+      holder.intent = {
+        class: wake.class,
+        attempts: 0,
+        activity: 1,
+        conversation,
+        server,
+        preview,
+        expires,
+        due: now + delay,
+        owner: undefined,
+        again: false,
+      };
+      if (isDevice) this.#intents.add(holder as Device);
+      return isDevice && delay <= 0;
+    }
+
+    const { intent } = holder;
+    intent.activity++;
+    intent.expires = Math.max(intent.expires, expires);
+    if (outranks(wake.class, intent.class)) {
+      intent.class = wake.class;
+      intent.conversation = wake.conversation;
+      intent.server = wake.server;
+      intent.preview = wake.preview;
+    }
+    if (wake.class !== "call") return false;
+    if (intent.owner !== undefined && intent.due !== undefined && intent.due > now) {
+      intent.again = true;
+      return false;
+    }
+    const wasDue = intent.due !== undefined && intent.due <= now;
+    intent.due = Math.min(intent.due ?? Infinity, now + delay);
+    return isDevice && !wasDue && intent.due <= now;
+  }
+
+  #deleteIntent(device: Device): void {
+    device.intent = undefined;
+    this.#intents.delete(device);
+  }
+
+  claim(owner: string, leaseMs: Millis, limit: number): WakeIntent[] {
+    const now = this.#clock.now();
+    const due = [...this.#intents]
+      .filter(({ push, intent }) => push !== undefined && (intent?.due ?? Infinity) <= now)
+      .sort((a, b) => a.intent!.due! - b.intent!.due!);
+    const claimed: WakeIntent[] = [];
+    for (const device of due) {
+      if (device.rows.size === 0) {
+        this.#deleteIntent(device);
+        continue;
+      }
+      if (claimed.length === limit) break;
+      const intent = device.intent!;
+      intent.owner = owner;
+      intent.due = now + leaseMs;
+      intent.again = false;
+      claimed.push({
+        user: device.user.name,
+        device: device.device,
+        generation: device.generation,
+        class: intent.class,
+        attempts: intent.attempts,
+        activity: intent.activity,
+        conversation: intent.conversation,
+        server: intent.server,
+        preview: intent.preview,
+        expires: intent.expires,
+        protocols: device.protocols,
+        push: device.push!,
+      });
+    }
+    return claimed;
+  }
+
+  done(
+    owner: string,
+    outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
+  ): void {
+    for (const { user, device: name, outcome } of outcomes) {
+      const device = this.#users.get(user)?.devices.get(name);
+      if (device?.intent?.owner === owner) this.#done(device, device.intent, outcome);
+    }
+  }
+
+  #done(device: Device, intent: Intent, outcome: WakeOutcome): void {
+    const now = this.#clock.now();
+    switch (outcome.kind) {
+      case "sent": {
+        intent.attempts++;
+        const wait = intent.again ? 0 : repeatAfter(intent.attempts);
+        intent.due = wait === undefined ? undefined : now + wait;
+        break;
+      }
+      case "later":
+        intent.due = now + outcome.delay;
+        break;
+      case "gone":
+        intent.due = now;
+        if (device.push?.token === outcome.token) {
+          device.push = undefined;
+          device.goneAt = now;
+        }
+        break;
+    }
+    intent.owner = undefined;
+    intent.again = false;
+  }
+
+  clear(user: string, name: string, generation: number): number {
+    const device = this.#users.get(user)?.devices.get(name);
+    if (device?.intent === undefined) return 0;
+    if (device.generation !== generation || device.rows.size > 0) return device.generation;
+    this.#deleteIntent(device);
+    return 0;
+  }
+
+  nextDue(): Millis | undefined {
+    let next = Infinity;
+    for (const { push, intent } of this.#intents) {
+      if (push !== undefined) next = Math.min(next, intent?.due ?? Infinity);
+    }
+    return next === Infinity ? undefined : Math.max(0, next - this.#clock.now());
+  }
+
+  #user(name: string): User {
+    let user = this.#users.get(name);
+    if (user === undefined) {
+      user = { name, devices: new Map(), own: undefined as never, setVersion: 0 };
+      Object.assign(user, { own: newHolder(user, "") });
+      this.#users.set(name, user);
+    }
+    return user;
+  }
+}
+
+function newHolder(user: User, device: string): Holder {
+  return { user, device, rows: new Map(), generation: 0, intent: undefined };
+}
+
+function newDevice(user: User, name: string): Device {
+  return {
+    ...newHolder(user, name),
+    protocols: [],
+    push: undefined,
+    seen: 0,
+    goneAt: undefined,
+    dormant: false,
+    missed: false,
+    toldEpoch: undefined,
+  };
+}
+
+/** Identity of a message: the sender, its device and the id. */
+function nameOf({ from, fromDevice, id }: MessageKey): string {
+  return `${from}\0${fromDevice}\0${String.fromCharCode(...id)}`;
+}
+
+function durableOf(user: User): Device[] {
+  return [...user.devices.values()].filter(({ dormant }) => !dormant);
+}
+
+function setOf(user: User): { setVersion: number; setSize: number } {
+  return { setVersion: user.setVersion, setSize: durableOf(user).length };
+}
+
+/** Something that was owed to the device was dropped, and no WELCOME up to `lastEpoch` has said so. */
+function owesTruth(device: Device | undefined, lastEpoch: number): boolean {
+  return device?.missed === true && !(lastEpoch >= (device.toldEpoch ?? Infinity));
+}
+
+function markMissed(holder: Holder): void {
+  if (holder === holder.user.own) return;
+  const device = holder as Device;
+  device.missed = true;
+  device.toldEpoch = undefined;
+}
+
+function compareText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+/** Longest unseen first. */
+function compareSeen(a: Device, b: Device): number {
+  return a.seen - b.seen || compareText(a.device, b.device);
+}
+
+/** Calls first, then lane by lane, by n; where that says nothing (n = 0) in the order held. */
+function inOrder(a: Row, b: Row): number {
+  const [x, y] = [a.message.request, b.message.request];
+  const calls = Number(y.wake.class === "call") - Number(x.wake.class === "call");
+  return (
+    calls ||
+    compareText(x.key.from, y.key.from) ||
+    compareText(x.key.fromDevice, y.key.fromDevice) ||
+    x.outbox - y.outbox ||
+    compareText(x.to, y.to) ||
+    x.n - y.n ||
+    a.ref - b.ref
+  );
+}
+
+/** Index of the first row of the log whose ref is greater than `position`. */
+function firstAfter(log: readonly Row[], position: StorePosition): number {
+  let low = 0;
+  let high = log.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (log[middle]!.ref <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,47 @@
+/**
+ * The ports as a list of transactions. A backend says how one runs; `storeOf` makes a `Store` of it by giving each call
+ * to `run`, which decides when that is and when the answer arrives.
+ */
+import type { DeviceStore, MessageStore, Store, WakeStore } from "./store.ts";
+
+type Port = Omit<MessageStore, "close"> & DeviceStore & WakeStore;
+
+/** Each method runs at once, all of it or nothing, and alone. */
+export type Transactions = {
+  [Name in keyof Port]: (...args: Parameters<Port[Name]>) => Awaited<ReturnType<Port[Name]>>;
+};
+
+export type Operation = keyof Transactions;
+
+export type Run = <Name extends Operation>(
+  operation: Name,
+  args: Parameters<Transactions[Name]>,
+) => Promise<ReturnType<Transactions[Name]>>;
+
+export function storeOf(run: Run, close: () => Promise<void>): Store {
+  return {
+    messages: {
+      hold: (requests) => run("hold", [requests]),
+      pending: (user, device, limit) => run("pending", [user, device, limit]),
+      settle: (rows) => run("settle", [rows]),
+      markSent: (rows) => run("markSent", [rows]),
+      tail: (since, limit) => run("tail", [since, limit]),
+      expire: (before) => run("expire", [before]),
+      close,
+    },
+    devices: {
+      arrive: (arrival) => run("arrive", [arrival]),
+      register: (user, device, protocols, push) => run("register", [user, device, protocols, push]),
+      forget: (user, device) => run("forget", [user, device]),
+      devices: (user) => run("devices", [user]),
+      sets: (users) => run("sets", [users]),
+      retire: (now) => run("retire", [now]),
+    },
+    wakes: {
+      claim: (owner, leaseMs, limit) => run("claim", [owner, leaseMs, limit]),
+      done: (owner, outcomes) => run("done", [owner, outcomes]),
+      clear: (user, device, generation) => run("clear", [user, device, generation]),
+      nextDue: () => run("nextDue", []),
+    },
+  };
+}
