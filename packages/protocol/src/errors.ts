@@ -46,6 +46,8 @@ export type SdkErrorCode =
   | "closed"
   | "bad-argument"
   | "storage-failed"
+  | "token-failed"
+  | "handler-failed"
   | "outbox-full"
   | "expired";
 
@@ -379,6 +381,18 @@ export const ERRORS: { readonly [C in ErrorCode]: ErrorEntry<C> } = {
     true,
     "The storage refused to read or write.",
     "Check the quota, and that no other tab blocks the database.",
+  ),
+  "token-failed": sdk(
+    "token-failed",
+    true,
+    "The application's `token` function failed, or did not answer in time.",
+    "The cause has what it threw; the client asks again by itself.",
+  ),
+  "handler-failed": sdk(
+    "handler-failed",
+    true,
+    "The application's message handler failed.",
+    "The cause has what it threw; the message stays unacknowledged and is handed over again.",
   ),
   "outbox-full": sdk(
     "outbox-full",

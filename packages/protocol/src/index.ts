@@ -21,7 +21,7 @@ export {
 } from "./errors.ts";
 export { LIMITS, type ProtocolLimits, validDeviceId, validUserId } from "./limits.ts";
 export { ProtocolError } from "./protocol-error.ts";
-export { utf8Length } from "./utf8.ts";
+export { readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
 export { formatUuid, isUuidv7, parseUuid, uuidTime, uuidv7 } from "./uuid.ts";
 export { decodeHint, decodeWake, encodeHint, encodeWake } from "./wake.ts";
 
