@@ -1,0 +1,128 @@
+/** Bytes of the messages between servers: unsigned varints up to 2^53 - 1, and length-prefixed strings and byte strings. */
+
+/** A message that this version cannot read. To be counted and dropped: it says nothing about the link. */
+export class BadMessage extends Error {
+  override readonly name = "BadMessage";
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Bytes of a varint of the largest safe integer. */
+const VARINT_BYTES = 8;
+
+export class ByteWriter {
+  #bytes = new Uint8Array(512);
+  #at = 0;
+
+  byte(value: number): this {
+    this.#reserve(1);
+    this.#bytes[this.#at++] = value;
+    return this;
+  }
+
+  /** @throws {RangeError} unless 0 ≤ value ≤ 2^53 - 1 and whole. */
+  varint(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`not a varint: ${value}`);
+    this.#reserve(VARINT_BYTES);
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#bytes[this.#at++] = (rest & 0x7f) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    this.#bytes[this.#at++] = rest;
+    return this;
+  }
+
+  string(value: string): this {
+    const { length } = value;
+    this.#reserve(VARINT_BYTES + 3 * length);
+    if (length > 0x7f) return this.bytes(encoder.encode(value));
+    const start = this.#at + 1;
+    for (let i = 0; i < length; i++) {
+      const unit = value.charCodeAt(i);
+      if (unit > 0x7f) return this.bytes(encoder.encode(value));
+      this.#bytes[start + i] = unit;
+    }
+    this.#bytes[this.#at] = length;
+    this.#at = start + length;
+    return this;
+  }
+
+  bytes(value: Uint8Array): this {
+    this.varint(value.length);
+    this.#reserve(value.length);
+    this.#bytes.set(value, this.#at);
+    this.#at += value.length;
+    return this;
+  }
+
+  /** A copy of what was written. */
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#at);
+  }
+
+  #reserve(count: number): void {
+    const needed = this.#at + count;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
+    grown.set(this.#bytes);
+    this.#bytes = grown;
+  }
+}
+
+/** Every method throws {@link BadMessage} where the bytes end too early or say what cannot be. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  byte(): number {
+    const value = this.#bytes[this.#at];
+    if (value === undefined) throw new BadMessage("ends too early");
+    this.#at++;
+    return value;
+  }
+
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < VARINT_BYTES; i++) {
+      const byte = this.byte();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
+      scale *= 128;
+    }
+    throw new BadMessage("number too large");
+  }
+
+  /** How many items follow; each takes a byte at least, so that a lie is found before anything is made for it. */
+  count(): number {
+    const count = this.varint();
+    if (count > this.#bytes.length - this.#at) throw new BadMessage("more items than bytes");
+    return count;
+  }
+
+  string(): string {
+    const bytes = this.bytes();
+    try {
+      return decoder.decode(bytes);
+    } catch {
+      throw new BadMessage("not UTF-8");
+    }
+  }
+
+  /** A view of the message. */
+  bytes(): Uint8Array {
+    const length = this.count();
+    const start = this.#at;
+    this.#at += length;
+    return this.#bytes.subarray(start, this.#at);
+  }
+}

@@ -1,0 +1,109 @@
+import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
+
+export type RefusalReason =
+  /** The device is not connected here, or not with this epoch (L7). */
+  | "not-here"
+  /** It has unread held rows: nothing goes to it live. */
+  | "behind"
+  /** As much is in flight to it as may be. */
+  | "full";
+
+export type DeliveryRecord =
+  | {
+      readonly kind: "deliver";
+      /** Names this attempt in the answer; never used twice by a server, whatever its incarnation. */
+      readonly ref: number;
+      readonly user: string;
+      readonly device: string;
+      /** Of the session that the accepting server sees: another one is *not here*. */
+      readonly epoch: number;
+      /** Bits whose meaning is delivery's. */
+      readonly flags: number;
+      readonly body: Uint8Array;
+    }
+  | { readonly kind: "received"; readonly refs: readonly number[] }
+  | { readonly kind: "refused"; readonly ref: number; readonly reason: RefusalReason }
+  /** The store has something for the device: read it (L4). */
+  | { readonly kind: "kick"; readonly user: string; readonly device: string };
+
+export interface DeliveryMessage {
+  /** Name of the server that sends it. */
+  readonly from: string;
+  readonly records: readonly DeliveryRecord[];
+}
+
+const VERSION = 1;
+const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5 } as const;
+const REASONS = ["not-here", "behind", "full"] as const satisfies readonly RefusalReason[];
+
+/** A body that is the same object as that of the `deliver` before it is written once. */
+export function encodeDelivery(from: string, records: readonly DeliveryRecord[]): Uint8Array {
+  const out = new ByteWriter().byte(VERSION).string(from).varint(records.length);
+  let body: Uint8Array | undefined;
+  for (const record of records) {
+    switch (record.kind) {
+      case "deliver":
+        out.byte(record.body === body ? KIND.sameBody : KIND.deliver);
+        out.varint(record.ref).string(record.user).string(record.device).varint(record.epoch);
+        out.varint(record.flags);
+        if (record.body !== body) out.bytes((body = record.body));
+        break;
+      case "received":
+        out.byte(KIND.received).varint(record.refs.length);
+        for (const ref of record.refs) out.varint(ref);
+        break;
+      case "refused":
+        out.byte(KIND.refused).varint(record.ref).byte(REASONS.indexOf(record.reason));
+        break;
+      case "kick":
+        out.byte(KIND.kick).string(record.user).string(record.device);
+        break;
+    }
+  }
+  return out.finish();
+}
+
+/** Bodies are views of `bytes`. @throws {BadMessage} */
+export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
+  const input = new ByteReader(bytes);
+  if (input.byte() !== VERSION) throw new BadMessage("unknown version");
+  const from = input.string();
+  const records: DeliveryRecord[] = [];
+  let body: Uint8Array | undefined;
+  for (let left = input.count(); left > 0; left--) {
+    const kind = input.byte();
+    switch (kind) {
+      case KIND.deliver:
+      case KIND.sameBody: {
+        const ref = input.varint();
+        const user = input.string();
+        const device = input.string();
+        const epoch = input.varint();
+        const flags = input.varint();
+        if (kind === KIND.deliver) body = input.bytes();
+        if (body === undefined) throw new BadMessage("no body to share");
+        records.push({ kind: "deliver", ref, user, device, epoch, flags, body });
+        break;
+      }
+      case KIND.received: {
+        const refs: number[] = [];
+        for (let count = input.count(); count > 0; count--) refs.push(input.varint());
+        records.push({ kind: "received", refs });
+        break;
+      }
+      case KIND.refused: {
+        const ref = input.varint();
+        const reason = REASONS[input.byte()];
+        if (reason === undefined) throw new BadMessage("unknown reason");
+        records.push({ kind: "refused", ref, reason });
+        break;
+      }
+      case KIND.kick:
+        records.push({ kind: "kick", user: input.string(), device: input.string() });
+        break;
+      default:
+        throw new BadMessage("unknown record");
+    }
+  }
+  return { from, records };
+}

@@ -1,0 +1,31 @@
+export type RefusalReason =
+  /** The device is not connected here, or not with this epoch (L7). */
+  | "not-here"
+  /** It has unread held rows: nothing goes to it live. */
+  | "behind"
+  /** As much is in flight to it as may be. */
+  | "full";
+
+/** What accepting servers and termination points say to each other about messages. */
+export type ServerRecord =
+  | {
+      readonly kind: "deliver";
+      /** Stands for the message in the answer. Positive. */
+      readonly ref: number;
+      readonly user: string;
+      readonly device: string;
+      /** Of the session that the sender of this sees: another one is *not here*. */
+      readonly epoch: number;
+      readonly body: Uint8Array;
+    }
+  | { readonly kind: "received"; readonly refs: readonly number[] }
+  | { readonly kind: "refused"; readonly ref: number; readonly reason: RefusalReason }
+  /** The store has something for the device. `device` "": for any of the user's. */
+  | { readonly kind: "kick"; readonly user: string; readonly device: string };
+
+/** {@link ServerRecord}s over the bus, in order for each pair of servers. */
+export interface ServerBus {
+  /** False: the bus is away, and nothing was sent. */
+  send(server: string, records: readonly ServerRecord[]): boolean;
+  onRecords(handler: (server: string, records: readonly ServerRecord[]) => void): void;
+}
