@@ -1,0 +1,41 @@
+/** `npm run bench -- SCENARIO [OPTIONS]`. */
+import { UsageError } from "./options.ts";
+
+interface Scenario {
+  run(args: readonly string[]): Promise<void>;
+}
+
+/** Each in a module of its own, which the others do not need. */
+const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
+  relay: () => import("./relay.ts"),
+  idle: () => import("./idle.ts"),
+};
+
+const USAGE = `npm run bench -- SCENARIO [OPTIONS]
+
+  relay    messages between connected devices, acknowledged end to end
+             --pairs 100,1000  --window 1,16  --payload 80 (bytes)
+             --runs 3  --warmup 2  --seconds 3
+  idle     memory of idle connections, and CPU of a connect
+             --connections 15000  --runs 3
+
+  relay and idle, which need Linux:
+             --cores 0,1       of the server, of the load
+             --ours floor      measure the floor beside itself: how much is noise
+  all:       --json            one object on standard output
+
+How it measures, and how to read it: bench/README.md`;
+
+const [name = "", ...args] = process.argv.slice(2);
+const load = SCENARIOS[name];
+if (load === undefined) {
+  console.error(USAGE);
+  process.exit(name === "" || name === "--help" ? 0 : 2);
+}
+try {
+  const scenario = await load();
+  await scenario.run(args);
+} catch (error) {
+  console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : String(error));
+  process.exit(error instanceof UsageError ? 2 : 1);
+}
