@@ -14,7 +14,7 @@ import { ProtocolError } from "./protocol-error.ts";
 import { Reader, WIRE } from "./reader.ts";
 import { ACK_STATUSES, KINDS, ROUTES, SCHEMAS, WAKE_CLASSES } from "./schema.ts";
 
-const NOTHING = new Uint8Array(0);
+const NOTHING: Uint8Array = new Uint8Array(0);
 const { varint: VARINT, bytes: BYTES } = WIRE;
 
 /** Kinds by their field number in `Frame`. */
@@ -165,7 +165,7 @@ function readSend(reader: Reader): SendFrame {
         id = reader.view();
         break;
       case (2 << 3) | 2:
-        to = reader.string();
+        to = reader.name();
         break;
       case 3 << 3:
         n = reader.uint();
@@ -187,10 +187,20 @@ function readSend(reader: Reader): SendFrame {
         skipUnknown(reader, tag, at, 1, 7);
     }
   }
+  const frame = {
+    type: "send" as const,
+    id,
+    to,
+    n,
+    prev,
+    payload,
+    wake: WAKE_CLASSES[wake] ?? "message",
+    preview,
+    raw: plain ? reader.bytes.subarray(start, end) : NOTHING,
+  };
   // Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
-  const fields = { id, to, n, prev, payload, wake: WAKE_CLASSES[wake] ?? "message", preview };
-  const raw = plain ? reader.bytes.subarray(start, end) : encodeSendBody(fields);
-  return { type: "send", ...fields, raw };
+  if (!plain) frame.raw = encodeSendBody(frame);
+  return frame;
 }
 
 function readDeliver(reader: Reader): DeliverFrame {
@@ -216,7 +226,7 @@ function readDeliver(reader: Reader): DeliverFrame {
         id = reader.view();
         break;
       case (2 << 3) | 2:
-        to = reader.string();
+        to = reader.name();
         break;
       case 3 << 3:
         n = reader.uint();
@@ -234,10 +244,10 @@ function readDeliver(reader: Reader): DeliverFrame {
         preview = reader.string();
         break;
       case (9 << 3) | 2:
-        from = reader.string();
+        from = reader.name();
         break;
       case (10 << 3) | 2:
-        fromDevice = reader.string();
+        fromDevice = reader.name();
         break;
       case 11 << 3:
         outbox = reader.uint();

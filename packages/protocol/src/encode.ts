@@ -2,7 +2,7 @@ import type { AckStatus, DeliverFrame, Frame, Millis, Route, SendFrame } from ".
 import type { AnySchema } from "./schema.ts";
 
 import { ACK_STATUSES, KINDS, ROUTES, SCHEMAS, WAKE_CLASSES } from "./schema.ts";
-import { putUint, uintSize, Writer } from "./writer.ts";
+import { putBytes, putText, putUint, textRoom, uintSize, Writer } from "./writer.ts";
 
 /** Wire types of the tags that are written: a varint, or bytes after their length. */
 const VARINT = 0;
@@ -124,7 +124,8 @@ export class FrameWriter extends Writer {
     // The fields besides the three are some 30 bytes.
     const estimate = 30 + frame.to.length + frame.payload.length + frame.preview.length;
     const start = this.#open(SEND_TAG, estimate);
-    writeSendFields(this, frame);
+    this.reserve(sendRoom(frame));
+    this.pos = putSendFields(this.buffer, start, frame);
     this.#close(SEND_TAG, start, estimate);
   }
 
@@ -168,20 +169,34 @@ export function encodeFrames(frames: readonly Frame[]): Uint8Array {
 }
 
 /** The fields of a SEND, as {@link SendFrame.raw} has them. */
-export function encodeSendBody(frame: SendFields): Uint8Array {
-  const writer = new Writer();
-  writeSendFields(writer, frame);
-  return writer.toBytes();
+export function encodeSendBody(send: SendFields): Uint8Array {
+  const into = new Uint8Array(sendRoom(send));
+  return into.slice(0, putSendFields(into, 0, send));
 }
 
-function writeSendFields(writer: Writer, frame: SendFields): void {
-  writer.bytes((1 << 3) | BYTES, frame.id);
-  writer.string((2 << 3) | BYTES, frame.to);
-  writer.uint((3 << 3) | VARINT, frame.n);
-  writer.uint((4 << 3) | VARINT, frame.prev);
-  writer.bytes((5 << 3) | BYTES, frame.payload);
-  writer.uint((6 << 3) | VARINT, WAKE_CLASSES.indexOf(frame.wake));
-  writer.string((7 << 3) | BYTES, frame.preview);
+/** Room for {@link putSendFields}. */
+function sendRoom(send: SendFields): number {
+  return 64 + send.id.length + textRoom(send.to) + send.payload.length + textRoom(send.preview);
+}
+
+function putSendFields(into: Uint8Array, pos: number, send: SendFields): number {
+  if (send.id.length > 0) pos = putBytes(into, pos, (1 << 3) | BYTES, send.id);
+  if (send.to !== "") pos = putText(into, pos, (2 << 3) | BYTES, send.to);
+  if (send.n !== 0) {
+    into[pos++] = 3 << 3;
+    pos = putUint(into, pos, send.n);
+  }
+  if (send.prev !== 0) {
+    into[pos++] = 4 << 3;
+    pos = putUint(into, pos, send.prev);
+  }
+  if (send.payload.length > 0) pos = putBytes(into, pos, (5 << 3) | BYTES, send.payload);
+  if (send.wake !== "message") {
+    into[pos++] = 6 << 3;
+    into[pos++] = WAKE_CLASSES.indexOf(send.wake);
+  }
+  if (send.preview !== "") pos = putText(into, pos, (7 << 3) | BYTES, send.preview);
+  return pos;
 }
 
 /** What a DELIVER says of its sender: the same for all SENDs of a connection. */

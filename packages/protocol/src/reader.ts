@@ -1,5 +1,5 @@
 import { ProtocolError } from "./protocol-error.ts";
-import { readUtf8 } from "./utf8.ts";
+import { readName, readUtf8 } from "./utf8.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -74,6 +74,14 @@ export class Reader {
     const start = this.pos;
     this.pos = end;
     return readUtf8(this.bytes, start, end) ?? this.fail("invalid UTF-8", start);
+  }
+
+  /** A user's or device's id. */
+  name(): string {
+    const end = this.extent();
+    const start = this.pos;
+    this.pos = end;
+    return readName(this.bytes, start, end) ?? this.fail("invalid UTF-8", start);
   }
 
   /** A view: whoever keeps it keeps the whole message in memory. */

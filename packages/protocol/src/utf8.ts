@@ -1,6 +1,6 @@
 /**
- * UTF-8 by hand: the strings of the protocol are short, where this is faster than TextEncoder and
- * TextDecoder, and not every engine that the SDK runs on has those.
+ * UTF-8 by hand: the strings of the protocol are short, where this is faster than TextEncoder, and
+ * not every engine that the SDK runs on has TextDecoder.
  */
 
 /** Bytes of `text` in UTF-8. Half a surrogate pair counts as U+FFFD, which is what is written for it. */
@@ -61,8 +61,67 @@ function writeWide(into: Uint8Array, start: number, text: string, from: number):
   return pos;
 }
 
+/** From this many bytes on TextDecoder is the faster one, where there is one. */
+const LONG = 24;
+
+declare const TextDecoder:
+  | (new (
+      label: string,
+      options: { readonly fatal: boolean; readonly ignoreBOM: boolean },
+    ) => { decode(bytes: Uint8Array): string })
+  | undefined;
+
+const decoder =
+  typeof TextDecoder === "undefined"
+    ? undefined
+    : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** Reads `bytes[start, end)`; undefined when it is not UTF-8 (RFC 3629: no overlong forms, no surrogates). */
 export function readUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (decoder === undefined || end - start < LONG) return readByHand(bytes, start, end);
+  try {
+    return decoder.decode(bytes.subarray(start, end));
+  } catch {
+    return undefined;
+  }
+}
+
+const SLOTS = 4096;
+/** What is longer than this is not kept. */
+const NAME_BYTES = 64;
+const names: (string | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
+
+/**
+ * Reads a name: a text that comes again and again, as users' and devices' ids do. The last one of
+ * each slot is kept, so that it need not be made again, nor hashed again by the map that it is
+ * looked up in.
+ */
+export function readName(bytes: Uint8Array, start: number, end: number): string | undefined {
+  const length = end - start;
+  if (length > NAME_BYTES) return readUtf8(bytes, start, end);
+  let hash = length;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i]!;
+    // Only of ASCII are there as many units as bytes.
+    if (byte >= 0x80) return readUtf8(bytes, start, end);
+    hash = (Math.imul(hash, 31) + byte) | 0;
+  }
+  const slot = (hash ^ (hash >>> 12)) & (SLOTS - 1);
+  const kept = names[slot];
+  if (kept !== undefined && isAscii(kept, bytes, start, length)) return kept;
+  const text = readByHand(bytes, start, end);
+  names[slot] = text;
+  return text;
+}
+
+function isAscii(text: string, bytes: Uint8Array, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  for (let i = 0; i < length; i++) if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  return true;
+}
+
+/** Exported for its test: what an engine without TextDecoder runs. */
+export function readByHand(bytes: Uint8Array, start: number, end: number): string | undefined {
   let text = "";
   for (let i = start; i < end; i++) {
     const byte = bytes[i]!;

@@ -30,6 +30,39 @@ export function putUint(into: Uint8Array, pos: number, value: number): number {
   return pos;
 }
 
+/** Writes a field of bytes at `pos`, where there is room for it. */
+export function putBytes(into: Uint8Array, pos: number, tag: number, value: Uint8Array): number {
+  const { length } = value;
+  pos = putUint(into, putUint(into, pos, tag), length);
+  into.set(value, pos);
+  return pos + length;
+}
+
+/** Writes a field of text at `pos`, where there is room for it: {@link textRoom}. */
+export function putText(into: Uint8Array, pos: number, tag: number, value: string): number {
+  pos = putUint(into, pos, tag);
+  // Right for ASCII; else the text moves.
+  const room = uintSize(value.length);
+  const start = pos + room;
+  let end = writeUtf8(into, start, value);
+  const length = end - start;
+  const needed = uintSize(length);
+  if (needed !== room) {
+    into.copyWithin(pos + needed, start, end);
+    end += needed - room;
+  }
+  putUint(into, pos, length);
+  return end;
+}
+
+/** Room for a text, its tag and its length: at most three bytes for a UTF-16 unit. */
+export function textRoom(value: string): number {
+  return HEAD_ROOM + 3 * value.length;
+}
+
+/** Room for a tag and a number or length. */
+const HEAD_ROOM = 16;
+
 /** A growing buffer that protobuf fields are written to. Values that proto3 has for default are not written. */
 export class Writer {
   protected buffer: Uint8Array = NOTHING;
@@ -47,7 +80,7 @@ export class Writer {
 
   uint(tag: number, value: number): void {
     if (value === 0) return;
-    this.reserve(14);
+    this.reserve(HEAD_ROOM);
     this.pos = putUint(this.buffer, putUint(this.buffer, this.pos, tag), value);
   }
 
@@ -61,31 +94,19 @@ export class Writer {
 
   /** A string that is written though it may be empty: an element of a repeated field. */
   element(tag: number, value: string): void {
-    const start = this.begin(tag, value.length);
-    // At most three bytes for a UTF-16 unit.
-    this.reserve(3 * value.length);
-    this.pos = writeUtf8(this.buffer, this.pos, value);
-    this.end(start, value.length);
+    this.reserve(textRoom(value));
+    this.pos = putText(this.buffer, this.pos, tag, value);
   }
 
   bytes(tag: number, value: Uint8Array): void {
     if (value.length === 0) return;
-    this.reserve(12 + value.length);
-    const pos = putUint(this.buffer, putUint(this.buffer, this.pos, tag), value.length);
-    this.buffer.set(value, pos);
-    this.pos = pos + value.length;
-  }
-
-  /** Bytes that are encoded already. */
-  raw(value: Uint8Array): void {
-    this.reserve(value.length);
-    this.buffer.set(value, this.pos);
-    this.pos += value.length;
+    this.reserve(HEAD_ROOM + value.length);
+    this.pos = putBytes(this.buffer, this.pos, tag, value);
   }
 
   /** Begins something with a length in front, which will be about `estimate` bytes; returns where it starts. */
   begin(tag: number, estimate: number): number {
-    this.reserve(16);
+    this.reserve(HEAD_ROOM);
     this.pos = putUint(this.buffer, this.pos, tag) + uintSize(estimate);
     return this.pos;
   }
