@@ -2,18 +2,23 @@
  * The store's laws in plain code: each method is one transaction, run to its end at once. The other backends are held
  * against this one.
  */
-import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
+import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { conclude, deferForArrival, isDue, lease, newIntent, takeOn } from "./intent.ts";
+import type { Intent } from "./intent.ts";
 import {
-  ARRIVAL_GRACE_MS,
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
   checkRequest,
   idTime,
-  outranks,
-  repeatAfter,
+  isLost,
+  isOwedTruth,
+  longestUnseen,
+  markMissed,
+  tell,
 } from "./rules.ts";
+import type { Debt } from "./rules.ts";
 import type {
   Arrival,
   ArrivalResult,
@@ -64,31 +69,13 @@ interface Holder {
   intent: Intent | undefined;
 }
 
-interface Intent {
-  class: WakeClass;
-  attempts: number;
-  activity: number;
-  conversation: string;
-  server: string;
-  preview: string;
-  expires: Millis;
-  /** When it can be claimed next: while it is leased the lease's end. Undefined: not before the device arrives. */
-  due: Millis | undefined;
-  owner: string | undefined;
-  /** A call came while it was leased: due as soon as the lease is given back. */
-  again: boolean;
-}
-
-interface Device extends Holder {
+interface Device extends Holder, Debt {
   protocols: readonly string[];
   push: PushRegistration | undefined;
   seen: Millis;
   /** Since when the push service has not known it. */
   goneAt: Millis | undefined;
   dormant: boolean;
-  missed: boolean;
-  /** The lowest epoch whose WELCOME said so; undefined: none has. */
-  toldEpoch: number | undefined;
 }
 
 interface User {
@@ -142,7 +129,7 @@ export class MemoryDatabase implements Transactions {
     const old = payload?.users.get(request.user)?.rows ?? new Map<string, Row>();
     const fresh = targets.filter(({ device }) => !old.has(device));
     const takers = fresh.filter(({ rows }) => rows.size < this.#limits.heldPerDevice);
-    for (const holder of fresh) if (!takers.includes(holder)) markMissed(holder);
+    for (const holder of fresh) if (!takers.includes(holder)) dropFor(holder);
     const nobodyElse = old.size === 0 && targets.length >= durable.length;
     if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
 
@@ -247,7 +234,7 @@ export class MemoryDatabase implements Transactions {
     let dropped = 0;
     for (const row of this.#rows.values()) {
       if (idTime(row.message.request.key.id) >= before) continue;
-      markMissed(row.holder);
+      dropFor(row.holder);
       this.#remove(row);
       dropped++;
     }
@@ -260,24 +247,13 @@ export class MemoryDatabase implements Transactions {
     const now = this.#clock.now();
     const user = this.#user(arrival.user);
     let device = user.devices.get(arrival.device);
-    let recovered = !owesTruth(device, arrival.lastEpoch);
+    let recovered = device === undefined || !isOwedTruth(device, arrival.lastEpoch);
     if (arrival.durable) {
       device = this.#admit(user, arrival.device, now);
       this.#update(device, arrival.protocols, arrival.push);
       if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
-      recovered = !owesTruth(device, arrival.lastEpoch);
-      if (recovered) {
-        device.missed = false;
-        device.toldEpoch = undefined;
-      } else {
-        device.toldEpoch = Math.min(device.toldEpoch ?? arrival.epoch, arrival.epoch);
-      }
-      if (device.intent !== undefined) {
-        device.intent.due = Math.max(device.intent.due ?? 0, now + ARRIVAL_GRACE_MS);
-        device.intent.attempts = 0;
-        device.intent.owner = undefined;
-        device.intent.again = false;
-      }
+      recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+      if (device.intent !== undefined) deferForArrival(device.intent, now);
     }
     return {
       ...setOf(user),
@@ -314,7 +290,7 @@ export class MemoryDatabase implements Transactions {
     user.setVersion++;
     if (others.length === 0) this.#adopt(user, device);
     if (others.length >= this.#limits.durableDevicesPerUser) {
-      this.#makeDormant(others.reduce((a, b) => (compareSeen(a, b) <= 0 ? a : b)));
+      this.#makeDormant(longestUnseen(others));
     }
     return device;
   }
@@ -393,13 +369,9 @@ export class MemoryDatabase implements Transactions {
   retire(now: Millis): DurableSet[] {
     const changed: DurableSet[] = [];
     for (const user of this.#users.values()) {
-      const unseen = durableOf(user).filter(({ seen, goneAt }) => {
-        if (seen + this.#limits.dormantAfterMs <= now) return true;
-        if (goneAt === undefined) return false;
-        return Math.max(seen, goneAt) + this.#limits.goneDormantAfterMs <= now;
-      });
-      if (unseen.length === 0) continue;
-      for (const device of unseen) this.#makeDormant(device);
+      const lost = durableOf(user).filter((device) => isLost(device, now, this.#limits));
+      if (lost.length === 0) continue;
+      for (const device of lost) this.#makeDormant(device);
       user.setVersion++;
       changed.push({ user: user.name, ...setOf(user) });
     }
@@ -409,51 +381,20 @@ export class MemoryDatabase implements Transactions {
   // Wake intents
 
   /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, request: HoldRequest): boolean {
-    const { wake } = request;
+  #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
     if (wake.class === "none") return false;
     const now = this.#clock.now();
-    const delay = wake.delays.get(holder.device) ?? wake.delay;
-    const expires = idTime(request.key.id) + this.#limits.retentionMs;
-    const isDevice = holder !== holder.user.own;
+    const due = now + (wake.delays.get(holder.device) ?? wake.delay);
+    const expires = idTime(key.id) + this.#limits.retentionMs;
     holder.generation++;
-
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    if (holder.intent === undefined || holder.rows.size === 0) {
-      const { conversation, server, preview } = wake;
-      holder.intent = {
-        class: wake.class,
-        attempts: 0,
-        activity: 1,
-        conversation,
-        server,
-        preview,
-        expires,
-        due: now + delay,
-        owner: undefined,
-        again: false,
-      };
-      if (isDevice) this.#intents.add(holder as Device);
-      return isDevice && delay <= 0;
-    }
-
-    const { intent } = holder;
-    intent.activity++;
-    intent.expires = Math.max(intent.expires, expires);
-    if (outranks(wake.class, intent.class)) {
-      intent.class = wake.class;
-      intent.conversation = wake.conversation;
-      intent.server = wake.server;
-      intent.preview = wake.preview;
-    }
-    if (wake.class !== "call") return false;
-    if (intent.owner !== undefined && intent.due !== undefined && intent.due > now) {
-      intent.again = true;
-      return false;
-    }
-    const wasDue = intent.due !== undefined && intent.due <= now;
-    intent.due = Math.min(intent.due ?? Infinity, now + delay);
-    return isDevice && !wasDue && intent.due <= now;
+    const present = holder.rows.size === 0 ? undefined : holder.intent;
+    const wasDue = isDue(present, now);
+    if (present === undefined) holder.intent = newIntent(wake, due, expires);
+    else takeOn(present, wake, due, expires, now);
+    if (!isDevice(holder)) return false;
+    this.#intents.add(holder);
+    return !wasDue && isDue(holder.intent, now);
   }
 
   #deleteIntent(device: Device): void {
@@ -464,7 +405,7 @@ export class MemoryDatabase implements Transactions {
   claim(owner: string, leaseMs: Millis, limit: number): WakeIntent[] {
     const now = this.#clock.now();
     const due = [...this.#intents]
-      .filter(({ push, intent }) => push !== undefined && (intent?.due ?? Infinity) <= now)
+      .filter(({ push, intent }) => push !== undefined && isDue(intent, now))
       .sort((a, b) => a.intent!.due! - b.intent!.due!);
     const claimed: WakeIntent[] = [];
     for (const device of due) {
@@ -474,9 +415,7 @@ export class MemoryDatabase implements Transactions {
       }
       if (claimed.length === limit) break;
       const intent = device.intent!;
-      intent.owner = owner;
-      intent.due = now + leaseMs;
-      intent.again = false;
+      lease(intent, owner, now + leaseMs);
       claimed.push({
         user: device.user.name,
         device: device.device,
@@ -499,34 +438,16 @@ export class MemoryDatabase implements Transactions {
     owner: string,
     outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
   ): void {
+    const now = this.#clock.now();
     for (const { user, device: name, outcome } of outcomes) {
       const device = this.#users.get(user)?.devices.get(name);
-      if (device?.intent?.owner === owner) this.#done(device, device.intent, outcome);
-    }
-  }
-
-  #done(device: Device, intent: Intent, outcome: WakeOutcome): void {
-    const now = this.#clock.now();
-    switch (outcome.kind) {
-      case "sent": {
-        intent.attempts++;
-        const wait = intent.again ? 0 : repeatAfter(intent.attempts);
-        intent.due = wait === undefined ? undefined : now + wait;
-        break;
+      if (device?.intent?.owner !== owner) continue;
+      conclude(device.intent, outcome, now);
+      if (outcome.kind === "gone" && device.push?.token === outcome.token) {
+        device.push = undefined;
+        device.goneAt = now;
       }
-      case "later":
-        intent.due = now + outcome.delay;
-        break;
-      case "gone":
-        intent.due = now;
-        if (device.push?.token === outcome.token) {
-          device.push = undefined;
-          device.goneAt = now;
-        }
-        break;
     }
-    intent.owner = undefined;
-    intent.again = false;
   }
 
   clear(user: string, name: string, generation: number): number {
@@ -586,25 +507,17 @@ function setOf(user: User): { setVersion: number; setSize: number } {
   return { setVersion: user.setVersion, setSize: durableOf(user).length };
 }
 
-/** Something that was owed to the device was dropped, and no WELCOME up to `lastEpoch` has said so. */
-function owesTruth(device: Device | undefined, lastEpoch: number): boolean {
-  return device?.missed === true && !(lastEpoch >= (device.toldEpoch ?? Infinity));
+function isDevice(holder: Holder): holder is Device {
+  return holder !== holder.user.own;
 }
 
-function markMissed(holder: Holder): void {
-  if (holder === holder.user.own) return;
-  const device = holder as Device;
-  device.missed = true;
-  device.toldEpoch = undefined;
+/** A row of the holder is dropped, or was never made. Where it was the user's own there is nobody to tell. */
+function dropFor(holder: Holder): void {
+  if (isDevice(holder)) markMissed(holder);
 }
 
 function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
-}
-
-/** Longest unseen first. */
-function compareSeen(a: Device, b: Device): number {
-  return a.seen - b.seen || compareText(a.device, b.device);
 }
 
 /** Calls first, then lane by lane, by n; where that says nothing (n = 0) in the order held. */

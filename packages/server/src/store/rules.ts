@@ -1,37 +1,72 @@
 /** Decisions that every backend makes alike. */
-import type { Millis, WakeClass } from "@beckon/protocol";
+import type { Millis } from "@beckon/protocol";
 
-import type { HoldRequest } from "./store.ts";
-
-/** Wait before the second, third and fourth push of an intent; after that none until the device arrives. */
-const REPEATS: readonly Millis[] = [60_000, 600_000, 3_600_000];
-
-/** A device that has just arrived is not pushed to for this long: it is about to read what it is owed. */
-export const ARRIVAL_GRACE_MS = 10_000;
+import type { HoldRequest, StoreLimits } from "./store.ts";
 
 /** `seen` is written at most this often, so that an arrival that changes nothing writes nothing. */
-export const SEEN_INTERVAL_MS = 3_600_000;
+export const SEEN_INTERVAL_MS: Millis = 3_600_000;
 
 /** Where `ArrivalResult.held` stops counting. */
 export const HELD_COUNT_LIMIT = 10_000;
-
-/** Wait after push number `attempts` (from 1); undefined: no more. */
-export function repeatAfter(attempts: number): Millis | undefined {
-  return REPEATS[attempts - 1];
-}
-
-const RANKS: Readonly<Record<WakeClass, number>> = { call: 3, message: 2, silent: 1, none: 0 };
-
-/** Whether a message of class `next` may speak for an intent that so far is of class `present`. */
-export function outranks(next: WakeClass, present: WakeClass): boolean {
-  return RANKS[next] >= RANKS[present];
-}
 
 /** The time in a UUIDv7: its first 48 bits. */
 export function idTime(id: Uint8Array): Millis {
   let time = 0;
   for (let at = 0; at < 6; at++) time = time * 256 + (id[at] ?? 0);
   return time;
+}
+
+/** What a device has to be told about what it was owed. */
+export interface Debt {
+  /** Something that was owed to it was dropped. */
+  missed: boolean;
+  /** The lowest epoch whose WELCOME said so; undefined: none has. */
+  toldEpoch: number | undefined;
+}
+
+/** Something is dropped now: no WELCOME has said so. */
+export function markMissed(debt: Debt): void {
+  debt.missed = true;
+  debt.toldEpoch = undefined;
+}
+
+/** Whether no WELCOME that the device has seen, up to `lastEpoch`, has told it what it missed. */
+export function isOwedTruth({ missed, toldEpoch }: Debt, lastEpoch: number): boolean {
+  return missed && (toldEpoch === undefined || lastEpoch < toldEpoch);
+}
+
+/** The WELCOME of `epoch` answers a HELLO with `lastEpoch`. Answers what it says as `recovered`. */
+export function tell(debt: Debt, lastEpoch: number, epoch: number): boolean {
+  if (isOwedTruth(debt, lastEpoch)) {
+    debt.toldEpoch = Math.min(debt.toldEpoch ?? epoch, epoch);
+    return false;
+  }
+  debt.missed = false;
+  debt.toldEpoch = undefined;
+  return true;
+}
+
+interface Sighted {
+  readonly device: string;
+  readonly seen: Millis;
+}
+
+/** The device to make dormant where there is one too many. */
+export function longestUnseen<Device extends Sighted>(devices: readonly Device[]): Device {
+  return devices.reduce((a, b) =>
+    a.seen < b.seen || (a.seen === b.seen && a.device < b.device) ? a : b,
+  );
+}
+
+/** Whether a durable device has been away for so long that nothing is held for it any more. */
+export function isLost(
+  { seen, goneAt }: { readonly seen: Millis; readonly goneAt: Millis | undefined },
+  now: Millis,
+  limits: StoreLimits,
+): boolean {
+  if (seen + limits.dormantAfterMs <= now) return true;
+  if (goneAt === undefined) return false;
+  return Math.max(seen, goneAt) + limits.goneDormantAfterMs <= now;
 }
 
 /** @throws {TypeError} What no database could keep as it is. The message names the field, never its value. */

@@ -106,7 +106,7 @@ export interface MessageStore {
    */
   hold(requests: readonly HoldRequest[]): Promise<readonly HoldResult[]>;
   /**
-   * Every unsettled row of the device, and of the user alone; calls first, then lane by lane (from, fromDevice, outbox, to), by n,
+   * Every unsettled row of the device, and of the user alone; calls first, then lane by lane (from, fromDevice, outbox, to; lanes in any order), by n,
    * and in the order held where n is 0; at most `limit`. Reads what is committed when it starts, and at least what this handle was told is committed.
    */
   pending(user: string, device: string, limit: number): Promise<readonly PendingRow[]>;
