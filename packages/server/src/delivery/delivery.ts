@@ -1,0 +1,569 @@
+import { deliverBody } from "@beckon/protocol";
+import type { Route, SendErrorCode, SendFrame } from "@beckon/protocol";
+
+import { Attention } from "../lib/attention.ts";
+import type { ServerBus } from "../cluster/server-bus.ts";
+import type { Clock } from "../lib/clock.ts";
+import { digest } from "../lib/digest.ts";
+import type { Session, SessionChange, SessionTable } from "../sessions/table.ts";
+import type { HoldRequest, HoldResult, RowRef, Store, TailEntry } from "../store/store.ts";
+import type { Counters } from "./counters.ts";
+import { Destination } from "./destination.ts";
+import { Holder } from "./hold.ts";
+import { Link } from "./link.ts";
+import { idKey, Message, Try, verdict } from "./message.ts";
+import type { Origin, Reply, TryOwner } from "./message.ts";
+import { Recipient } from "./recipient.ts";
+import type { DeliverSink, RecipientOptions, RecipientParts } from "./recipient.ts";
+import { plan } from "./route.ts";
+import { Settler } from "./settler.ts";
+import { Tail } from "./tail.ts";
+import type { WakeDispatcher } from "./wake.ts";
+import { Watch } from "./watch.ts";
+
+/** A wake for a device that is connected and silent can wait until it is certain (L6). */
+const SILENT_WAKE_MS = 10_000;
+
+export interface DeliveryParts {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly table: SessionTable;
+  readonly bus: ServerBus;
+  readonly wake: WakeDispatcher;
+  readonly counters: Counters;
+  /** L6: ms without an acknowledgement, in which this server was reading. */
+  readonly acknowledgeMs: number;
+}
+
+/**
+ * The life of a message on the server that accepts it: accept → route → try live → hold → answer; and the termination point's
+ * side of it: the recipients that are connected here.
+ */
+export class Delivery implements TryOwner {
+  readonly #parts: DeliveryParts;
+  readonly #table: SessionTable;
+  readonly #attention: Attention;
+  readonly #holder: Holder;
+  readonly #settler: Settler;
+  readonly #watch: Watch;
+  readonly #tail: Tail;
+  readonly #link: Link;
+
+  /** Accepted and not answered, by sending device and {@link idKey}: whichever connection a repeat comes over, it is known. */
+  readonly #inFlight = new Map<string, Map<number, Message>>();
+  /** Where messages are on their way to, by user. */
+  readonly #destinations = new Map<string, Destination[]>();
+  /** Those with tries that are not over. */
+  readonly #busy = new Set<Destination>();
+  /** The devices that are connected here, by user. */
+  readonly #recipients = new Map<string, Recipient[]>();
+  /** Recipients with unacknowledged DELIVERs. */
+  readonly #awaiting = new Set<Recipient>();
+  readonly #recipientParts: RecipientParts;
+  #open = 0;
+
+  constructor(parts: DeliveryParts) {
+    this.#parts = parts;
+    this.#table = parts.table;
+    const { clock, store } = parts;
+    this.#attention = new Attention(clock, () => this.#sweep());
+    this.#settler = new Settler(clock, store.messages);
+    this.#watch = new Watch(clock);
+    this.#tail = new Tail(clock, store.messages, (entry) => this.#tailFound(entry));
+    this.#holder = new Holder({
+      clock,
+      store: store.messages,
+      request: (message) => this.#holdRequest(message),
+      held: (message, result) => this.#held(message, result),
+      failed: (message, later) =>
+        this.#refuse(message, later ? "out-of-order" : "store-unavailable"),
+    });
+    this.#link = new Link({
+      clock,
+      bus: parts.bus,
+      deliver: (user, device, epoch, body, outstanding) => {
+        const recipient = this.#recipient(user, device);
+        if (recipient === undefined || recipient.epoch !== epoch) return "not-here";
+        return recipient.offer(body, outstanding);
+      },
+      kick: (user, device) => this.#kickHere(user, device),
+      acknowledged: (attempt) => this.acknowledged(attempt),
+      refused: (attempt) => this.#lost(attempt, false),
+    });
+    this.#recipientParts = {
+      clock,
+      store,
+      settler: this.#settler,
+      now: () => this.#attention.now,
+      onAwaiting: (recipient) => {
+        this.#awaiting.add(recipient);
+        this.#attention.wake();
+      },
+      onHeldDelivered: (row, user) => parts.counters.heldDelivered(row, user),
+    };
+    parts.table.onChange((change) => this.#tableChanged(change));
+  }
+
+  start(): void {
+    this.#tail.start();
+    this.#parts.wake.start();
+  }
+
+  stop(): void {
+    this.#tail.stop();
+    this.#parts.wake.stop();
+  }
+
+  /** Messages accepted and not answered. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** What has to reach the store before this server may go. */
+  get unsaved(): number {
+    return this.#holder.waiting + this.#settler.waiting + this.#open;
+  }
+
+  // ── The accepting server ──────────────────────────────────────────────────────────────────────
+
+  /** M4. Takes a SEND whose limits and authorisation have been checked; answers it through `reply`, once. */
+  accept(origin: Origin, send: SendFrame, number: number, reply: Reply): void {
+    const key = idKey(send.id);
+    const inFlight = this.#inFlightOf(origin);
+    const before = inFlight.get(key);
+    if (before !== undefined && sameBytes(before.id, send.id)) {
+      this.#repeat(before, send, number, reply);
+      return;
+    }
+    const body = deliverBody(send, origin.encoded, this.#parts.clock.now());
+    const message = new Message(origin, send, body, reply, number);
+    inFlight.set(key, message);
+    this.#open++;
+    if (origin.copies) this.#addCopies(message, body);
+    this.#route(message, undefined);
+    if (message.copies !== undefined) this.#route(message.copies, origin.device);
+    if (message.copies !== undefined) this.#advance(message.copies);
+    this.#advance(message);
+  }
+
+  /** The device has sent it again, over a new connection: the answer goes there. */
+  #repeat(before: Message, send: SendFrame, number: number, reply: Reply): void {
+    if (before.to !== send.to || !sameBytes(before.payload, send.payload)) {
+      reply.refuse(number, "id-conflict", send);
+      return;
+    }
+    before.reply = reply;
+    before.send = number;
+  }
+
+  #addCopies(message: Message, body: Uint8Array): void {
+    const { origin } = message;
+    const own = this.#table.lookup(origin.user);
+    const { live, setSize, complete } = plan(own, origin.device, this.#table.trusted);
+    if (complete && live.length === 0 && setSize === 0) return;
+    message.copies = new Message(origin, message, body, undefined, 0, message);
+  }
+
+  #route(message: Message, except: string | undefined): void {
+    const { live, setSize, complete } = plan(
+      this.#table.lookup(message.user),
+      except,
+      this.#table.trusted,
+    );
+    message.setSize = setSize;
+    for (const session of live) this.#try(message, session);
+    if (!complete) {
+      message.mustHold = true;
+      message.silentOnly = false;
+    }
+  }
+
+  #try(message: Message, session: Session): void {
+    const destination = this.#destination(session);
+    const owed = session.durable || message.setSize === 0;
+    if (owed && destination.blockedUntil > this.#holder.committed) {
+      this.#blocked(message, destination);
+      return;
+    }
+    const attempt = new Try(message, destination, session.durable, this.#attention.now);
+    message.tries.push(attempt);
+    if (session.durable) message.openDurable++;
+    else message.openSession++;
+    destination.add(attempt);
+    this.#busy.add(destination);
+    this.#attention.wake();
+    if (destination.recipient === undefined) {
+      this.#link.deliver(session, message.body, attempt);
+      return;
+    }
+    const outcome = destination.recipient.offer(message.body, attempt);
+    if (outcome !== "sent") this.#lost(attempt, false, false);
+  }
+
+  /** What goes to this destination through the store has to arrive first: so this goes through the store, too (L3). */
+  #blocked(message: Message, destination: Destination): void {
+    message.mustHold = true;
+    message.silentOnly = false;
+    message.blocks.push(destination);
+  }
+
+  #destination(session: Session): Destination {
+    let destinations = this.#destinations.get(session.user);
+    if (destinations === undefined) this.#destinations.set(session.user, (destinations = []));
+    let destination = destinations.find((one) => one.session.device === session.device);
+    if (destination?.session === session) return destination;
+    const recipient =
+      session.server === this.#parts.server
+        ? this.#recipient(session.user, session.device)
+        : undefined;
+    if (destination === undefined) {
+      destination = new Destination(this, session, recipient);
+      destination.blockedUntil = this.#holder.lastOf(session.user);
+      destinations.push(destination);
+      return destination;
+    }
+    this.#follow(destination, session, recipient);
+    return destination;
+  }
+
+  /** The device has another connection: what was on its way to the old one is lost, and goes to the store. */
+  #follow(destination: Destination, session: Session, recipient: Recipient | undefined): void {
+    const moved = destination.session.epoch !== session.epoch;
+    destination.session = session;
+    destination.recipient = recipient;
+    if (!moved) return;
+    destination.blockedUntil = Math.max(
+      destination.blockedUntil,
+      this.#holder.lastOf(session.user),
+    );
+    for (const attempt of destination.takeAll()) this.#lost(attempt, true);
+  }
+
+  lost(attempt: Try): void {
+    this.#lost(attempt, true);
+  }
+
+  /** L2: a late acknowledgement counts, and settles the row that was made meanwhile. */
+  acknowledged(attempt: Try): void {
+    const { message, destination } = attempt;
+    const { state } = attempt;
+    if (state !== "open" && state !== "overdue") return;
+    attempt.state = "acked";
+    destination.acknowledged(this.#attention.now - attempt.since);
+    message.acked.push(destination.session.device);
+    if (destination.recipient === undefined) message.ackedHere = false;
+    if (message.main === undefined)
+      this.#parts.counters.delivered(destination.recipient !== undefined);
+    if (attempt.row !== undefined) this.#settler.settle(attempt.row);
+    if (state === "overdue") return;
+    if (attempt.durable) message.openDurable--;
+    else message.openSession--;
+    this.#advance(message);
+  }
+
+  #lost(attempt: Try, sent: boolean, advance = true): void {
+    const { message, destination } = attempt;
+    const { state } = attempt;
+    if (state !== "open" && state !== "overdue") return;
+    attempt.state = "lost";
+    attempt.sent = sent;
+    if (attempt.ref !== 0) this.#link.forget(attempt);
+    // The reason for leaving the device's connection alone is gone.
+    if (attempt.row !== undefined) this.#kickOrWatch(message.user, destination.session.device);
+    if (state === "overdue") return;
+    if (attempt.durable) message.openDurable--;
+    else message.openSession--;
+    if (attempt.durable || message.setSize === 0) this.#blocked(message, destination);
+    if (advance) this.#advance(message);
+  }
+
+  /** The deadline of a live try has passed: hold, and go on listening for the acknowledgement. */
+  #overdue(attempt: Try): void {
+    const { message, destination } = attempt;
+    if (attempt.durable) message.openDurable--;
+    else message.openSession--;
+    if (attempt.durable || message.setSize === 0) {
+      attempt.state = "overdue";
+      message.mustHold = true;
+      if (destination.session.background) message.silentOnly = false;
+      message.blocks.push(destination);
+    } else {
+      // Session devices are owed nothing while another device has it; a late acknowledgement says nothing new.
+      attempt.state = "lost";
+      if (attempt.ref !== 0) this.#link.forget(attempt);
+    }
+    this.#advance(message);
+  }
+
+  /** Does what is due for the message now. */
+  #advance(message: Message): void {
+    if (message.done !== undefined) return;
+    const due = verdict(message);
+    switch (due) {
+      case "wait":
+        return;
+      case "hold":
+        this.#hold(message);
+        return;
+      case "delivered":
+      case "held":
+        message.done = due;
+        this.#answer(message.main ?? message);
+    }
+  }
+
+  #hold(message: Message): void {
+    message.mustHold = false;
+    message.holding = true;
+    const number = this.#holder.enqueue(message);
+    if (number === 0) {
+      message.holding = false;
+      this.#refuse(message, "store-unavailable");
+      return;
+    }
+    for (const destination of message.blocks) destination.blockedUntil = number;
+    message.blocks.length = 0;
+  }
+
+  #holdRequest(message: Message): HoldRequest {
+    const { origin } = message;
+    const exclude = new Set([...message.acked, ...message.held]);
+    const sent: string[] = [];
+    for (const attempt of message.tries) {
+      const { device } = attempt.destination.session;
+      if (attempt.state === "open") exclude.add(device);
+      else if (attempt.state !== "acked" && attempt.sent) sent.push(device);
+    }
+    const isCopy = message.main !== undefined;
+    if (isCopy) exclude.add(origin.device);
+    return {
+      key: { from: origin.user, fromDevice: origin.device, id: message.id },
+      user: message.user,
+      outbox: origin.outbox,
+      to: message.to,
+      n: message.n,
+      body: message.body,
+      digest: digest(message.to, message.payload),
+      exclude: [...exclude],
+      sent,
+      orUser: !isCopy && message.acked.length === 0,
+      wake: {
+        class: message.wake,
+        server: this.#parts.server,
+        conversation: origin.user,
+        preview: message.preview,
+        delay: message.silentOnly ? SILENT_WAKE_MS : 0,
+        delays: new Map(),
+      },
+    };
+  }
+
+  #held(message: Message, result: HoldResult): void {
+    message.holding = false;
+    message.silentOnly = true;
+    switch (result.outcome) {
+      case "conflict":
+        this.#refuse(message, "id-conflict");
+        return;
+      case "full":
+        // A copy that finds no room is marked as missed; the message itself is not refused for it.
+        if (message.main === undefined) this.#refuse(message, "recipient-full");
+        else this.#finishWithout(message);
+        return;
+      case "held":
+        this.#parts.counters.held += result.rows.length;
+        for (const { device, row } of result.rows) this.#rowHeld(message, device, row);
+        message.setSize = Math.max(message.setSize, result.setSize);
+        if (this.#heldForNobody(message)) {
+          this.#refuse(message, "internal");
+          return;
+        }
+        if (result.due.length > 0) this.#parts.wake.poke();
+        this.#advance(message);
+    }
+  }
+
+  /** A hold that found nobody to hold for, with nobody left who may acknowledge: it must not be asked for again for ever. */
+  #heldForNobody(message: Message): boolean {
+    return (
+      message.main === undefined &&
+      message.held.length + message.acked.length + message.openDurable + message.openSession === 0
+    );
+  }
+
+  #finishWithout(message: Message): void {
+    message.done = "delivered";
+    this.#answer(message.main!);
+  }
+
+  #rowHeld(message: Message, device: string, row: RowRef): void {
+    if (!message.held.includes(device)) message.held.push(device);
+    let underWay = false;
+    for (const attempt of message.tries) {
+      const mine = device === "" ? !attempt.durable : attempt.destination.session.device === device;
+      if (!mine) continue;
+      if (attempt.state === "acked") {
+        this.#settler.settle(row);
+        underWay = true;
+      } else if (attempt.state !== "lost") {
+        attempt.row = row;
+        underWay = true;
+      }
+    }
+    if (!underWay) this.#kickOrWatch(message.user, device);
+  }
+
+  /** L4, the first mechanism: tell the server where the device is, now or as soon as it appears. */
+  #kickOrWatch(user: string, device: string): void {
+    this.#watch.add(user);
+    for (const session of this.#table.lookup(user)) {
+      if (device === "" || session.device === device) this.#kick(session);
+    }
+  }
+
+  #kick(session: Session): void {
+    if (session.server === this.#parts.server) this.#kickHere(session.user, session.device);
+    else this.#link.kick(session);
+  }
+
+  #answer(message: Message): void {
+    if (message.answered || message.done === undefined) return;
+    if (message.copies !== undefined && message.copies.done === undefined) return;
+    this.#close(message);
+    const status = message.done === "held" ? "held" : "delivered";
+    const route: Route = status === "held" ? "wake" : message.ackedHere ? "local" : "remote";
+    this.#parts.counters.answered(status);
+    message.reply?.ack(message.send, status, route);
+  }
+
+  #refuse(part: Message, code: SendErrorCode): void {
+    const message = part.main ?? part;
+    part.holding = false;
+    if (message.answered) return;
+    message.done ??= "held";
+    if (message.copies !== undefined) message.copies.done ??= "held";
+    this.#close(message);
+    this.#parts.counters.refused(code);
+    message.reply?.refuse(message.send, code, message);
+  }
+
+  #close(message: Message): void {
+    message.answered = true;
+    this.#open--;
+    const inFlight = this.#inFlight.get(message.origin.key);
+    const key = idKey(message.id);
+    if (inFlight?.get(key) === message) inFlight.delete(key);
+  }
+
+  #inFlightOf(origin: Origin): Map<number, Message> {
+    let messages = this.#inFlight.get(origin.key);
+    if (messages === undefined) this.#inFlight.set(origin.key, (messages = new Map()));
+    return messages;
+  }
+
+  /** Runs every tick while anything is under way. Answers whether anything still is. */
+  #sweep(): boolean {
+    const now = this.#attention.now;
+    for (const destination of this.#busy) {
+      const deadline = now - destination.deadline;
+      for (const attempt of destination.tries) {
+        if (attempt.since > deadline) break;
+        if (attempt.state === "open") this.#overdue(attempt);
+      }
+      if (destination.idle) this.#busy.delete(destination);
+    }
+    const { acknowledgeMs } = this.#parts;
+    for (const recipient of this.#awaiting) {
+      if (recipient.open === 0) this.#awaiting.delete(recipient);
+      else if (now - recipient.progress >= acknowledgeMs) {
+        this.#awaiting.delete(recipient);
+        recipient.silent();
+      }
+    }
+    for (const [key, messages] of this.#inFlight) {
+      if (messages.size === 0) this.#inFlight.delete(key);
+    }
+    return this.#busy.size > 0 || this.#awaiting.size > 0 || this.#inFlight.size > 0;
+  }
+
+  #tableChanged(change: SessionChange): void {
+    const { session } = change;
+    const destinations = this.#destinations.get(session.user);
+    const destination = destinations?.find((one) => one.session.device === session.device);
+    switch (change.kind) {
+      case "appeared":
+        this.#fence(session);
+        if (destination !== undefined) this.#destination(session);
+        if (this.#watch.has(session.user)) this.#kick(session);
+        return;
+      case "changed":
+        if (destination?.session.epoch === session.epoch) destination.session = session;
+        return;
+      case "gone":
+        if (destination === undefined || destination.session.epoch !== session.epoch) return;
+        destinations!.splice(destinations!.indexOf(destination), 1);
+        if (destinations!.length === 0) this.#destinations.delete(session.user);
+        this.#busy.delete(destination);
+        for (const attempt of destination.takeAll()) this.#lost(attempt, true);
+    }
+  }
+
+  // ── The termination point ─────────────────────────────────────────────────────────────────────
+
+  /** A device is connecting here. Call `start` when it is in the session table. */
+  connect(sink: DeliverSink, who: RecipientOptions): Recipient {
+    const recipient = new Recipient(this.#recipientParts, sink, who);
+    const recipients = this.#recipients.get(who.user);
+    if (recipients === undefined) this.#recipients.set(who.user, [recipient]);
+    else recipients.push(recipient);
+    return recipient;
+  }
+
+  disconnect(recipient: Recipient): void {
+    const recipients = this.#recipients.get(recipient.user);
+    const at = recipients?.indexOf(recipient) ?? -1;
+    if (at >= 0) recipients!.splice(at, 1);
+    if (recipients?.length === 0) this.#recipients.delete(recipient.user);
+    this.#awaiting.delete(recipient);
+    recipient.close();
+  }
+
+  #recipient(user: string, device: string): Recipient | undefined {
+    const recipients = this.#recipients.get(user);
+    if (recipients === undefined) return undefined;
+    // The last to connect is the one with the highest epoch.
+    for (let at = recipients.length - 1; at >= 0; at--) {
+      if (recipients[at]!.device === device) return recipients[at];
+    }
+    return undefined;
+  }
+
+  /** One device, one live connection: the higher epoch wins; a tie goes to the greater server name. */
+  #fence(session: Session): void {
+    const here = session.server === this.#parts.server;
+    for (const recipient of [...(this.#recipients.get(session.user) ?? [])]) {
+      if (recipient.device !== session.device) continue;
+      if (recipient.epoch < session.epoch || (recipient.epoch === session.epoch && !here)) {
+        recipient.replaced();
+      }
+    }
+  }
+
+  #kickHere(user: string, device: string): void {
+    this.#recipient(user, device)?.kick();
+  }
+
+  /** L4, the second mechanism. */
+  #tailFound({ user, device }: TailEntry): void {
+    for (const recipient of this.#recipients.get(user) ?? []) {
+      if (device === "" || recipient.device === device) recipient.probe();
+    }
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
+}

@@ -1,0 +1,162 @@
+import type { Clock } from "../lib/clock.ts";
+import { TurnBatch } from "../lib/turn.ts";
+import type { RefusalReason, ServerBus, ServerRecord } from "../cluster/server-bus.ts";
+import type { Session } from "../sessions/table.ts";
+import type { Try } from "./message.ts";
+import { bodyKey } from "./recipient.ts";
+import type { Outstanding } from "./recipient.ts";
+
+export interface LinkParts {
+  readonly clock: Clock;
+  readonly bus: ServerBus;
+  /** Another server's message for a device that is connected here, it thinks. */
+  deliver(
+    user: string,
+    device: string,
+    epoch: number,
+    body: Uint8Array,
+    outstanding: Outstanding,
+  ): "sent" | RefusalReason;
+  kick(user: string, device: string): void;
+  acknowledged(attempt: Try): void;
+  refused(attempt: Try, sent: boolean): void;
+}
+
+interface Outgoing {
+  readonly server: string;
+  readonly record: ServerRecord;
+}
+
+/** Live delivery through the other servers (M6): all that is said to one of them in a turn is one message of the bus. */
+export class Link {
+  readonly #parts: LinkParts;
+  readonly #outgoing: TurnBatch<Outgoing>;
+  /** Tries under way to other servers, by the number that stands for them there. */
+  readonly #tries = new Map<number, Try>();
+  #lastRef: number;
+  /** The record that ends what is outgoing, if it can take another acknowledgement. */
+  #acks: { readonly server: string; readonly refs: number[] } | undefined;
+
+  constructor(parts: LinkParts) {
+    this.#parts = parts;
+    this.#outgoing = new TurnBatch(parts.clock, (items) => this.#flush(items));
+    // After a restart the answers to what the former incarnation sent must name nothing.
+    this.#lastRef = parts.clock.now() * 1024;
+    parts.bus.onRecords((server, records) => this.#arrived(server, records));
+  }
+
+  deliver(session: Session, body: Uint8Array, attempt: Try): void {
+    attempt.ref = ++this.#lastRef;
+    this.#tries.set(attempt.ref, attempt);
+    const { user, device, epoch } = session;
+    this.#say(session.server, { kind: "deliver", ref: attempt.ref, user, device, epoch, body });
+  }
+
+  kick({ server, user, device }: Session): void {
+    this.#say(server, { kind: "kick", user, device });
+  }
+
+  /** The try is over: its answer will be ignored. */
+  forget(attempt: Try): void {
+    this.#tries.delete(attempt.ref);
+  }
+
+  /** Acknowledgements that follow each other to one server are one record. */
+  #received(server: string, ref: number): void {
+    if (this.#acks?.server === server) {
+      this.#acks.refs.push(ref);
+      return;
+    }
+    const refs = [ref];
+    this.#say(server, { kind: "received", refs });
+    this.#acks = { server, refs };
+  }
+
+  #say(server: string, record: ServerRecord): void {
+    this.#acks = undefined;
+    this.#outgoing.add({ server, record });
+  }
+
+  #flush(items: readonly Outgoing[]): void {
+    this.#acks = undefined;
+    const byServer = new Map<string, ServerRecord[]>();
+    for (const { server, record } of items) {
+      const records = byServer.get(server);
+      if (records === undefined) byServer.set(server, [record]);
+      else records.push(record);
+    }
+    for (const [server, records] of byServer) {
+      if (!this.#parts.bus.send(server, records)) this.#unsent(records);
+    }
+  }
+
+  /** The bus is away (L8): what should have gone live is held. Lost acknowledgements are made up for by the other side's deadline. */
+  #unsent(records: readonly ServerRecord[]): void {
+    for (const record of records) if (record.kind === "deliver") this.#refused(record.ref);
+  }
+
+  #refused(ref: number): void {
+    const attempt = this.#tries.get(ref);
+    if (attempt === undefined) return;
+    this.#tries.delete(ref);
+    this.#parts.refused(attempt, false);
+  }
+
+  #arrived(server: string, records: readonly ServerRecord[]): void {
+    for (const record of records) {
+      switch (record.kind) {
+        case "deliver":
+          this.#deliver(server, record);
+          break;
+        case "received":
+          for (const ref of record.refs) this.#acknowledged(ref);
+          break;
+        case "refused":
+          this.#refused(record.ref);
+          break;
+        case "kick":
+          this.#parts.kick(record.user, record.device);
+      }
+    }
+  }
+
+  #deliver(server: string, record: Extract<ServerRecord, { kind: "deliver" }>): void {
+    const { ref, user, device, epoch, body } = record;
+    const outstanding = new RemoteDelivery(body, (received) => {
+      if (received) this.#received(server, ref);
+      else this.#say(server, { kind: "refused", ref, reason: "not-here" });
+    });
+    const outcome = this.#parts.deliver(user, device, epoch, body, outstanding);
+    if (outcome !== "sent") this.#say(server, { kind: "refused", ref, reason: outcome });
+  }
+
+  #acknowledged(ref: number): void {
+    const attempt = this.#tries.get(ref);
+    if (attempt === undefined) return;
+    this.#tries.delete(ref);
+    this.#parts.acknowledged(attempt);
+  }
+}
+
+/** A DELIVER on a connection here for a message that another server accepted. */
+class RemoteDelivery implements Outstanding {
+  readonly #body: Uint8Array;
+  readonly #over: (received: boolean) => void;
+
+  constructor(body: Uint8Array, over: (received: boolean) => void) {
+    this.#body = body;
+    this.#over = over;
+  }
+
+  get key(): string | undefined {
+    return bodyKey(this.#body);
+  }
+
+  acknowledged(): void {
+    this.#over(true);
+  }
+
+  lost(): void {
+    this.#over(false);
+  }
+}

@@ -1,0 +1,176 @@
+import type { AckStatus, Route, SendErrorCode, WakeClass } from "@beckon/protocol";
+import type { RowRef } from "../store/store.ts";
+import type { Destination } from "./destination.ts";
+import { messageKey } from "./recipient.ts";
+import type { Outstanding } from "./recipient.ts";
+
+/** Where the answer to a SEND goes. */
+export interface Reply {
+  ack(send: number, status: AckStatus, route: Route): void;
+  /** `lane`: where in which lane the refused SEND stands. */
+  refuse(
+    send: number,
+    code: SendErrorCode,
+    lane: { readonly to: string; readonly n: number },
+  ): void;
+}
+
+/** The sending device on one connection. */
+export interface Origin {
+  /** User and device. */
+  readonly key: string;
+  readonly user: string;
+  /** "": a named service of the application's backend. */
+  readonly device: string;
+  readonly outbox: number;
+  /** `encodeOrigin` of the above and of this server's name. */
+  readonly encoded: Uint8Array;
+  /** Whether the user's other devices get copies of what this one sends. */
+  readonly copies: boolean;
+}
+
+/** 48 random bits of a UUIDv7: enough to find a repeat among one device's few messages in flight; the finder compares whole ids. */
+export function idKey(id: Uint8Array): number {
+  let key = 0;
+  for (let i = 10; i < 16; i++) key = key * 256 + id[i]!;
+  return key;
+}
+
+/** A message, or the copies of it, on the way to the devices of one user. Alive from `accept` to the answer; tries may outlive it. */
+export class Message {
+  readonly origin: Origin;
+  readonly id: Uint8Array;
+  readonly to: string;
+  readonly n: number;
+  readonly payload: Uint8Array;
+  readonly wake: WakeClass;
+  readonly preview: string;
+  /** The DELIVER body, encoded once for all devices. */
+  readonly body: Uint8Array;
+  /** Whose devices it is for: the recipient, or for copies the sender. */
+  readonly user: string;
+  /** Of copies: the message that is copied. */
+  readonly main: Message | undefined;
+  copies: Message | undefined = undefined;
+
+  reply: Reply | undefined;
+  send: number;
+  answered = false;
+
+  /** All live tries, one a device at most. */
+  readonly tries: Try[] = [];
+  openDurable = 0;
+  openSession = 0;
+  /** Devices that acknowledged; all of them over a connection to this very server? */
+  readonly acked: string[] = [];
+  ackedHere = true;
+  /** Durable devices of `user`, as the session table shows. */
+  setSize = 0;
+  /** Somebody is owed it whom no live try can reach, or may be: ask the store. */
+  mustHold = false;
+  /** A hold is queued or being committed. */
+  holding = false;
+  /** Devices that have a row; "" for the user's own. */
+  readonly held: string[] = [];
+  /** Destinations that get nothing live before this message's next hold is over. */
+  readonly blocks: Destination[] = [];
+  /** Nothing more is to be done for its devices but to wait for late acknowledgements. */
+  done: "delivered" | "held" | undefined = undefined;
+  /** Only devices that are connected and silent are being held for: no hurry with the wake. */
+  silentOnly = true;
+
+  constructor(
+    origin: Origin,
+    send: {
+      readonly id: Uint8Array;
+      readonly to: string;
+      readonly n: number;
+      readonly payload: Uint8Array;
+      readonly wake: WakeClass;
+      readonly preview: string;
+    },
+    body: Uint8Array,
+    reply: Reply | undefined,
+    number: number,
+    main?: Message,
+  ) {
+    this.origin = origin;
+    this.id = send.id;
+    this.to = send.to;
+    this.n = send.n;
+    this.payload = send.payload;
+    this.wake = main === undefined ? send.wake : "none";
+    this.preview = send.preview;
+    this.body = body;
+    this.user = main === undefined ? send.to : origin.user;
+    this.main = main;
+    this.reply = reply;
+    this.send = number;
+  }
+}
+
+/**
+ * open → acked, or overdue (deadline passed: held, but may still acknowledge), or lost (refused, connection gone).
+ * overdue → acked, or lost.
+ */
+export type TryState = "open" | "overdue" | "acked" | "lost";
+
+/** Told what becomes of a try. */
+export interface TryOwner {
+  acknowledged(attempt: Try): void;
+  /** Its connection is gone. */
+  lost(attempt: Try): void;
+}
+
+/** One live attempt to deliver a message to one connected device; at the termination point, what a DELIVER stands for. */
+export class Try implements Outstanding {
+  readonly message: Message;
+  readonly destination: Destination;
+  readonly durable: boolean;
+  /** Attentive time. */
+  readonly since: number;
+  state: TryState = "open";
+  /** Whether it went out on the socket, as far as is known. */
+  sent = true;
+  /** Names it in what servers say to each other; 0: the device is connected here. */
+  ref = 0;
+  /** Once held: the row to settle when an acknowledgement comes after all. */
+  row: RowRef | undefined = undefined;
+
+  constructor(message: Message, destination: Destination, durable: boolean, since: number) {
+    this.message = message;
+    this.destination = destination;
+    this.durable = durable;
+    this.since = since;
+  }
+
+  get key(): string {
+    const { origin, id } = this.message;
+    return messageKey(origin.user, origin.device, id);
+  }
+
+  acknowledged(): void {
+    this.destination.owner.acknowledged(this);
+  }
+
+  lost(): void {
+    this.destination.owner.lost(this);
+  }
+}
+
+export type Verdict = "wait" | "hold" | "delivered" | "held";
+
+/**
+ * What is due for a message now. Pure. L1: `delivered` only when every durable device has acknowledged and one device at least
+ * has; `held` only when all others have a committed row. An empty set of devices never yields `delivered`.
+ */
+export function verdict(message: Message): Verdict {
+  if (message.holding) return "wait";
+  if (message.mustHold) return "hold";
+  if (message.openDurable > 0) return "wait";
+  if (message.held.length > 0) return "held";
+  if (message.acked.length > 0) return "delivered";
+  if (message.main !== undefined) return "delivered";
+  if (message.openSession > 0) return "wait";
+  return "hold";
+}

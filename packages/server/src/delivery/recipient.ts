@@ -1,0 +1,349 @@
+import { decodeDeliverBody } from "@beckon/protocol";
+
+import type { Clock } from "../lib/clock.ts";
+import type { PendingRow, RowRef, Store } from "../store/store.ts";
+import type { Settler } from "./settler.ts";
+
+/** What a DELIVER on a connection stands for: told exactly once what became of it. */
+export interface Outstanding {
+  /** Sender user, device and id, to recognise its row in the store. */
+  readonly key: string | undefined;
+  acknowledged(): void;
+  /** The connection is gone. It may have been sent. */
+  lost(): void;
+}
+
+/** The connection's side of it: writes frames to the socket. */
+export interface DeliverSink {
+  deliver(body: Uint8Array, held: boolean, redelivered: boolean): void;
+  pulled(pull: number): void;
+  /** Whether the socket's buffer is over its bound. */
+  readonly congested: boolean;
+}
+
+export interface RecipientParts {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly settler: Settler;
+  /** Attentive time (L6). */
+  now(): number;
+  /** The device now has something to acknowledge. */
+  onAwaiting(recipient: Recipient): void;
+  /** A DELIVER from the store was acknowledged: for the counters. */
+  onHeldDelivered(row: PendingRow, user: string): void;
+}
+
+export interface RecipientOptions {
+  readonly user: string;
+  readonly device: string;
+  readonly epoch: number;
+  readonly durable: boolean;
+  /** DELIVERs that may be unacknowledged. */
+  readonly window: number;
+  /** Of the device's wake intent; 0: it has none. */
+  readonly generation: number;
+  /** Whether the store may have rows for it. */
+  readonly behind: boolean;
+  /** It has acknowledged nothing for too long (L6). */
+  silent(): void;
+  /** The device has a connection with a higher epoch. */
+  replaced(): void;
+}
+
+/** Held rows keep a part of the window to themselves, so that live traffic cannot starve what comes before it. */
+const HELD_SHARE = 1 / 4;
+const PAGE = 128;
+const READ_RETRY_MS = 500;
+const MAX_PULLS = 64;
+
+/**
+ * A connected device as the destination of deliveries, at its termination point. It numbers DELIVERs, bounds what is
+ * unacknowledged, and reads the store: while the device has unread held rows it is `behind`, and nothing goes to it live.
+ */
+export class Recipient {
+  readonly user: string;
+  readonly device: string;
+  readonly epoch: number;
+  readonly durable: boolean;
+  readonly #parts: RecipientParts;
+  readonly #sink: DeliverSink;
+  readonly #window: number;
+  readonly #liveWindow: number;
+
+  /** Unacknowledged DELIVERs by number; `#ring[0]` has number `#first`. */
+  #ring: (Outstanding | undefined)[] = [];
+  #head = 0;
+  #first = 1;
+  #open = 0;
+
+  /** Rows sent over this connection that are not settled yet. */
+  readonly #rows = new Map<RowRef, PendingRow>();
+  #page: PendingRow[] = [];
+  #behind: boolean;
+  #reading = false;
+  #readAgain = false;
+  #cancelRetry: (() => void) | undefined;
+  #pulls: { number: number; answerable: boolean }[] = [];
+  #generation: number;
+  #clearing = false;
+  #closed = false;
+  /** Attentive time of the last acknowledgement, or of the DELIVER that first waited for one. */
+  progress = 0;
+  readonly silent: () => void;
+  readonly replaced: () => void;
+
+  constructor(parts: RecipientParts, sink: DeliverSink, who: RecipientOptions) {
+    this.#parts = parts;
+    this.#sink = sink;
+    this.user = who.user;
+    this.device = who.device;
+    this.epoch = who.epoch;
+    this.durable = who.durable;
+    this.#window = who.window;
+    this.#liveWindow = who.window - Math.floor(who.window * HELD_SHARE);
+    this.#generation = who.generation;
+    this.#behind = who.behind;
+    this.silent = who.silent;
+    this.replaced = who.replaced;
+  }
+
+  /** DELIVERs that the device has not acknowledged. */
+  get open(): number {
+    return this.#open;
+  }
+
+  get behind(): boolean {
+    return this.#behind;
+  }
+
+  /** A live message: "sent", or why it has to be held. */
+  offer(body: Uint8Array, outstanding: Outstanding): "sent" | "behind" | "full" {
+    if (this.#behind) return "behind";
+    if (this.#open >= this.#liveWindow || this.#sink.congested) return "full";
+    this.#push(outstanding);
+    this.#sink.deliver(body, false, false);
+    return "sent";
+  }
+
+  /** RECEIVED: `count` DELIVERs from number `first` on. False: it names one that was never sent. */
+  received(first: number, count: number): boolean {
+    const end = first + count;
+    if (first < 1 || count < 1 || end > this.#first + this.#ring.length - this.#head) return false;
+    for (let number = Math.max(first, this.#first); number < end; number++) {
+      const at = this.#head + number - this.#first;
+      const outstanding = this.#ring[at];
+      if (outstanding === undefined) continue;
+      this.#ring[at] = undefined;
+      this.#open--;
+      outstanding.acknowledged();
+    }
+    this.#trim();
+    this.progress = this.#parts.now();
+    if (this.#page.length > 0) this.#sendPage();
+    return true;
+  }
+
+  /** The device is in the session table: what is held is read only from now on (L4). */
+  start(): void {
+    if (this.#behind) this.#read();
+  }
+
+  /** There is something in the store for this device: from now on nothing goes to it live, until it was read. */
+  kick(): void {
+    this.#behind = true;
+    this.#read();
+  }
+
+  /** There may be something in the store: look, without holding up what is live. */
+  probe(): void {
+    this.#read();
+  }
+
+  /** PULL. */
+  pull(number: number): void {
+    if (this.#pulls.length >= MAX_PULLS) this.#pulls.shift();
+    this.#pulls.push({ number, answerable: false });
+    this.#read();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelRetry?.();
+    const ring = this.#ring;
+    this.#ring = [];
+    const unsettled = [...this.#rows.keys()];
+    if (unsettled.length > 0) this.#parts.settler.markSent(unsettled);
+    for (const outstanding of ring) outstanding?.lost();
+  }
+
+  #push(outstanding: Outstanding): void {
+    this.#ring.push(outstanding);
+    if (++this.#open > 1) return;
+    this.progress = this.#parts.now();
+    this.#parts.onAwaiting(this);
+  }
+
+  #trim(): void {
+    const ring = this.#ring;
+    let head = this.#head;
+    while (head < ring.length && ring[head] === undefined) head++;
+    this.#first += head - this.#head;
+    if (head === ring.length) {
+      ring.length = 0;
+      head = 0;
+    } else if (head > 64 && head * 2 > ring.length) {
+      ring.splice(0, head);
+      head = 0;
+    }
+    this.#head = head;
+  }
+
+  #read(): void {
+    if (this.#closed) return;
+    if (this.#reading || this.#page.length > 0) {
+      this.#readAgain = true;
+      return;
+    }
+    this.#reading = true;
+    this.#readAgain = false;
+    for (const pull of this.#pulls) pull.answerable = true;
+    const limit = this.#rows.size + this.#open + PAGE;
+    this.#parts.store.messages
+      .pending(this.user, this.device, limit)
+      .then(this.#readDone, this.#readFailed);
+  }
+
+  readonly #readDone = (rows: readonly PendingRow[]): void => {
+    if (this.#closed) return;
+    this.#reading = false;
+    const live = this.#liveKeys();
+    this.#page = rows.filter((row) => !this.#rows.has(row.row) && !live.has(keyOf(row)));
+    if (this.#page.length > 0) {
+      this.#behind = true;
+      this.#readAgain = true;
+      // Each of them may have given the device a wake intent, or raised its generation.
+      if (this.#generation === 0 && this.durable) this.#generation = UNKNOWN_GENERATION;
+      this.#sendPage();
+      return;
+    }
+    if (this.#readAgain) {
+      this.#read();
+      return;
+    }
+    this.#behind = false;
+    this.#answerPulls();
+    this.#clearIntent();
+  };
+
+  readonly #readFailed = (): void => {
+    if (this.#closed) return;
+    this.#reading = false;
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#parts.clock.after(READ_RETRY_MS, () => this.#read());
+  };
+
+  #liveKeys(): Set<string> {
+    const keys = new Set<string>();
+    for (const outstanding of this.#ring) {
+      if (outstanding?.key !== undefined) keys.add(outstanding.key);
+    }
+    return keys;
+  }
+
+  #sendPage(): void {
+    while (this.#page.length > 0 && this.#open < this.#window && !this.#sink.congested) {
+      const row = this.#page.shift()!;
+      this.#rows.set(row.row, row);
+      this.#push(new HeldDelivery(row, this));
+      this.#sink.deliver(row.body, true, row.redelivered);
+    }
+    if (this.#page.length === 0 && this.#readAgain) this.#read();
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (this.#page.length > 0) this.#sendPage();
+  }
+
+  /** @internal */
+  heldAcknowledged(row: PendingRow): void {
+    this.#parts.onHeldDelivered(row, this.user);
+    this.#parts.settler.settle(row.row, this.#settled);
+  }
+
+  readonly #settled = (row: RowRef): void => {
+    this.#rows.delete(row);
+    this.#clearIntent();
+  };
+
+  #answerPulls(): void {
+    while (this.#pulls.length > 0 && this.#pulls[0]!.answerable) {
+      this.#sink.pulled(this.#pulls.shift()!.number);
+    }
+    if (this.#pulls.length > 0) this.#read();
+  }
+
+  /** All that was held has been settled: the wake intent has done its work. Compared by generation, so that one for a newer message stays. */
+  #clearIntent(): void {
+    if (
+      this.#closed ||
+      this.#clearing ||
+      this.#behind ||
+      this.#generation === 0 ||
+      this.#rows.size > 0
+    )
+      return;
+    this.#clearing = true;
+    this.#parts.store.wakes.clear(this.user, this.device, this.#generation).then(
+      (generation) => {
+        this.#clearing = false;
+        const changed = generation !== this.#generation;
+        this.#generation = generation;
+        if (generation !== 0 && changed) this.#clearIntent();
+      },
+      () => {
+        // The store is away. The intent stays; dispatch deletes it when it finds no rows.
+        this.#clearing = false;
+      },
+    );
+  }
+}
+
+/** Matches no intent, so that `clear` answers the present generation. */
+const UNKNOWN_GENERATION = -1;
+
+export function messageKey(from: string, fromDevice: string, id: Uint8Array): string {
+  let text = `${from}\n${fromDevice}\n`;
+  for (let i = 0; i < id.length; i++) text += String.fromCharCode(id[i]!);
+  return text;
+}
+
+/** The key of the message that a DELIVER body carries. */
+export function bodyKey(body: Uint8Array): string {
+  const { from, fromDevice, id } = decodeDeliverBody(body);
+  return messageKey(from, fromDevice, id);
+}
+
+function keyOf(row: PendingRow): string {
+  return messageKey(row.key.from, row.key.fromDevice, row.key.id);
+}
+
+class HeldDelivery implements Outstanding {
+  readonly key = undefined;
+  readonly #row: PendingRow;
+  readonly #recipient: Recipient;
+
+  constructor(row: PendingRow, recipient: Recipient) {
+    this.#row = row;
+    this.#recipient = recipient;
+  }
+
+  acknowledged(): void {
+    this.#recipient.heldAcknowledged(this.#row);
+  }
+
+  lost(): void {
+    // The row is in the store until it is settled.
+  }
+}

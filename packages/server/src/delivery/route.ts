@@ -1,0 +1,41 @@
+import type { Session } from "../sessions/table.ts";
+
+export interface Plan {
+  /** Whom to try live. */
+  readonly live: readonly Session[];
+  /** How many durable devices the user has, without the excepted one. */
+  readonly setSize: number;
+  /** Every durable device is among `live`: nobody is owed it who is not connected. */
+  readonly complete: boolean;
+}
+
+const NOBODY: Plan = { live: [], setSize: 0, complete: false };
+
+/**
+ * Where a message for a user goes (M3, M5, M6, M7). Pure: from the table's sessions of the user alone. `except` is the sending
+ * device, when the message is a copy for the sender's other devices. `trusted` is the table's word that what it says of
+ * others holds; without it the store is asked as well.
+ */
+export function plan(
+  sessions: readonly Session[],
+  except: string | undefined,
+  trusted: boolean,
+): Plan {
+  if (sessions.length === 0) return NOBODY;
+  const newest = newestSet(sessions);
+  let setSize = newest.setSize;
+  let live = sessions;
+  if (except !== undefined) {
+    live = sessions.filter(({ device }) => device !== except);
+    if (sessions.some(({ device, durable }) => device === except && durable)) setSize--;
+  }
+  let durable = 0;
+  for (const session of live) if (session.durable) durable++;
+  return { live, setSize, complete: trusted && durable === setSize };
+}
+
+function newestSet(sessions: readonly Session[]): Session {
+  let newest = sessions[0]!;
+  for (const session of sessions) if (session.setVersion > newest.setVersion) newest = session;
+  return newest;
+}

@@ -1,0 +1,145 @@
+import type { ServerAddresses } from "@beckon/protocol";
+import type { Clock } from "../lib/clock.ts";
+import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
+import type { SessionTable } from "../sessions/table.ts";
+import type { WakeIntent, WakeOutcome, WakeStore } from "../store/store.ts";
+
+const SCAN_MS = 1_000;
+const LEASE_MS = 10_000;
+const BATCH = 256;
+/** L5: a device that looked connected a moment ago gets this long to come back. */
+const SETTLE_MS = 5_000;
+/** A connected device that is silent is closed by then (L6), and woken as one that is away. */
+const SILENT_MS = 10_000;
+/** After an outcome that the push service will not take back. */
+const REJECTED_MS = 3_600_000;
+
+export interface WakeParts {
+  readonly clock: Clock;
+  readonly wakes: WakeStore;
+  readonly table: SessionTable;
+  /** Names this server as the holder of leases. */
+  readonly owner: string;
+  readonly providers: ReadonlyMap<string, PushProvider>;
+  /** The addresses of the server that accepted the message; this server's own where that one is gone. */
+  addressesOf(server: string): ServerAddresses;
+  /** Undefined: nothing can be said to this device. */
+  compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;
+  onOutcome(outcome: PushOutcome["kind"] | "postponed" | "impossible"): void;
+}
+
+/** Dispatches wake intents: claims what is due, pushes, and says what became of it (M7, L5). */
+export class WakeDispatcher {
+  readonly #parts: WakeParts;
+  #busy = false;
+  #again = false;
+  #stopped = true;
+  #cancel: (() => void) | undefined;
+
+  constructor(parts: WakeParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#scan();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel?.();
+  }
+
+  /** Something is due now. */
+  poke(): void {
+    this.#again = true;
+    this.#parts.clock.defer(this.#dispatchNow);
+  }
+
+  readonly #scan = (): void => {
+    if (this.#stopped) return;
+    this.#again = true;
+    this.#dispatchNow();
+    this.#cancel = this.#parts.clock.after(SCAN_MS, this.#scan);
+  };
+
+  readonly #dispatchNow = (): void => {
+    if (this.#busy || this.#stopped || !this.#again) return;
+    this.#busy = true;
+    this.#again = false;
+    this.#dispatch().then(this.#dispatched, this.#dispatched);
+  };
+
+  readonly #dispatched = (): void => {
+    this.#busy = false;
+    this.#dispatchNow();
+  };
+
+  async #dispatch(): Promise<void> {
+    const { wakes, owner } = this.#parts;
+    const intents = await wakes.claim(owner, LEASE_MS, BATCH);
+    if (intents.length === 0 || this.#stopped) return;
+    if (intents.length === BATCH) this.#again = true;
+    const byProvider = new Map<string, WakeIntent[]>();
+    const later: { user: string; device: string; outcome: WakeOutcome }[] = [];
+    for (const intent of intents) {
+      const delay = this.#postpone(intent);
+      if (delay > 0) {
+        this.#parts.onOutcome("postponed");
+        later.push({ user: intent.user, device: intent.device, outcome: { kind: "later", delay } });
+        continue;
+      }
+      const group = byProvider.get(intent.push.provider);
+      if (group === undefined) byProvider.set(intent.push.provider, [intent]);
+      else group.push(intent);
+    }
+    await Promise.all([
+      later.length > 0 ? wakes.done(owner, later) : undefined,
+      ...[...byProvider].map(([provider, group]) => this.#push(provider, group)),
+    ]);
+  }
+
+  /** How long a wake has to wait because the device is here, or was a moment ago. Pure but for the table. */
+  #postpone(intent: WakeIntent): number {
+    const { table } = this.#parts;
+    const session = table.find(intent.user, intent.device);
+    if (session !== undefined) return session.background ? 0 : SILENT_MS;
+    if (intent.class === "call") return 0;
+    return table.wasConnectedWithin(intent.user, intent.device, SETTLE_MS) ? SETTLE_MS : 0;
+  }
+
+  async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {
+    const { providers, wakes, owner, onOutcome } = this.#parts;
+    const provider = providers.get(name);
+    const items = await Promise.all(
+      intents.map((intent) =>
+        provider === undefined
+          ? undefined
+          : this.#parts.compose(intent, this.#parts.addressesOf(intent.server)),
+      ),
+    );
+    const sendable = items.filter((item) => item !== undefined);
+    const outcomes = sendable.length > 0 ? await provider!.send(sendable) : [];
+    let next = 0;
+    const results = intents.map((intent, at) => {
+      const outcome = items[at] === undefined ? undefined : outcomes[next++]!;
+      onOutcome(outcome?.kind ?? "impossible");
+      return { user: intent.user, device: intent.device, outcome: wakeOutcome(outcome, intent) };
+    });
+    await wakes.done(owner, results);
+  }
+}
+
+function wakeOutcome(outcome: PushOutcome | undefined, intent: WakeIntent): WakeOutcome {
+  switch (outcome?.kind) {
+    case "sent":
+      return { kind: "sent" };
+    case "gone":
+      return { kind: "gone", token: intent.push.token };
+    case "retry":
+      return { kind: "later", delay: outcome.after };
+    case "rejected":
+    case undefined:
+      return { kind: "later", delay: REJECTED_MS };
+  }
+}

@@ -1,0 +1,383 @@
+import { CLOSE, ERRORS, ProtocolError, readFrames } from "@beckon/protocol";
+import type {
+  AckStatus,
+  ConnectionErrorCode,
+  ErrorCode,
+  Frame,
+  HelloFrame,
+  Route,
+  SendErrorCode,
+  SendFrame,
+  UnknownFrame,
+} from "@beckon/protocol";
+
+import type { Origin, Reply } from "../delivery/message.ts";
+import type { DeliverSink, Recipient } from "../delivery/recipient.ts";
+import type { GatewayParts } from "./gateway.ts";
+import { shakeHands } from "./handshake.ts";
+import { BadToken } from "./identity.ts";
+import type { Identity } from "./identity.ts";
+import { Outgoing } from "./outgoing.ts";
+import type { WriterPool } from "./outgoing.ts";
+import { faultOf, RefusedLanes, SendRate } from "./send.ts";
+import type { Socket, SocketHandler } from "./socket.ts";
+
+/** Bytes in the socket's buffer over which nothing more is delivered; and over which the connection is closed. */
+const CONGESTED_BYTES = 1024 * 1024;
+const SLOW_BYTES = 16 * 1024 * 1024;
+
+/** What a handshake has found out. */
+export interface Session {
+  readonly identity: Identity;
+  readonly device: string;
+  readonly epoch: number;
+  readonly recipient: Recipient;
+  readonly origin: Origin;
+}
+
+/** A SEND that waits for the application to say whether it may be sent. */
+interface Unauthorized {
+  readonly send: SendFrame;
+  readonly number: number;
+}
+
+/** One device's connection: from its socket's first byte to its last. */
+export class Connection implements SocketHandler, Reply, DeliverSink {
+  readonly #parts: GatewayParts;
+  readonly #socket: Socket;
+  readonly #out: Outgoing;
+  readonly #cancelHello: () => void;
+  readonly #over: (connection: Connection) => void;
+  #stage: "hello" | "handshake" | "open" | "closed" = "hello";
+  #session: Session | undefined;
+  #identity: Identity | undefined;
+  #expiryTold = false;
+  /** Monotonic ms of the last message. */
+  #heard: number;
+  #sends = 0;
+  #unanswered = 0;
+  #pulls = 0;
+  #rate: SendRate | undefined;
+  #refused: RefusedLanes | undefined;
+  /** By recipient: what waits, in order. */
+  #unauthorized: Map<string, Unauthorized[]> | undefined;
+
+  constructor(
+    parts: GatewayParts,
+    writers: WriterPool,
+    socket: Socket,
+    over: (connection: Connection) => void,
+  ) {
+    this.#parts = parts;
+    this.#socket = socket;
+    this.#over = over;
+    this.#out = new Outgoing(writers, socket, () => this.#dropped());
+    this.#heard = parts.clock.monotonic();
+    this.#cancelHello = parts.clock.after(parts.limits.helloTimeout, () =>
+      this.fail("hello-timeout"),
+    );
+  }
+
+  get open(): boolean {
+    return this.#stage === "open";
+  }
+
+  // ── From the socket ───────────────────────────────────────────────────────────────────────────
+
+  message(bytes: Uint8Array): void {
+    if (this.#stage === "closed") return;
+    this.#heard = this.#parts.clock.monotonic();
+    const { limits } = this.#parts;
+    const messageBytes = this.#stage === "open" ? limits.messageBytes : limits.helloBytes;
+    try {
+      readFrames(bytes, { messageBytes, messageFrames: limits.messageFrames }, this.#frame);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.fail(error.code as ConnectionErrorCode, error.message);
+    }
+  }
+
+  drained(): void {
+    this.#out.buffered = this.#socket.buffered();
+    this.#session?.recipient.drained();
+  }
+
+  closed(): void {
+    if (this.#stage === "closed") return;
+    this.#leave();
+  }
+
+  /** One switch over what a device may say. */
+  readonly #frame = (frame: Frame | UnknownFrame): void => {
+    if (this.#stage !== "open") {
+      this.#early(frame);
+      return;
+    }
+    switch (frame.type) {
+      case "send":
+        this.#send(frame);
+        return;
+      case "received":
+        this.#received(frame.ranges);
+        return;
+      case "ping":
+        this.#out.frame({ type: "pong", time: this.#parts.clock.now() });
+        return;
+      case "pull":
+        this.#session!.recipient.pull(++this.#pulls);
+        return;
+      case "state":
+        this.#setBackground(frame.background);
+        return;
+      case "auth":
+        this.#authenticate(frame.token);
+        return;
+      case "bye":
+        this.close(CLOSE.bye, "bye");
+        return;
+      case "unknown":
+        this.#error("unsupported", `frame ${frame.field} is not known here`);
+        return;
+      default:
+        this.fail("bad-frame", `${frame.type} is not for a device to send`);
+    }
+  };
+
+  #early(frame: Frame | UnknownFrame): void {
+    if (this.#stage === "closed") return;
+    if (frame.type === "bye") {
+      this.close(CLOSE.bye, "bye");
+      return;
+    }
+    if (this.#stage !== "hello" || frame.type !== "hello") {
+      this.fail("hello-expected", `${frame.type} came before WELCOME`);
+      return;
+    }
+    this.#stage = "handshake";
+    this.#cancelHello();
+    void this.#welcome(frame);
+  }
+
+  async #welcome(hello: HelloFrame): Promise<void> {
+    const outcome = await shakeHands(this.#parts, this, hello, () => this.#stage === "handshake");
+    if (this.#stage !== "handshake") return;
+    if ("refused" in outcome) {
+      this.fail(outcome.refused, outcome.why);
+      return;
+    }
+    const { limits, clock } = this.#parts;
+    this.#stage = "open";
+    this.#session = outcome.session;
+    this.#identity = outcome.session.identity;
+    this.#rate = new SendRate(limits.rate, limits.burst, clock.monotonic());
+    this.#out.frame(outcome.welcome);
+    outcome.session.recipient.start();
+  }
+
+  // ── What a device says ────────────────────────────────────────────────────────────────────────
+
+  /** A SEND, step by step: number, window, rate, form, lane, authorisation, acceptance. */
+  #send(send: SendFrame): void {
+    const number = ++this.#sends;
+    const { limits, clock } = this.#parts;
+    if (++this.#unanswered > limits.window) {
+      this.#refuseSend(send, number, "window-exceeded");
+      return;
+    }
+    const wait = this.#rate!.take(clock.monotonic());
+    if (wait > 0) {
+      this.#refuseSend(send, number, "rate-limited", wait);
+      return;
+    }
+    const fault = faultOf(send, this.#identity!.user, limits, clock.now());
+    if (fault !== undefined) {
+      this.#refuseSend(send, number, fault);
+      return;
+    }
+    if (this.#refused !== undefined && send.n > 0 && !this.#refused.admits(send)) {
+      this.#refuseSend(send, number, "out-of-order");
+      return;
+    }
+    this.#authorize(send, number);
+  }
+
+  #authorize(send: SendFrame, number: number): void {
+    const queue = this.#unauthorized?.get(send.to);
+    if (queue !== undefined) {
+      queue.push({ send, number });
+      return;
+    }
+    let answer: boolean | Promise<boolean>;
+    try {
+      answer = this.#parts.authorize(this.#identity!, send.to);
+    } catch {
+      this.#refuseSend(send, number, "authorizer-unavailable");
+      return;
+    }
+    if (typeof answer === "boolean") {
+      this.#authorized(send, number, answer);
+      return;
+    }
+    this.#unauthorized ??= new Map();
+    this.#unauthorized.set(send.to, [{ send, number }]);
+    answer.then(
+      (allowed) => this.#answered(send.to, allowed),
+      () => this.#answered(send.to, undefined),
+    );
+  }
+
+  /** The application's answer is for all that waits for this recipient; nothing that came later overtook it. */
+  #answered(to: string, allowed: boolean | undefined): void {
+    const queue = this.#unauthorized?.get(to) ?? [];
+    this.#unauthorized?.delete(to);
+    if (this.#stage !== "open") return;
+    for (const { send, number } of queue) {
+      if (this.#refused !== undefined && send.n > 0 && !this.#refused.admits(send)) {
+        this.#refuseSend(send, number, "out-of-order");
+      } else if (allowed === undefined) {
+        this.#refuseSend(send, number, "authorizer-unavailable");
+      } else {
+        this.#authorized(send, number, allowed);
+      }
+    }
+  }
+
+  #authorized(send: SendFrame, number: number, allowed: boolean): void {
+    if (allowed) this.#parts.delivery.accept(this.#session!.origin, send, number, this);
+    else this.#refuseSend(send, number, "forbidden");
+  }
+
+  #received(ranges: readonly number[]): void {
+    const { recipient } = this.#session!;
+    for (let at = 0; at < ranges.length; at += 2) {
+      if (!recipient.received(ranges[at]!, ranges[at + 1] ?? 0)) {
+        this.fail("bad-frame", "RECEIVED names a DELIVER that was not sent");
+        return;
+      }
+    }
+  }
+
+  #setBackground(background: boolean): void {
+    const { identity, device, epoch } = this.#session!;
+    this.#parts.table.setBackground(identity.user, device, epoch, background);
+  }
+
+  /** AUTH: a new token of the same user, for the same device. */
+  #authenticate(token: string): void {
+    this.#parts.authenticate(token).then(
+      (identity) => {
+        if (this.#stage !== "open") return;
+        const { device } = this.#session!;
+        if (identity.user !== this.#identity!.user) {
+          this.fail("bad-token", "the new token is another user's");
+        } else if (identity.device !== undefined && identity.device !== device) {
+          this.fail("device-forbidden");
+        } else {
+          this.#identity = identity;
+          this.#expiryTold = false;
+        }
+      },
+      (error: unknown) => {
+        if (this.#stage !== "open") return;
+        if (error instanceof BadToken) this.fail(error.code, error.message);
+        else this.fail("unavailable", "the token could not be checked");
+      },
+    );
+  }
+
+  // ── What a device is told ─────────────────────────────────────────────────────────────────────
+
+  ack(send: number, status: AckStatus, route: Route): void {
+    this.#unanswered--;
+    if (this.#stage === "open") this.#out.ack(send, status, route);
+  }
+
+  refuse(send: number, code: SendErrorCode, lane: { to: string; n: number }): void {
+    this.#refuseSend(lane, send, code);
+  }
+
+  deliver(body: Uint8Array, held: boolean, redelivered: boolean): void {
+    this.#out.deliver(body, held, redelivered);
+  }
+
+  pulled(pull: number): void {
+    this.#out.frame({ type: "pulled", pull });
+  }
+
+  get congested(): boolean {
+    return this.#out.buffered > CONGESTED_BYTES;
+  }
+
+  #refuseSend(
+    lane: { readonly to: string; readonly n: number },
+    number: number,
+    code: SendErrorCode | "rate-limited",
+    retryAfter = 0,
+  ): void {
+    this.#unanswered--;
+    if (this.#stage !== "open") return;
+    this.#refused ??= new RefusedLanes();
+    this.#refused.refuse(lane.to, lane.n);
+    this.#error(code, ERRORS[code].meaning, number, retryAfter);
+  }
+
+  #error(code: ErrorCode, message: string, send = 0, retryAfter = 0): void {
+    const { number } = ERRORS[code];
+    this.#out.frame({ type: "error", code: number, message, send, retryAfter });
+  }
+
+  // ── Its end ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Each second: silence, the token's end, a socket that does not empty. */
+  check(): void {
+    const { limits, clock } = this.#parts;
+    if (clock.monotonic() - this.#heard >= limits.idle) {
+      this.fail("silent");
+      return;
+    }
+    if (this.#stage !== "open") return;
+    if (this.#out.buffered > CONGESTED_BYTES) this.drained();
+    if (this.#out.buffered > SLOW_BYTES) {
+      this.fail("slow-consumer");
+      return;
+    }
+    const left = this.#identity!.expires - clock.now();
+    if (left <= 0) {
+      this.fail("token-expired");
+    } else if (left <= limits.tokenExpiring && !this.#expiryTold) {
+      this.#expiryTold = true;
+      this.#error("token-expiring", ERRORS["token-expiring"].meaning);
+    }
+  }
+
+  /** Says why, and closes with the code that the catalogue gives. */
+  fail(code: ConnectionErrorCode, why: string = ERRORS[code].meaning): void {
+    if (this.#stage === "closed") return;
+    this.#parts.onFailure(code);
+    this.#error(code, why);
+    this.close(ERRORS[code].closes ?? CLOSE.badFrame, code);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#stage === "closed") return;
+    this.#out.flush();
+    this.#leave();
+    this.#socket.close(code, reason);
+  }
+
+  #dropped(): void {
+    if (this.#stage === "closed") return;
+    this.#leave();
+    this.#socket.terminate();
+  }
+
+  #leave(): void {
+    this.#stage = "closed";
+    this.#cancelHello();
+    this.#over(this);
+    const session = this.#session;
+    if (session === undefined) return;
+    this.#parts.table.close(session.identity.user, session.device, session.epoch);
+    this.#parts.delivery.disconnect(session.recipient);
+  }
+}

@@ -1,0 +1,94 @@
+import { CLOSE } from "@beckon/protocol";
+import type { ConnectionErrorCode, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
+
+import type { Delivery } from "../delivery/delivery.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { SessionTable } from "../sessions/table.ts";
+import type { Store } from "../store/store.ts";
+import { Connection } from "./connection.ts";
+import type { Authenticate, Authorize, Tickets } from "./identity.ts";
+import { WriterPool } from "./outgoing.ts";
+import type { Socket, SocketHandler } from "./socket.ts";
+
+const CHECK_MS = 1_000;
+
+export interface GatewayOptions {
+  /** Name of this server. */
+  readonly server: string;
+  readonly clock: Clock;
+  readonly limits: ProtocolLimits;
+  /** Connections that this server takes at most; one more is refused as `full`. */
+  readonly maxConnections: number;
+  readonly table: SessionTable;
+  readonly store: Store;
+  readonly delivery: Delivery;
+  readonly authenticate: Authenticate;
+  readonly authorize: Authorize;
+  readonly tickets: Tickets;
+  /** Random bytes for connection ids, as text. */
+  connectionId(): string;
+  /** This server first, then the others that are up. */
+  servers(): readonly ServerAddresses[];
+  state(): "up" | "draining";
+  /** A connection is closed for this: for the counters. */
+  onFailure(code: ConnectionErrorCode): void;
+}
+
+export interface GatewayParts extends GatewayOptions {
+  full(): boolean;
+}
+
+/** The connections of devices to this server. */
+export class Gateway {
+  readonly #parts: GatewayParts;
+  readonly #writers: WriterPool;
+  readonly #connections = new Set<Connection>();
+  #cancelCheck: (() => void) | undefined;
+
+  constructor(options: GatewayOptions) {
+    this.#parts = {
+      ...options,
+      full: () => this.#connections.size > options.maxConnections,
+    };
+    this.#writers = new WriterPool(options.clock);
+  }
+
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  start(): void {
+    this.#cancelCheck = this.#parts.clock.after(CHECK_MS, this.#check);
+  }
+
+  /** A device has opened a transport (M1). */
+  accept(socket: Socket): SocketHandler {
+    const connection = new Connection(this.#parts, this.#writers, socket, (over) => {
+      this.#connections.delete(over);
+    });
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  /** Closes all connections, `batch` of them every `intervalMs`, and resolves when none is left. */
+  async drain(batch: number, intervalMs: number): Promise<void> {
+    while (this.#connections.size > 0) {
+      let left = batch;
+      for (const connection of this.#connections) {
+        if (left-- === 0) break;
+        connection.close(CLOSE.stopping, "stopping");
+      }
+      if (this.#connections.size === 0) break;
+      await new Promise<void>((resolve) => this.#parts.clock.after(intervalMs, resolve));
+    }
+  }
+
+  stop(): void {
+    this.#cancelCheck?.();
+  }
+
+  readonly #check = (): void => {
+    for (const connection of this.#connections) connection.check();
+    this.#cancelCheck = this.#parts.clock.after(CHECK_MS, this.#check);
+  };
+}

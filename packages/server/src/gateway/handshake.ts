@@ -1,0 +1,155 @@
+import { encodeOrigin, validDeviceId } from "@beckon/protocol";
+import type { ConnectionErrorCode, HelloFrame, WelcomeFrame } from "@beckon/protocol";
+
+import type { Origin } from "../delivery/message.ts";
+import type { DeliverSink } from "../delivery/recipient.ts";
+import type { ArrivalResult } from "../store/store.ts";
+import type { Connection, Session } from "./connection.ts";
+import type { GatewayParts } from "./gateway.ts";
+import { BadToken } from "./identity.ts";
+import type { Identity } from "./identity.ts";
+
+export interface Refused {
+  readonly refused: ConnectionErrorCode;
+  readonly why?: string;
+}
+
+export interface Welcomed {
+  readonly session: Session;
+  readonly welcome: WelcomeFrame;
+}
+
+/**
+ * HELLO, step by step: form, token or ticket, the device, room; then the store learns of the device, the session table of the
+ * connection (M2). `wanted` says whether the connection is still there after each wait.
+ */
+export async function shakeHands(
+  parts: GatewayParts,
+  connection: Connection & DeliverSink,
+  hello: HelloFrame,
+  wanted: () => boolean,
+): Promise<Welcomed | Refused> {
+  const fault = faultOf(hello, parts);
+  if (fault !== undefined) return fault;
+  const identity = await identify(parts, hello);
+  if ("refused" in identity) return identity;
+  if (identity.device !== undefined && identity.device !== hello.device) {
+    return { refused: "device-forbidden" };
+  }
+  const { user } = identity;
+  const before = parts.table.nextEpoch(user, hello.device, hello.epoch);
+  let arrival: ArrivalResult;
+  try {
+    arrival = await parts.store.devices.arrive({
+      user,
+      device: hello.device,
+      durable: hello.durable || hello.push !== undefined,
+      protocols: hello.protocols,
+      ...(hello.push === undefined ? {} : { push: hello.push }),
+      lastEpoch: hello.epoch,
+      epoch: before,
+    });
+  } catch {
+    return { refused: "unavailable" };
+  }
+  if (!wanted()) return { refused: "stopping" };
+  // Another connection of the device may have come meanwhile.
+  const epoch = Math.max(before, parts.table.nextEpoch(user, hello.device, hello.epoch));
+  return { ...enter(parts, connection, hello, identity, arrival, epoch) };
+}
+
+function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
+  if (!validDeviceId(hello.device)) return { refused: "bad-hello", why: "device: not a device id" };
+  const { push } = hello;
+  if (
+    push !== undefined &&
+    (push.provider === "" || push.token === "" || push.key.key.length !== 32)
+  ) {
+    return { refused: "bad-hello", why: "push: provider, token and a key of 32 bytes are needed" };
+  }
+  if (parts.state() !== "up") return { refused: "draining" };
+  if (parts.full()) return { refused: "full" };
+  return undefined;
+}
+
+/** A ticket that is not good is passed over when there is a token. */
+async function identify(parts: GatewayParts, hello: HelloFrame): Promise<Identity | Refused> {
+  try {
+    if (hello.ticket.length > 0) {
+      try {
+        return parts.tickets.check(hello.ticket, hello.device, parts.clock.now());
+      } catch (error) {
+        if (hello.token === "") throw error;
+      }
+    }
+    return await parts.authenticate(hello.token);
+  } catch (error) {
+    if (error instanceof BadToken) return { refused: error.code, why: error.message };
+    return { refused: "unavailable", why: "the token could not be checked" };
+  }
+}
+
+/** From here on the device is connected to the system. Nothing waits. */
+function enter(
+  parts: GatewayParts,
+  connection: Connection & DeliverSink,
+  hello: HelloFrame,
+  identity: Identity,
+  arrival: ArrivalResult,
+  epoch: number,
+): Welcomed {
+  const { table, delivery, limits, clock } = parts;
+  const { user } = identity;
+  const { device } = hello;
+  const durable = hello.durable || hello.push !== undefined;
+  const { setVersion, setSize } = arrival;
+  const origin: Origin = {
+    key: `${user}\n${device}`,
+    user,
+    device,
+    outbox: hello.outbox,
+    encoded: encodeOrigin(user, device, hello.outbox),
+    copies: !hello.noCopies,
+  };
+  const recipient = delivery.connect(connection, {
+    user,
+    device,
+    epoch,
+    durable,
+    window: limits.inFlight,
+    generation: arrival.generation,
+    behind: durable || setSize === 0,
+    silent: () => connection.fail("not-acknowledging"),
+    replaced: () => connection.fail("replaced"),
+  });
+  const known = table.lookup(user).some((session) => session.setVersion >= setVersion);
+  table.open({
+    user,
+    device,
+    epoch,
+    durable,
+    background: hello.background,
+    setVersion,
+    setSize,
+  });
+  // A device that is new, or that others do not know of yet: its departure must not hide that it exists.
+  if (durable && (hello.epoch === 0 || !known)) table.announceSet(user, setVersion, setSize);
+  return {
+    session: { identity, device, epoch, recipient, origin },
+    welcome: {
+      type: "welcome",
+      connection: parts.connectionId(),
+      server: parts.server,
+      user,
+      epoch,
+      ticket: parts.tickets.issue(identity, device),
+      time: clock.now(),
+      heartbeat: limits.heartbeat,
+      limits,
+      servers: parts.servers(),
+      held: arrival.held,
+      recovered: arrival.recovered,
+      capabilities: 0,
+    },
+  };
+}

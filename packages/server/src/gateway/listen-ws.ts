@@ -1,0 +1,107 @@
+import { SUBPROTOCOL } from "@beckon/protocol";
+
+import type { Gateway } from "./gateway.ts";
+import type { Socket, SocketHandler } from "./socket.ts";
+
+export interface WsListenerOptions {
+  readonly gateway: Gateway;
+  readonly hostname: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Bytes of one message. */
+  readonly maxMessageBytes: number;
+  /** Bytes that may wait in a socket's buffer; more closes the connection. */
+  readonly maxBufferedBytes: number;
+}
+
+export interface Listener {
+  readonly url: string;
+  /** Takes no more connections. */
+  close(): void;
+  /** The same, and resets those that there are. */
+  terminate(): void;
+}
+
+interface Attachment {
+  handler: SocketHandler | undefined;
+}
+
+/** Devices over WebSocket, on Bun's own server. */
+export function listenWs(options: WsListenerOptions): Listener {
+  const { gateway } = options;
+  const server = Bun.serve<Attachment>({
+    hostname: options.hostname,
+    port: options.port,
+    fetch(request, server) {
+      const offered = request.headers.get("sec-websocket-protocol");
+      if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+        return new Response("This is a Beckon server: connect with a WebSocket.\n", {
+          status: 426,
+        });
+      }
+      if (!offered?.split(",").some((protocol) => protocol.trim() === SUBPROTOCOL)) {
+        return new Response(`Ask for the subprotocol ${SUBPROTOCOL}.\n`, { status: 400 });
+      }
+      const upgraded = server.upgrade(request, {
+        data: { handler: undefined },
+        headers: { "sec-websocket-protocol": SUBPROTOCOL },
+      });
+      return upgraded ? undefined : new Response("Not a WebSocket handshake.\n", { status: 400 });
+    },
+    websocket: {
+      maxPayloadLength: options.maxMessageBytes,
+      backpressureLimit: options.maxBufferedBytes,
+      closeOnBackpressureLimit: true,
+      // The gateway has a clock of its own for silence, and answers PING frames.
+      idleTimeout: 0,
+      sendPings: false,
+      perMessageDeflate: false,
+      open(ws) {
+        ws.data.handler = gateway.accept(new WsSocket(ws));
+      },
+      message(ws, message) {
+        // Text is no frame of ours; its bytes are refused as such.
+        ws.data.handler?.message(
+          typeof message === "string" ? new TextEncoder().encode(message) : message,
+        );
+      },
+      drain(ws) {
+        ws.data.handler?.drained();
+      },
+      close(ws) {
+        ws.data.handler?.closed();
+        ws.data.handler = undefined;
+      },
+    },
+  });
+  return {
+    url: `ws://${options.hostname.includes(":") ? `[${options.hostname}]` : options.hostname}:${server.port}`,
+    close: () => void server.stop(false),
+    terminate: () => void server.stop(true),
+  };
+}
+
+class WsSocket implements Socket {
+  readonly #ws: Bun.ServerWebSocket<Attachment>;
+
+  constructor(ws: Bun.ServerWebSocket<Attachment>) {
+    this.#ws = ws;
+  }
+
+  send(message: Uint8Array): boolean {
+    // 0: dropped. -1: taken, and the buffer is filling.
+    return this.#ws.sendBinary(message as Uint8Array<ArrayBuffer>) !== 0;
+  }
+
+  buffered(): number {
+    return this.#ws.getBufferedAmount();
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+}

@@ -1,0 +1,19 @@
+/** A device's transport as the gateway sees it. Each call of `message` is one message of the transport. */
+export interface Socket {
+  /** False: the message was dropped and the connection is dead. The bytes are copied before it returns. */
+  send(message: Uint8Array): boolean;
+  /** Bytes accepted by `send` that have not left yet. */
+  buffered(): number;
+  /** Sends what is buffered, then closes. */
+  close(code: number, reason: string): void;
+  /** Resets at once. */
+  terminate(): void;
+}
+
+export interface SocketHandler {
+  message(bytes: Uint8Array): void;
+  /** The buffer has emptied after it was over the bound. */
+  drained(): void;
+  /** Called once, whoever closed it; nothing is called after it. */
+  closed(): void;
+}

@@ -1,0 +1,42 @@
+import type { Clock } from "./clock.ts";
+
+/** Milliseconds between two ticks. */
+export const TICK_MS = 50;
+/** A longer turn than this is a stall: the server was not reading. */
+const STALL_MS = 100;
+
+/**
+ * Time in which this server was reading (L6): it advances with the clock, but by no more than {@link STALL_MS} over a turn,
+ * however long the turn was. So a stall expires nobody's deadline before sockets and bus were read again. It ticks only while
+ * somebody waits for it, and is as coarse as a tick.
+ */
+export class Attention {
+  readonly #clock: Clock;
+  readonly #onTick: () => boolean;
+  #last = 0;
+  #ticking = false;
+  /** Milliseconds. */
+  now = 0;
+
+  /** `onTick` runs every {@link TICK_MS} while it answers true. */
+  constructor(clock: Clock, onTick: () => boolean) {
+    this.#clock = clock;
+    this.#onTick = onTick;
+  }
+
+  /** Ticks from now on, until `onTick` answers false. */
+  wake(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    this.#last = this.#clock.monotonic();
+    this.#clock.after(TICK_MS, this.#tick);
+  }
+
+  readonly #tick = (): void => {
+    const now = this.#clock.monotonic();
+    this.now += Math.min(now - this.#last, STALL_MS);
+    this.#last = now;
+    this.#ticking = this.#onTick();
+    if (this.#ticking) this.#clock.after(TICK_MS, this.#tick);
+  };
+}

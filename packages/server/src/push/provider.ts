@@ -1,0 +1,29 @@
+import type { Millis } from "@beckon/protocol";
+
+/** One notification for one device's registration. */
+export interface PushItem {
+  /** The registration, as the device gave it. A secret: never logged. */
+  readonly token: string;
+  /** JSON that the push carries: `{"beckon": …}`. */
+  readonly body: string;
+  readonly urgent: boolean;
+  readonly expires: Millis;
+}
+
+export type PushOutcome =
+  | { readonly kind: "sent" }
+  /** The service no longer knows the token. */
+  | { readonly kind: "gone" }
+  | { readonly kind: "retry"; readonly after: Millis }
+  /** The service will never take this one. */
+  | { readonly kind: "rejected"; readonly reason: string };
+
+/**
+ * A push service. MUST answer one outcome an item, in order, and MUST NOT throw or reject because of one of them.
+ */
+export interface PushProvider {
+  /** As registrations name it: "dev", "apns", "fcm", "webpush". */
+  readonly name: string;
+  send(items: readonly PushItem[]): Promise<readonly PushOutcome[]>;
+  close(): Promise<void>;
+}
