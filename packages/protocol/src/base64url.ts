@@ -18,7 +18,7 @@ export function encodeBase64Url(bytes: Uint8Array): string {
 }
 
 /** Reads what {@link encodeBase64Url} writes; undefined for anything else. */
-export function decodeBase64Url(text: string): Uint8Array | undefined {
+export function decodeBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (text.length % 4 === 1) return undefined;
   const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
   let bits = 0;

@@ -54,8 +54,10 @@ export class FrameWriter extends Writer {
     const start = this.pos;
     let pos = start + 3;
     buffer[start + 1] = ACK_TAG;
-    buffer[pos++] = 1 << 3;
-    pos = putUint(buffer, pos, send);
+    if (send !== 0) {
+      buffer[pos++] = 1 << 3;
+      pos = putUint(buffer, pos, send);
+    }
     if (count > 1) {
       buffer[pos++] = 2 << 3;
       pos = putUint(buffer, pos, count);
@@ -162,14 +164,14 @@ function headSize(tag: number, length: number): number {
 }
 
 /** One message of these frames. */
-export function encodeFrames(frames: readonly Frame[]): Uint8Array {
+export function encodeFrames(frames: readonly Frame[]): Uint8Array<ArrayBuffer> {
   const writer = new FrameWriter();
   for (const frame of frames) writer.write(frame);
   return writer.toBytes();
 }
 
 /** The fields of a SEND, as {@link SendFrame.raw} has them. */
-export function encodeSendBody(send: SendFields): Uint8Array {
+export function encodeSendBody(send: SendFields): Uint8Array<ArrayBuffer> {
   const into = new Uint8Array(sendRoom(send));
   return into.slice(0, putSendFields(into, 0, send));
 }
@@ -200,7 +202,11 @@ function putSendFields(into: Uint8Array, pos: number, send: SendFields): number 
 }
 
 /** What a DELIVER says of its sender: the same for all SENDs of a connection. */
-export function encodeOrigin(from: string, fromDevice: string, outbox: number): Uint8Array {
+export function encodeOrigin(
+  from: string,
+  fromDevice: string,
+  outbox: number,
+): Uint8Array<ArrayBuffer> {
   const writer = new Writer();
   writer.string((9 << 3) | BYTES, from);
   writer.string((10 << 3) | BYTES, fromDevice);
@@ -212,7 +218,11 @@ export function encodeOrigin(from: string, fromDevice: string, outbox: number): 
  * A DELIVER but for its marks `held` and `redelivered`, encoded once for all devices and for the
  * store: the SEND's own bytes, the origin, the time.
  */
-export function deliverBody(send: SendFrame, origin: Uint8Array, at: Millis): Uint8Array {
+export function deliverBody(
+  send: SendFrame,
+  origin: Uint8Array,
+  at: Millis,
+): Uint8Array<ArrayBuffer> {
   const fields = send.raw ?? encodeSendBody(send);
   const size = fields.length + origin.length + (at === 0 ? 0 : 1 + uintSize(at));
   const body = new Uint8Array(size);
@@ -226,7 +236,7 @@ export function deliverBody(send: SendFrame, origin: Uint8Array, at: Millis): Ui
   return body;
 }
 
-function encodeDeliverBody(frame: DeliverFrame): Uint8Array {
+function encodeDeliverBody(frame: DeliverFrame): Uint8Array<ArrayBuffer> {
   const origin = encodeOrigin(frame.from, frame.fromDevice, frame.outbox);
   return deliverBody({ ...frame, type: "send" }, origin, frame.at);
 }

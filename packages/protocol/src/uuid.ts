@@ -1,7 +1,10 @@
 import type { Millis } from "./frames.ts";
 
 /** A new UUIDv7 (RFC 9562). Two of one millisecond are in no order. */
-export function uuidv7(now: Millis, random: (bytes: Uint8Array) => void): Uint8Array {
+export function uuidv7(
+  now: Millis,
+  random: (bytes: Uint8Array<ArrayBuffer>) => void,
+): Uint8Array<ArrayBuffer> {
   const id = new Uint8Array(16);
   random(id);
   const high = Math.floor(now / 0x1_0000);
@@ -37,7 +40,7 @@ export function formatUuid(id: Uint8Array): string {
 }
 
 /** Reads what {@link formatUuid} writes, in either case; undefined for anything else. */
-export function parseUuid(text: string): Uint8Array | undefined {
+export function parseUuid(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!UUID.test(text)) return undefined;
   const id = new Uint8Array(16);
   const digits = text.replaceAll("-", "");

@@ -8,7 +8,7 @@ import { HINT, WAKE } from "./schema.ts";
 import { Writer } from "./writer.ts";
 
 /** The envelope that a push carries, in base64url, under the key "beckon". */
-export function encodeWake(wake: Wake): Uint8Array {
+export function encodeWake(wake: Wake): Uint8Array<ArrayBuffer> {
   return encode(WAKE, wake);
 }
 
@@ -17,7 +17,7 @@ export function decodeWake(bytes: Uint8Array): Wake {
 }
 
 /** What is sealed in a wake. */
-export function encodeHint(hint: Hint): Uint8Array {
+export function encodeHint(hint: Hint): Uint8Array<ArrayBuffer> {
   return encode(HINT, hint);
 }
 
@@ -25,7 +25,7 @@ export function decodeHint(bytes: Uint8Array): Hint {
   return readFields(new Reader(bytes), HINT) as unknown as Hint;
 }
 
-function encode(schema: AnySchema, values: object): Uint8Array {
+function encode(schema: AnySchema, values: object): Uint8Array<ArrayBuffer> {
   const writer = new Writer();
   writeFields(writer, schema, values);
   return writer.toBytes();

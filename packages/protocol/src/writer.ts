@@ -65,7 +65,7 @@ const HEAD_ROOM = 16;
 
 /** A growing buffer that protobuf fields are written to. Values that proto3 has for default are not written. */
 export class Writer {
-  protected buffer: Uint8Array = NOTHING;
+  protected buffer: Uint8Array<ArrayBuffer> = NOTHING;
   protected pos = 0;
 
   /** Bytes written and not flushed. */
@@ -74,7 +74,7 @@ export class Writer {
   }
 
   /** A copy of what was written. */
-  toBytes(): Uint8Array {
+  toBytes(): Uint8Array<ArrayBuffer> {
     return this.buffer.slice(0, this.pos);
   }
 
@@ -128,7 +128,7 @@ export class Writer {
    * Gives what was written to `send` and starts anew. The view is valid during the call only: `send`
    * must have written or copied it when it returns.
    */
-  flush<T>(send: (bytes: Uint8Array) => T): T {
+  flush<T>(send: (bytes: Uint8Array<ArrayBuffer>) => T): T {
     const { buffer } = this;
     const view = buffer.subarray(0, this.pos);
     // What is written while `send` runs (it may call back) goes to another buffer.
