@@ -1,0 +1,41 @@
+/** A map of bounded size whose entries end; at the bound the one that was not asked for the longest goes. */
+export class ExpiringMap<V> {
+  readonly #capacity: number;
+  readonly #now: () => number;
+  /** In the order of their last use. */
+  readonly #entries = new Map<string, Entry<V>>();
+
+  /** `now`: milliseconds, by a clock that never goes back. */
+  constructor(capacity: number, now: () => number) {
+    this.#capacity = capacity;
+    this.#now = now;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(key: string): V | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(key);
+    if (entry.until <= this.#now()) return undefined;
+    this.#entries.set(key, entry);
+    return entry.value;
+  }
+
+  set(key: string, value: V, ms: number): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, { value, until: this.#now() + ms });
+    if (this.#entries.size <= this.#capacity) return;
+    for (const oldest of this.#entries.keys()) {
+      this.#entries.delete(oldest);
+      return;
+    }
+  }
+}
+
+interface Entry<V> {
+  readonly value: V;
+  readonly until: number;
+}
