@@ -117,6 +117,7 @@ function works(payload: number, frames: number): Work[] {
     at: now,
     held: false,
     redelivered: false,
+    server: "eu-1",
   };
   const ack: AckFrame = {
     type: "ack",
@@ -130,7 +131,7 @@ function works(payload: number, frames: number): Work[] {
 
   const writer = new FrameWriter();
   const flush = (): void => writer.flush((bytes) => void (sink += bytes.length));
-  const origin = encodeOrigin(deliver.from, deliver.fromDevice, deliver.outbox);
+  const origin = encodeOrigin(deliver.from, deliver.fromDevice, deliver.outbox, deliver.server);
   // As the server does: the SEND's own bytes once a message, and the result for each device.
   const raw: SendFrame = { ...send, raw: encodeSendBody(send) };
   const body = deliverBody(raw, origin, now);

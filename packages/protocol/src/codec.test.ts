@@ -301,7 +301,7 @@ describe("[P-2.3] whatever bytes come, only a ProtocolError is thrown, and nothi
 });
 
 describe("[P-5.7] a SEND is passed through", () => {
-  const origin = encodeOrigin("ann", "phone", 7);
+  const origin = encodeOrigin("ann", "phone", 7, "s1");
 
   test("as the very bytes that came, when there is nothing unknown in them", () => {
     const message = encodeFrames([send]);
@@ -314,9 +314,18 @@ describe("[P-5.7] a SEND is passed through", () => {
     const marks = fc.record({ held: fc.boolean(), redelivered: fc.boolean() });
     fc.assert(
       fc.property(arbitraryByType.deliver, marks, (frame, { held, redelivered }) => {
-        const { from, fromDevice, outbox, at, held: _, redelivered: __, ...content } = frame;
+        const {
+          from,
+          fromDevice,
+          outbox,
+          server,
+          at,
+          held: _,
+          redelivered: __,
+          ...content
+        } = frame;
         const sent = readOne(encodeFrames([{ ...content, type: "send" }])) as SendFrame;
-        const body = deliverBody(sent, encodeOrigin(from, fromDevice, outbox), at);
+        const body = deliverBody(sent, encodeOrigin(from, fromDevice, outbox, server), at);
         expect(decodeDeliverBody(body)).toEqual({ ...frame, held: false, redelivered: false });
         const writer = new FrameWriter();
         writer.deliver(body, held, redelivered);
@@ -328,7 +337,7 @@ describe("[P-5.7] a SEND is passed through", () => {
   });
 
   test("without what this version does not know, so that nobody can say who he is", () => {
-    const forged = deliverBody(send, encodeOrigin("mallory", "x", 1), 5);
+    const forged = deliverBody(send, encodeOrigin("mallory", "x", 1, "s9"), 5);
     const arrived = readOne(framed(frameOf(1, forged))) as SendFrame;
     expect(arrived).toMatchObject(send);
     expect(arrived.raw).toEqual(encodeSendBody(send));
@@ -341,6 +350,7 @@ describe("[P-5.7] a SEND is passed through", () => {
       at: 9,
       held: false,
       redelivered: false,
+      server: "s1",
     });
   });
 

@@ -218,6 +218,7 @@ function readDeliver(reader: Reader): DeliverFrame {
   let at = 0;
   let held = false;
   let redelivered = false;
+  let server = "";
   while (reader.pos < end) {
     const start = reader.pos;
     const tag = reader.uint();
@@ -261,8 +262,11 @@ function readDeliver(reader: Reader): DeliverFrame {
       case 14 << 3:
         redelivered = reader.bool();
         break;
+      case (15 << 3) | 2:
+        server = reader.name();
+        break;
       default:
-        skipUnknown(reader, tag, start, 1, 14);
+        skipUnknown(reader, tag, start, 1, 15);
     }
   }
   return {
@@ -280,6 +284,7 @@ function readDeliver(reader: Reader): DeliverFrame {
     at,
     held,
     redelivered,
+    server,
   };
 }
 

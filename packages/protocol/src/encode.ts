@@ -201,16 +201,18 @@ function putSendFields(into: Uint8Array, pos: number, send: SendFields): number 
   return pos;
 }
 
-/** What a DELIVER says of its sender: the same for all SENDs of a connection. */
+/** What a DELIVER says of its sender and of the server that takes it: the same for all SENDs of a connection. */
 export function encodeOrigin(
   from: string,
   fromDevice: string,
   outbox: number,
+  server: string,
 ): Uint8Array<ArrayBuffer> {
   const writer = new Writer();
   writer.string((9 << 3) | BYTES, from);
   writer.string((10 << 3) | BYTES, fromDevice);
   writer.uint((11 << 3) | VARINT, outbox);
+  writer.string((15 << 3) | BYTES, server);
   return writer.toBytes();
 }
 
@@ -237,7 +239,7 @@ export function deliverBody(
 }
 
 function encodeDeliverBody(frame: DeliverFrame): Uint8Array<ArrayBuffer> {
-  const origin = encodeOrigin(frame.from, frame.fromDevice, frame.outbox);
+  const origin = encodeOrigin(frame.from, frame.fromDevice, frame.outbox, frame.server);
   return deliverBody({ ...frame, type: "send" }, origin, frame.at);
 }
 

@@ -31,6 +31,8 @@ export interface DeliverFrame extends Omit<SendFrame, "type" | "raw"> {
   readonly at: Millis;
   readonly held: boolean;
   readonly redelivered: boolean;
+  /** Name of the server that accepted it. */
+  readonly server: string;
 }
 
 export interface ReceivedFrame {

@@ -90,6 +90,7 @@ export const arbitraryByType: {
     at: uint,
     held: fc.boolean(),
     redelivered: fc.boolean(),
+    server: text,
   }),
   received: fc.record({
     type: fc.constant("received"),

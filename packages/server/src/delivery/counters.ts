@@ -43,7 +43,7 @@ export class Counters {
     const body = decodeDeliverBody(row.body);
     // A copy of what the user's other device sent is no delivery.
     if (body.to !== user) return;
-    if ((body as { server?: string }).server === this.#server) this.heldDeliveredLocal++;
+    if (body.server === this.#server) this.heldDeliveredLocal++;
     else this.heldDeliveredRemote++;
   }
 

@@ -43,6 +43,7 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #writers: WriterPool;
   readonly #connections = new Set<Connection>();
+  #checked = 0;
   #cancelCheck: (() => void) | undefined;
 
   constructor(options: GatewayOptions) {
@@ -88,7 +89,12 @@ export class Gateway {
   }
 
   readonly #check = (): void => {
-    for (const connection of this.#connections) connection.check();
+    const now = this.#parts.clock.monotonic();
+    // After a stall the sockets are read first: what looks like silence may be waiting there.
+    if (now - this.#checked < 2 * CHECK_MS) {
+      for (const connection of this.#connections) connection.check();
+    }
+    this.#checked = now;
     this.#cancelCheck = this.#parts.clock.after(CHECK_MS, this.#check);
   };
 }

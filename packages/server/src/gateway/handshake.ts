@@ -108,7 +108,7 @@ function enter(
     user,
     device,
     outbox: hello.outbox,
-    encoded: encodeOrigin(user, device, hello.outbox),
+    encoded: encodeOrigin(user, device, hello.outbox, parts.server),
     copies: !hello.noCopies,
   };
   const recipient = delivery.connect(connection, {

@@ -53,6 +53,9 @@ export class RefusedLanes {
   }
 }
 
+/** Of a SEND: what sums of fractions may be off by. */
+const EPSILON = 1e-6;
+
 /** A token bucket: `rate` SENDs a second, `burst` at once. */
 export class SendRate {
   readonly #rate: number;
@@ -71,10 +74,10 @@ export class SendRate {
   take(now: number): Millis {
     this.#level = Math.min(this.#burst, this.#level + ((now - this.#at) * this.#rate) / 1000);
     this.#at = now;
-    if (this.#level >= 1) {
+    if (this.#level >= 1 - EPSILON) {
       this.#level--;
       return 0;
     }
-    return Math.ceil(((1 - this.#level) * 1000) / this.#rate);
+    return Math.ceil(((1 - this.#level) * 1000) / this.#rate - EPSILON);
   }
 }

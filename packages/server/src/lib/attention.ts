@@ -2,13 +2,13 @@ import type { Clock } from "./clock.ts";
 
 /** Milliseconds between two ticks. */
 export const TICK_MS = 50;
-/** A longer turn than this is a stall: the server was not reading. */
-const STALL_MS = 100;
+/** A tick that comes later than this follows a stall: the server was not reading. */
+const STALL_MS = TICK_MS + 100;
 
 /**
- * Time in which this server was reading (L6): it advances with the clock, but by no more than {@link STALL_MS} over a turn,
- * however long the turn was. So a stall expires nobody's deadline before sockets and bus were read again. It ticks only while
- * somebody waits for it, and is as coarse as a tick.
+ * Time in which this server was reading (L6): it advances with the clock, but not over a stall, after which sockets and bus are
+ * read before the next tick. So a stall expires nobody's deadline. It ticks only while somebody waits for it, and is as coarse
+ * as a tick.
  */
 export class Attention {
   readonly #clock: Clock;
@@ -34,9 +34,12 @@ export class Attention {
 
   readonly #tick = (): void => {
     const now = this.#clock.monotonic();
-    this.now += Math.min(now - this.#last, STALL_MS);
+    const passed = now - this.#last;
     this.#last = now;
-    this.#ticking = this.#onTick();
+    if (passed <= STALL_MS) {
+      this.now += passed;
+      this.#ticking = this.#onTick();
+    }
     if (this.#ticking) this.#clock.after(TICK_MS, this.#tick);
   };
 }

@@ -1,0 +1,262 @@
+import { describe, expect, test } from "bun:test";
+
+import { Bed } from "./test-support/bed.ts";
+
+describe("deliver", () => {
+  test("M4, M5: to a device on the same server: no hop, no disk", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s1.connect("bob", "phone");
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    expect(bob.texts).toEqual(["hello"]);
+    expect(bob.received[0]).toMatchObject({ from: "ann", fromDevice: "phone", n: 1, held: false });
+    expect(ann.answers).toEqual(["delivered local"]);
+    expect(s1.counters).toMatchObject({ deliveredLocal: 1, held: 0 });
+  });
+
+  test("M6: to a device on another server: through that server", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await bed.server("s2").connect("bob", "phone");
+    await bed.clock.advance(10);
+    ann.send("bob", "one");
+    ann.send("bob", "two");
+    await bed.clock.advance(20);
+    expect(bob.texts).toEqual(["one", "two"]);
+    expect(ann.answers).toEqual(["delivered remote", "delivered remote"]);
+    expect(bed.database.heldRows).toBe(0);
+  });
+
+  test("L1: with two durable devices only when both have acknowledged", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    await s1.connect("bob", "phone");
+    const laptop = await s1.connect("bob", "laptop", { acknowledges: false });
+    for (const session of bed.sessions) Object.assign(session, { setVersion: 2 });
+    for (const session of bed.sessions.slice(1)) Object.assign(session, { setSize: 2 });
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(100);
+    expect(ann.answers).toEqual([]);
+    laptop.acknowledge();
+    await bed.clock.advance(10);
+    expect(ann.answers).toEqual(["delivered local"]);
+  });
+
+  test("copies reach the sender's other device, and are not for the recipient's", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const tablet = await s1.connect("ann", "tablet");
+    for (const session of bed.sessions) Object.assign(session, { setVersion: 2, setSize: 2 });
+    const bob = await s1.connect("bob", "phone");
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    expect(tablet.received).toMatchObject([{ from: "ann", to: "bob" }]);
+    expect(bob.texts).toEqual(["hello"]);
+    expect(ann.received).toEqual([]);
+    expect(ann.answers).toEqual(["delivered local"]);
+  });
+
+  test("L2: a repeat over a new connection is answered there, and delivered once", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s1.connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    const sent = ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    ann.disconnect();
+    const again = await s1.connect("ann", "phone");
+    again.repeat(sent);
+    bob.acknowledge();
+    await bed.clock.advance(10);
+    expect(bob.texts).toEqual(["hello"]);
+    expect(ann.answers).toEqual([]);
+    expect(again.answers).toEqual(["delivered local"]);
+  });
+
+  test("the same key with another payload is a conflict", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    await s1.connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    const sent = ann.send("bob", "hello");
+    ann.repeat({ ...sent, payload: new Uint8Array(1) });
+    expect(ann.answers).toEqual(["id-conflict"]);
+  });
+});
+
+describe("hold", () => {
+  test("M7: nobody is connected: kept, and a wake names the sender's server", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const bob = await bed.server("s2").connect("bob", "phone");
+    const ann = await s1.connect("ann", "phone");
+    bob.disconnect();
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    expect(ann.answers).toEqual(["held wake"]);
+    expect(bed.pushes).toMatchObject([{ user: "bob", device: "phone", server: "s1" }]);
+  });
+
+  test("M8: the woken device receives it over its connection, and then live", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const first = await s1.connect("bob", "phone");
+    first.disconnect();
+    const ann = await s1.connect("ann", "phone");
+    ann.send("bob", "one");
+    ann.send("bob", "two");
+    await bed.clock.advance(10);
+    const bob = await s1.connect("bob", "phone");
+    await bed.clock.advance(20);
+    expect(bob.texts).toEqual(["one", "two"]);
+    expect(bob.received.every(({ held }) => held)).toBe(true);
+    ann.send("bob", "three");
+    await bed.clock.advance(10);
+    expect(bob.received[2]).toMatchObject({ held: false });
+    expect(ann.answers).toEqual(["held wake", "held wake", "delivered local"]);
+    expect(bed.database.heldRows).toBe(0);
+    expect(s1.counters).toMatchObject({ heldDeliveredLocal: 2, heldDeliveredRemote: 0 });
+  });
+
+  test("L6: a device that is slow to acknowledge gets it held, and settles it when it does", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s1.connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(600);
+    expect(ann.answers).toEqual(["held wake"]);
+    expect(bed.database.heldRows).toBe(1);
+    bob.acknowledge();
+    await bed.clock.advance(10);
+    expect(bed.database.heldRows).toBe(0);
+    expect(bob.received.length).toBe(1);
+  });
+
+  test("L6: a device that never acknowledges is closed after 10 s, and pushed", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s1.connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(9_000);
+    expect(bob.wasSilent).toBe(false);
+    expect(bed.pushes).toEqual([]);
+    await bed.clock.advance(12_500);
+    expect(bob.wasSilent).toBe(true);
+    expect(bed.pushes).toMatchObject([{ user: "bob" }]);
+  });
+
+  test("L3: what follows a message that is being held is held, too, and all comes in order", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await bed.server("s2").connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    ann.send("bob", "one");
+    await bed.clock.advance(5);
+    bob.disconnect();
+    const again = await s1.connect("bob", "phone");
+    ann.send("bob", "two");
+    await bed.clock.advance(100);
+    ann.send("bob", "three");
+    await bed.clock.advance(100);
+    expect(again.texts).toEqual(["one", "two", "three"]);
+    expect(ann.answers).toEqual(["held wake", "held wake", "delivered local"]);
+    expect(again.received[0]!.redelivered).toBe(true);
+  });
+
+  test("a user without a device: the message goes to the first that registers", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    await bed.clock.advance(10);
+    ann.send("eve", "welcome");
+    await bed.clock.advance(10);
+    expect(ann.answers).toEqual(["held wake"]);
+    const eve = await s1.connect("eve", "phone");
+    await bed.clock.advance(20);
+    expect(eve.texts).toEqual(["welcome"]);
+  });
+
+  test("L7: a stale entry costs one 'not here', never a message", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const s2 = bed.server("s2");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s2.connect("bob", "phone");
+    await bed.clock.advance(10);
+    // The connection is gone and nobody has heard of it.
+    s2.delivery.disconnect(bob.recipient);
+    ann.send("bob", "hello");
+    await bed.clock.advance(20);
+    expect(ann.answers).toEqual(["held wake"]);
+  });
+
+  test("L8: the bus away: held; the store away: refused, and taken when it is back", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const ann = await s1.connect("ann", "phone");
+    await bed.server("s2").connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    bed.busUp = false;
+    ann.send("bob", "one");
+    await bed.clock.advance(20);
+    expect(ann.answers).toEqual(["held wake"]);
+    s1.store.disconnect();
+    const refused = ann.send("bob", "two");
+    await bed.clock.advance(20);
+    expect(ann.answers[1]).toBe("store-unavailable");
+    s1.store.reconnect();
+    ann.repeat(refused);
+    await bed.clock.advance(20);
+    expect(ann.answers[2]).toBe("held wake");
+  });
+
+  test("L4: what a server held before it died reaches a device that is online elsewhere", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const s2 = bed.server("s2");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s2.connect("bob", "phone");
+    await bed.clock.advance(10);
+    bed.busUp = false;
+    ann.send("bob", "hello");
+    await bed.clock.advance(20);
+    expect(ann.answers).toEqual(["held wake"]);
+    // No kick reached s2; its tail finds it.
+    await bed.clock.advance(3_000);
+    expect(bob.texts).toEqual(["hello"]);
+  });
+});
+
+test("one device, one live connection: the higher epoch wins, and the other is closed as replaced", async () => {
+  const bed = new Bed();
+  const old = await bed.server("s1").connect("bob", "phone");
+  const young = await bed.server("s2").connect("bob", "phone");
+  await bed.clock.advance(10);
+  expect(old.wasReplaced).toBe(true);
+  expect(young.wasReplaced).toBe(false);
+});
+
+test("PULLED comes after what the store held", async () => {
+  const bed = new Bed();
+  const s1 = bed.server("s1");
+  const bob = await s1.connect("bob", "phone");
+  await bed.clock.advance(10);
+  bob.recipient.pull(1);
+  await bed.clock.advance(10);
+  expect(bob.pulled).toEqual([1]);
+});

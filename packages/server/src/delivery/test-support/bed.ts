@@ -1,0 +1,308 @@
+import { decodeDeliverBody, encodeOrigin, uuidv7 } from "@beckon/protocol";
+import type { AckStatus, DeliverFrame, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
+
+import type { ServerBus, ServerRecord } from "../../cluster/server-bus.ts";
+import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
+import type { Session, SessionChange, SessionTable } from "../../sessions/table.ts";
+import { createMemoryDatabase } from "../../store/memory.ts";
+import type { MemoryDatabase, MemoryHandle } from "../../store/memory.ts";
+import type { WakeIntent } from "../../store/store.ts";
+import { Counters } from "../counters.ts";
+import { Delivery } from "../delivery.ts";
+import type { Origin, Reply } from "../message.ts";
+import type { Recipient } from "../recipient.ts";
+import { WakeDispatcher } from "../wake.ts";
+
+/** Several servers' deliveries over one store and one session table that is exact and at once everywhere. */
+export class Bed {
+  readonly clock = new VirtualClock();
+  readonly database: MemoryDatabase = createMemoryDatabase(this.clock);
+  readonly servers = new Map<string, TestServer>();
+  readonly pushes: WakeIntent[] = [];
+  readonly sessions: Session[] = [];
+  readonly #listeners: ((change: SessionChange) => void)[] = [];
+  busUp = true;
+  trusted = true;
+
+  server(name: string): TestServer {
+    const server = new TestServer(this, name);
+    this.servers.set(name, server);
+    return server;
+  }
+
+  listen(listener: (change: SessionChange) => void): () => void {
+    this.#listeners.push(listener);
+    return () => undefined;
+  }
+
+  tell(change: SessionChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+}
+
+export class TestServer {
+  readonly bed: Bed;
+  readonly name: string;
+  readonly store: MemoryHandle;
+  readonly counters: Counters;
+  readonly delivery: Delivery;
+  records: ((server: string, records: readonly ServerRecord[]) => void) | undefined;
+
+  constructor(bed: Bed, name: string) {
+    this.bed = bed;
+    this.name = name;
+    this.store = bed.database.open();
+    this.counters = new Counters(name);
+    const table = new ExactTable(bed, name);
+    const bus: ServerBus = {
+      send: (server, records) => {
+        if (!bed.busUp) return false;
+        bed.clock.after(1, () => bed.servers.get(server)?.records?.(name, records));
+        return true;
+      },
+      onRecords: (handler) => {
+        this.records = handler;
+      },
+    };
+    const wake = new WakeDispatcher({
+      clock: bed.clock,
+      wakes: this.store.wakes,
+      table,
+      owner: name,
+      providers: new Map([
+        [
+          "dev",
+          {
+            name: "dev",
+            send: (items) => Promise.resolve(items.map(() => ({ kind: "sent" }) as const)),
+            close: () => Promise.resolve(),
+          },
+        ],
+      ]),
+      addressesOf: (server) => ({ name: server, addresses: [] }),
+      compose: (intent) => {
+        bed.pushes.push(intent);
+        return Promise.resolve({ token: "", body: "", urgent: true, expires: 0 });
+      },
+      onOutcome: () => undefined,
+    });
+    this.delivery = new Delivery({
+      server: name,
+      clock: bed.clock,
+      store: this.store,
+      table,
+      bus,
+      wake,
+      counters: this.counters,
+      acknowledgeMs: 10_000,
+    });
+    this.delivery.start();
+  }
+
+  /** A device connects, as the gateway would have it. */
+  async connect(user: string, device: string, options: DeviceOptions = {}): Promise<TestDevice> {
+    const { durable = true, acknowledges = true } = options;
+    const { bed } = this;
+    const epoch = Math.max(0, ...bed.sessions.map((session) => session.epoch)) + 1;
+    const arriving = this.store.devices.arrive({
+      user,
+      device,
+      durable,
+      protocols: ["ws"],
+      push: {
+        provider: "dev",
+        token: `${user}/${device}`,
+        key: { id: 1, key: new Uint8Array(32) },
+      },
+      lastEpoch: epoch - 1,
+      epoch,
+    });
+    await bed.clock.advance(0);
+    const arrival = await arriving;
+    return new TestDevice(this, { user, device, epoch, durable, acknowledges }, arrival);
+  }
+}
+
+export interface DeviceOptions {
+  readonly durable?: boolean;
+  /** False: it takes messages and says nothing. */
+  readonly acknowledges?: boolean;
+}
+
+export class TestDevice {
+  readonly server: TestServer;
+  readonly user: string;
+  readonly device: string;
+  readonly recipient: Recipient;
+  readonly received: DeliverFrame[] = [];
+  readonly answers: string[] = [];
+  acknowledges: boolean;
+  wasReplaced = false;
+  wasSilent = false;
+  readonly pulled: number[] = [];
+  readonly #session: Session;
+  readonly #origin: Origin;
+  readonly #lastSent = new Map<string, number>();
+  #delivers = 0;
+  #sends = 0;
+
+  constructor(
+    server: TestServer,
+    who: { user: string; device: string; epoch: number; durable: boolean; acknowledges: boolean },
+    arrival: { setVersion: number; setSize: number; generation: number },
+  ) {
+    const { user, device, epoch, durable } = who;
+    const { bed } = server;
+    this.server = server;
+    this.user = user;
+    this.device = device;
+    this.acknowledges = who.acknowledges;
+    this.#origin = {
+      key: `${user}\n${device}`,
+      user,
+      device,
+      outbox: 1,
+      encoded: encodeOrigin(user, device, 1, server.name),
+      copies: true,
+    };
+    this.recipient = server.delivery.connect(
+      {
+        deliver: (body, held, redelivered) => this.#deliver(body, held, redelivered),
+        pulled: (pull) => void this.pulled.push(pull),
+        congested: false,
+      },
+      {
+        user,
+        device,
+        epoch,
+        durable,
+        window: 256,
+        generation: arrival.generation,
+        behind: durable || arrival.setSize === 0,
+        silent: () => {
+          this.wasSilent = true;
+          this.disconnect();
+        },
+        replaced: () => {
+          this.wasReplaced = true;
+          this.disconnect();
+        },
+      },
+    );
+    this.#session = {
+      user,
+      device,
+      server: server.name,
+      epoch,
+      durable,
+      background: false,
+      setVersion: arrival.setVersion,
+      setSize: arrival.setSize,
+    };
+    const before = bed.sessions.find((one) => one.user === user && one.device === device);
+    if (before !== undefined) bed.sessions.splice(bed.sessions.indexOf(before), 1);
+    bed.sessions.push(this.#session);
+    bed.tell({ kind: "appeared", session: this.#session, before });
+    this.recipient.start();
+  }
+
+  disconnect(): void {
+    const { sessions } = this.server.bed;
+    const at = sessions.indexOf(this.#session);
+    if (at >= 0) {
+      sessions.splice(at, 1);
+      this.server.bed.tell({ kind: "gone", session: this.#session });
+    }
+    this.server.delivery.disconnect(this.recipient);
+  }
+
+  /** Sends and says nothing of the answer; see `answers`. */
+  send(to: string, text: string, overrides: Partial<SendFrame> = {}): SendFrame {
+    const prev = this.#lastSent.get(to) ?? 0;
+    this.#lastSent.set(to, prev + 1);
+    const send: SendFrame = {
+      type: "send",
+      id: uuidv7(this.server.bed.clock.now(), (bytes) => void crypto.getRandomValues(bytes)),
+      to,
+      n: prev + 1,
+      prev,
+      payload: new TextEncoder().encode(text),
+      wake: "message",
+      preview: "",
+      ...overrides,
+    };
+    this.repeat(send);
+    return send;
+  }
+
+  repeat(send: SendFrame): void {
+    const reply: Reply = {
+      ack: (_number: number, status: AckStatus, route: Route) =>
+        void this.answers.push(`${status} ${route}`),
+      refuse: (_number: number, code: SendErrorCode) => void this.answers.push(code),
+    };
+    this.server.delivery.accept(this.#origin, send, ++this.#sends, reply);
+  }
+
+  get texts(): string[] {
+    return this.received.map(({ payload }) => new TextDecoder().decode(payload));
+  }
+
+  acknowledge(): void {
+    this.recipient.received(1, this.#delivers);
+  }
+
+  #deliver(body: Uint8Array, held: boolean, redelivered: boolean): void {
+    const number = ++this.#delivers;
+    this.received.push({ ...decodeDeliverBody(body), held, redelivered });
+    if (!this.acknowledges) return;
+    this.server.bed.clock.after(1, () => this.recipient.received(number, 1));
+  }
+}
+
+class ExactTable implements SessionTable {
+  readonly server: string;
+  readonly #bed: Bed;
+
+  constructor(bed: Bed, server: string) {
+    this.#bed = bed;
+    this.server = server;
+  }
+
+  get trusted(): boolean {
+    return this.#bed.trusted;
+  }
+
+  get ownSize(): number {
+    return this.#bed.sessions.filter(({ server }) => server === this.server).length;
+  }
+
+  lookup(user: string): readonly Session[] {
+    return this.#bed.sessions.filter((session) => session.user === user);
+  }
+
+  find(user: string, device: string): Session | undefined {
+    return this.lookup(user).find((session) => session.device === device);
+  }
+
+  onChange(listener: (change: SessionChange) => void): () => void {
+    return this.#bed.listen(listener);
+  }
+
+  wasConnectedWithin(): boolean {
+    return false;
+  }
+
+  nextEpoch(): number {
+    return 0;
+  }
+
+  *ownUsers(): Iterable<string> {
+    for (const { user, server } of this.#bed.sessions) if (server === this.server) yield user;
+  }
+
+  open(): void {}
+  close(): void {}
+  setBackground(): void {}
+  announceSet(): void {}
+}
