@@ -1,0 +1,49 @@
+/** Decides from a history alone whether the laws of delivery were kept. */
+import { Facts } from "./facts.ts";
+import type { History } from "./history.ts";
+import { checkKept } from "./laws/kept.ts";
+import { checkOnce } from "./laws/once.ts";
+import { checkOneConnection } from "./laws/one-connection.ts";
+import { checkOrder } from "./laws/order.ts";
+import { checkPrompt } from "./laws/prompt.ts";
+import { checkPushed } from "./laws/pushed.ts";
+import { checkRecovered } from "./laws/recovered.ts";
+import { checkServed } from "./laws/served.ts";
+import type { Violation } from "./violation.ts";
+
+export interface Report {
+  /** Earliest first. */
+  readonly violations: readonly Violation[];
+  /** Messages that were acknowledged. */
+  readonly acked: number;
+  /** Messages handed over with the mark `gap`: no violation. */
+  readonly gaps: number;
+  /** Those of them where nothing was missing for good. */
+  readonly falseGaps: number;
+  /** The longest that a held message waited for a device that was online, seconds. */
+  readonly worstSeconds: number;
+}
+
+/** The history must end with a quiet time in which everything is healthy and every device is awake. */
+export function check(history: History): Report {
+  const facts = new Facts(history);
+  const order = checkOrder(facts);
+  const promptness = checkPrompt(facts);
+  const violations = [
+    ...checkKept(facts),
+    ...checkOnce(facts),
+    ...order.violations,
+    ...promptness.violations,
+    ...checkPushed(facts),
+    ...checkOneConnection(facts),
+    ...checkServed(facts),
+    ...checkRecovered(facts),
+  ];
+  return {
+    violations: violations.toSorted((a, b) => a.at - b.at),
+    acked: [...facts.messages.values()].filter(({ acks }) => acks.length > 0).length,
+    gaps: order.gaps,
+    falseGaps: order.falseGaps,
+    worstSeconds: promptness.worstSeconds,
+  };
+}

@@ -1,0 +1,385 @@
+/** A history, sorted by what it is about. Says nothing about right and wrong. */
+import type { ConnectionName, DeviceName, HistoryEvent, History, MessageName } from "./history.ts";
+import { userOf } from "./history.ts";
+import { Spans } from "./intervals.ts";
+
+type Of<K extends HistoryEvent["kind"]> = Extract<HistoryEvent, { readonly kind: K }>;
+
+/** What of a message one device went through. */
+export interface Passage {
+  readonly arrived: number[];
+  readonly received: number[];
+  /** When its row was committed; rows of a message that are there already are not committed again. */
+  held: number | undefined;
+  /** When it was dropped from the store: settled, or expired. */
+  settled: number | undefined;
+  dropped: number | undefined;
+}
+
+export interface MessageFacts {
+  readonly name: MessageName;
+  readonly sent: Of<"sent">;
+  /** What one memory of the sending device sends to one user. */
+  readonly lane: string;
+  /** Its place in the lane, from 0. */
+  readonly place: number;
+  readonly acks: Of<"acked">[];
+  refused: Of<"refused"> | undefined;
+  /** When a row for the recipient's user alone was committed. */
+  heldForUser: number | undefined;
+  droppedForUser: number | undefined;
+  readonly passages: Map<DeviceName, Passage>;
+}
+
+/** One hand-over to the application. */
+export interface HandOver {
+  readonly event: Of<"handed">;
+  readonly message: MessageFacts | undefined;
+  /** Which life of the process, and which memory of the device: counted from 1. */
+  readonly life: number;
+  readonly memory: number;
+  handled: Of<"handled"> | undefined;
+}
+
+export interface ConnectionFacts {
+  readonly name: ConnectionName;
+  readonly device: DeviceName;
+  readonly welcomed: Of<"welcomed">;
+  online: Of<"online"> | undefined;
+  /** From when on it no longer carries what it should. */
+  broken: number | undefined;
+  closedByDevice: number | undefined;
+  closedByServer: number | undefined;
+  readonly delivered: Of<"delivered">[];
+}
+
+export interface DeviceFacts {
+  readonly name: DeviceName;
+  readonly user: string;
+  /** When it was one of its user's durable devices, and could be pushed to. */
+  readonly registered: Spans;
+  readonly pushable: Spans;
+  readonly handed: HandOver[];
+  /** All that it was ever handed. */
+  readonly got: Set<MessageFacts>;
+  readonly connections: ConnectionFacts[];
+  readonly pushed: Of<"pushed">[];
+  readonly lives: {
+    readonly from: number;
+    to: number;
+    readonly memory: number;
+    crashed: boolean;
+  }[];
+  readonly suspended: Spans;
+  /** A handler is running. */
+  readonly busy: { readonly from: number; to: number }[];
+}
+
+/** One server, its link to the store, its link to the bus: when they were not there. */
+export interface ServerFacts {
+  readonly down: Spans;
+  readonly noStore: Spans;
+  readonly noBus: Spans;
+}
+
+export class Facts {
+  readonly history: History;
+  readonly messages: Map<MessageName, MessageFacts> = new Map();
+  readonly devices: Map<DeviceName, DeviceFacts> = new Map();
+  readonly connections: Map<ConnectionName, ConnectionFacts> = new Map();
+  readonly servers: Map<string, ServerFacts> = new Map();
+  /** Moments at which something failed or came back: what has a deadline begins to wait anew. */
+  readonly shocks: number[] = [];
+  /** When everything was healthy again, for good. */
+  healed: number = Infinity;
+  end = 0;
+  readonly #lanes = new Map<string, number>();
+
+  constructor(history: History) {
+    this.history = history;
+    for (const event of history) {
+      this.end = event.at;
+      this.#take(event);
+    }
+    for (const { registered, pushable, suspended, lives } of this.devices.values()) {
+      for (const spans of [registered, pushable, suspended]) spans.end(Infinity);
+      const last = lives.at(-1);
+      if (last?.to === Infinity) last.to = this.end;
+    }
+    for (const { down, noStore, noBus } of this.servers.values()) {
+      for (const spans of [down, noStore, noBus]) spans.end(Infinity);
+    }
+  }
+
+  device(name: DeviceName): DeviceFacts {
+    let facts = this.devices.get(name);
+    if (facts === undefined) {
+      facts = {
+        name,
+        user: userOf(name),
+        registered: new Spans(),
+        pushable: new Spans(),
+        handed: [],
+        got: new Set(),
+        connections: [],
+        pushed: [],
+        lives: [],
+        suspended: new Spans(),
+        busy: [],
+      };
+      this.devices.set(name, facts);
+    }
+    return facts;
+  }
+
+  devicesOf(user: string): DeviceFacts[] {
+    return [...this.devices.values()].filter((device) => device.user === user);
+  }
+
+  server(name: string): ServerFacts {
+    let facts = this.servers.get(name);
+    if (facts === undefined) {
+      facts = { down: new Spans(), noStore: new Spans(), noBus: new Spans() };
+      this.servers.set(name, facts);
+    }
+    return facts;
+  }
+
+  passage(message: MessageFacts, device: DeviceName): Passage {
+    let passage = message.passages.get(device);
+    if (passage === undefined) {
+      passage = {
+        arrived: [],
+        received: [],
+        held: undefined,
+        settled: undefined,
+        dropped: undefined,
+      };
+      message.passages.set(device, passage);
+    }
+    return passage;
+  }
+
+  /** Whether the device is connected when the history ends. */
+  isOnlineAtEnd({ connections, lives, suspended }: DeviceFacts): boolean {
+    const last = connections.findLast(({ online }) => online !== undefined);
+    const isRunning = lives.at(-1)?.to === this.end && suspended.spans.at(-1)?.to !== Infinity;
+    return (
+      isRunning &&
+      last !== undefined &&
+      last.closedByDevice === undefined &&
+      last.closedByServer === undefined
+    );
+  }
+
+  /** The memory that the device has at a time. */
+  memoryAt(device: DeviceFacts, at: number): number {
+    return device.lives.findLast(({ from }) => from <= at)?.memory ?? 0;
+  }
+
+  #take(event: HistoryEvent): void {
+    switch (event.kind) {
+      case "started":
+      case "stopped":
+      case "asleep":
+      case "awake":
+        this.#takeProcess(event);
+        break;
+      case "sent":
+        this.#takeSent(event);
+        break;
+      case "refused":
+        this.#message(event.message, (message) => (message.refused = event));
+        break;
+      case "handed":
+      case "handled":
+        this.#takeHandling(event);
+        break;
+      case "welcomed":
+        this.#takeWelcomed(event);
+        break;
+      case "online":
+        this.#connection(event.connection, (connection) => (connection.online = event));
+        break;
+      case "broken":
+      case "slow":
+        this.#connection(event.connection, (connection) => (connection.broken ??= event.at));
+        break;
+      case "closed":
+        this.#connection(event.connection, (connection) => {
+          if (event.side === "device") connection.closedByDevice ??= event.at;
+          else connection.closedByServer ??= event.at;
+        });
+        break;
+      case "delivered":
+        this.#connection(event.connection, (connection) => connection.delivered.push(event));
+        break;
+      case "acked":
+        this.#message(event.message, (message) => message.acks.push(event));
+        break;
+      case "arrived":
+      case "received":
+        this.#message(event.message, (message) =>
+          this.passage(message, event.device)[event.kind].push(event.at),
+        );
+        break;
+      case "held":
+        this.#takeHeld(event);
+        break;
+      case "settled":
+      case "dropped":
+        this.#message(event.message, (message) => {
+          if (event.device.endsWith("/")) {
+            if (event.kind === "dropped") message.droppedForUser ??= event.at;
+          } else this.passage(message, event.device)[event.kind] ??= event.at;
+        });
+        break;
+      case "registered":
+        this.device(event.device).registered.begin(event.at);
+        if (event.push) this.device(event.device).pushable.begin(event.at);
+        else this.device(event.device).pushable.end(event.at);
+        break;
+      case "forgotten":
+        this.device(event.device).registered.end(event.at);
+        this.device(event.device).pushable.end(event.at);
+        break;
+      case "pushed":
+        this.device(event.device).pushed.push(event);
+        if (event.outcome === "gone") this.device(event.device).pushable.end(event.at);
+        break;
+      case "server":
+      case "store":
+      case "bus":
+      case "push service":
+        this.#takeFault(event);
+        break;
+      case "healed":
+        this.shocks.push(event.at);
+        this.healed = event.at;
+        break;
+      case "confirmed":
+      case "background":
+      case "opened":
+      case "woken":
+    }
+  }
+
+  #message(name: MessageName, apply: (message: MessageFacts) => void): void {
+    const message = this.messages.get(name);
+    if (message !== undefined) apply(message);
+  }
+
+  #connection(name: ConnectionName, apply: (connection: ConnectionFacts) => void): void {
+    const connection = this.connections.get(name);
+    if (connection !== undefined) apply(connection);
+  }
+
+  #takeProcess(event: Of<"started" | "stopped" | "asleep" | "awake">): void {
+    const { lives, suspended, busy } = this.device(event.device);
+    const last = lives.at(-1);
+    if (event.kind === "asleep") suspended.begin(event.at);
+    if (event.kind === "awake") suspended.end(event.at);
+    if (event.kind === "started") {
+      const memory = (last?.memory ?? 0) + (event.storage === "kept" && last !== undefined ? 0 : 1);
+      lives.push({ from: event.at, to: Infinity, memory, crashed: false });
+    }
+    if (event.kind === "stopped" && last !== undefined) {
+      last.to = event.at;
+      last.crashed = event.how === "crash";
+      suspended.end(event.at);
+      for (const span of busy) span.to = Math.min(span.to, event.at);
+    }
+  }
+
+  #takeSent(event: Of<"sent">): void {
+    const device = this.device(event.device);
+    const memory = this.memoryAt(device, event.at);
+    const lane = `${event.device} (memory ${memory}) to ${event.to}`;
+    const place = this.#lanes.get(lane) ?? 0;
+    this.#lanes.set(lane, place + 1);
+    this.messages.set(event.message, {
+      name: event.message,
+      sent: event,
+      lane,
+      place,
+      acks: [],
+      refused: undefined,
+      heldForUser: undefined,
+      droppedForUser: undefined,
+      passages: new Map(),
+    });
+  }
+
+  #takeHandling(event: Of<"handed" | "handled">): void {
+    const device = this.device(event.device);
+    if (event.kind === "handed") {
+      const message = this.messages.get(event.message);
+      if (message !== undefined) device.got.add(message);
+      device.handed.push({
+        event,
+        message,
+        life: device.lives.length,
+        memory: this.memoryAt(device, event.at),
+        handled: undefined,
+      });
+      device.busy.push({ from: event.at, to: Infinity });
+      return;
+    }
+    const at = device.handed.findLastIndex(
+      (one) => one.event.message === event.message && one.handled === undefined,
+    );
+    if (at < 0) return;
+    device.handed[at]!.handled = event;
+    device.busy[at]!.to = event.at;
+  }
+
+  #takeWelcomed(event: Of<"welcomed">): void {
+    const connection: ConnectionFacts = {
+      name: event.connection,
+      device: event.device,
+      welcomed: event,
+      online: undefined,
+      broken: undefined,
+      closedByDevice: undefined,
+      closedByServer: undefined,
+      delivered: [],
+    };
+    this.connections.set(event.connection, connection);
+    this.device(event.device).connections.push(connection);
+  }
+
+  #takeHeld(event: Of<"held">): void {
+    this.#message(event.message, (message) => {
+      for (const device of event.devices) this.passage(message, device).held ??= event.at;
+      if (event.user !== undefined && event.user === message.sent.to) {
+        message.heldForUser ??= event.at;
+      }
+    });
+  }
+
+  #takeFault(event: Of<"server" | "store" | "bus" | "push service">): void {
+    this.shocks.push(event.at);
+    if (event.kind === "push service") return;
+    if (event.kind === "server") {
+      const { down } = this.server(event.server);
+      if (event.state === "crashed" || event.state === "stalled") down.begin(event.at);
+      else down.end(event.at);
+      if (event.state === "crashed") this.#crash(event.server, event.at);
+      return;
+    }
+    const servers =
+      event.server === undefined ? [...this.servers.values()] : [this.server(event.server)];
+    for (const facts of servers) {
+      const spans = event.kind === "store" ? facts.noStore : facts.noBus;
+      if (event.state === "away") spans.begin(event.at);
+      else spans.end(event.at);
+    }
+  }
+
+  /** With the server its ends of its connections are gone. */
+  #crash(server: string, at: number): void {
+    for (const connection of this.connections.values()) {
+      if (connection.welcomed.server === server) connection.closedByServer ??= at;
+    }
+  }
+}

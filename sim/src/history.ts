@@ -1,0 +1,171 @@
+/**
+ * What happened in a run, as somebody sees it who watches the devices' applications, the wires between devices and servers,
+ * the database and the push service, and who knows nothing of how servers and SDK work.
+ */
+import type { AckStatus, Route, WakeClass } from "@beckon/protocol";
+
+/** "user/device". */
+export type DeviceName = string;
+/** What the application calls a message; no two have the same. */
+export type MessageName = string;
+/** One connection, from dialling to its end. */
+export type ConnectionName = string;
+
+type Happening =
+  // ── The application on a device ──
+  /** The device's process begins; `storage`: what the SDK had stored is there, is gone, or there never was any. */
+  | {
+      readonly kind: "started";
+      readonly device: DeviceName;
+      readonly storage: "kept" | "lost" | "none";
+    }
+  /** It ends. After `crash` nothing had the time to finish. */
+  | { readonly kind: "stopped"; readonly device: DeviceName; readonly how: "crash" | "exit" }
+  /** The operating system suspends the process, and lets it go on. */
+  | { readonly kind: "asleep" | "awake"; readonly device: DeviceName }
+  /** The application calls `send`. */
+  | {
+      readonly kind: "sent";
+      readonly message: MessageName;
+      readonly device: DeviceName;
+      readonly to: string;
+      readonly wake: WakeClass;
+    }
+  /** `send` has rejected for good. `expected`: the application's authoriser has said no. */
+  | {
+      readonly kind: "refused";
+      readonly message: MessageName;
+      readonly device: DeviceName;
+      readonly code: string;
+      readonly expected: boolean;
+    }
+  /** `send` has resolved. */
+  | { readonly kind: "confirmed"; readonly message: MessageName; readonly device: DeviceName }
+  | {
+      readonly kind: "handed";
+      readonly device: DeviceName;
+      readonly message: MessageName;
+      readonly gap: boolean;
+      readonly late: boolean;
+      readonly redelivered: boolean;
+    }
+  | {
+      readonly kind: "handled";
+      readonly device: DeviceName;
+      readonly message: MessageName;
+      readonly outcome: "finished" | "failed";
+    }
+
+  // ── Between devices and servers ──
+  /** A server has written WELCOME. */
+  | {
+      readonly kind: "welcomed";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly server: string;
+      readonly epoch: number;
+      readonly durable: boolean;
+      readonly recovered: boolean;
+    }
+  /** The device has read WELCOME. */
+  | {
+      readonly kind: "online";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly background: boolean;
+    }
+  /** From now on the connection carries nothing, or too slowly, and nobody is told. */
+  | {
+      readonly kind: "broken" | "slow";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+    }
+  /** One side has closed it, or learnt that it is closed. */
+  | {
+      readonly kind: "closed";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly side: "device" | "server";
+    }
+  /** A server has written an ACK: from here on the message is its responsibility, whether the ACK arrives or not. */
+  | {
+      readonly kind: "acked";
+      readonly message: MessageName;
+      readonly device: DeviceName;
+      readonly server: string;
+      readonly status: AckStatus;
+      readonly route: Route;
+    }
+  /** A server has written a DELIVER. */
+  | {
+      readonly kind: "delivered";
+      readonly message: MessageName;
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+    }
+  /** The device has read it. */
+  | { readonly kind: "arrived"; readonly message: MessageName; readonly device: DeviceName }
+  /** The device has written RECEIVED for it. */
+  | { readonly kind: "received"; readonly message: MessageName; readonly device: DeviceName }
+  | { readonly kind: "background"; readonly device: DeviceName; readonly value: boolean }
+
+  // ── The database ──
+  /** The device is one of its user's durable devices from now on (or is no more). `push`: it can be pushed to. */
+  | { readonly kind: "registered"; readonly device: DeviceName; readonly push: boolean }
+  | { readonly kind: "forgotten"; readonly device: DeviceName }
+  /** Rows for these devices are committed; none and `user`: one for the user alone. */
+  | {
+      readonly kind: "held";
+      readonly message: MessageName;
+      readonly devices: readonly DeviceName[];
+      readonly user: string | undefined;
+      readonly wake: WakeClass;
+    }
+  | { readonly kind: "settled"; readonly message: MessageName; readonly device: DeviceName }
+  /** Its row was dropped unsettled. */
+  | { readonly kind: "dropped"; readonly message: MessageName; readonly device: DeviceName }
+
+  // ── The push service ──
+  /** It was given a push for the device. */
+  | {
+      readonly kind: "pushed";
+      readonly device: DeviceName;
+      readonly outcome: "sent" | "retry" | "gone";
+    }
+  /** The push has reached the device. */
+  | { readonly kind: "opened"; readonly device: DeviceName }
+
+  // ── Faults ──
+  | {
+      readonly kind: "server";
+      readonly server: string;
+      readonly state: "started" | "crashed" | "stalled" | "resumed";
+    }
+  /** `server` undefined: for all of them. */
+  | {
+      readonly kind: "store" | "bus";
+      readonly server: string | undefined;
+      readonly state: "away" | "back";
+    }
+  | { readonly kind: "push service"; readonly state: "away" | "back" }
+  /** Every fault is over; devices that sleep are left to be woken by push. */
+  | { readonly kind: "healed" }
+  /** Every device is made to run and to connect. */
+  | { readonly kind: "woken" };
+
+export type HistoryEvent = { /** Milliseconds since the start. */ readonly at: number } & Happening;
+export type History = readonly HistoryEvent[];
+export type { Happening };
+
+export function userOf(device: DeviceName): string {
+  return device.slice(0, device.indexOf("/"));
+}
+
+/** One line for a person. */
+export function describe(event: HistoryEvent): string {
+  const { at, kind, ...rest } = event;
+  const particulars = Object.entries(rest)
+    .filter(([, value]) => value !== undefined && value !== false)
+    .map(([name, value]) => (value === true ? name : `${name}=${String(value)}`));
+  return `${at.toFixed(1).padStart(9)} ms  ${kind.padEnd(12)} ${particulars.join(" ")}`;
+}

@@ -1,0 +1,95 @@
+/** L2: at the application's handler exactly once while the process lives; after a crash once more, marked. */
+import type { DeviceFacts, Facts, HandOver } from "../facts.ts";
+import type { Violation } from "../violation.ts";
+
+/** What was handled this long before a crash must have been noted as handled. */
+const NOTED_MS = 2_000;
+
+export function checkOnce(facts: Facts): Violation[] {
+  return [...facts.devices.values()].flatMap((device) => [
+    ...misdelivered(device),
+    ...repeats(facts, device),
+  ]);
+}
+
+function misdelivered(device: DeviceFacts): Violation[] {
+  return device.handed.flatMap(({ event, message }) => {
+    const isOurs =
+      message !== undefined &&
+      (message.sent.to === device.user || message.sent.device.startsWith(`${device.user}/`)) &&
+      message.sent.device !== device.name;
+    if (isOurs) return [];
+    const says = `${device.name} was handed ${event.message}, which nobody has sent to it`;
+    return [
+      {
+        law: "L2" as const,
+        fault: "misdelivered" as const,
+        says,
+        at: event.at,
+        messages: [event.message],
+        devices: [device.name],
+      },
+    ];
+  });
+}
+
+function repeats(facts: Facts, device: DeviceFacts): Violation[] {
+  const before = new Map<string, HandOver>();
+  const violations: Violation[] = [];
+  for (const handOver of device.handed) {
+    const { event } = handOver;
+    const earlier = before.get(event.message);
+    before.set(event.message, handOver);
+    if (earlier === undefined) continue;
+    const why = wrongRepeat(facts, device, earlier, handOver);
+    if (why === undefined) continue;
+    violations.push({
+      law: "L2",
+      fault: "duplicated",
+      says: `${event.message} was handed over twice at ${device.name}, ${why}`,
+      at: event.at,
+      messages: [event.message],
+      devices: [
+        device.name,
+        ...(handOver.message === undefined ? [] : [handOver.message.sent.device]),
+      ],
+    });
+  }
+  return violations;
+}
+
+/** Why it was wrong to hand it over again; undefined: it was right. */
+function wrongRepeat(
+  facts: Facts,
+  device: DeviceFacts,
+  earlier: HandOver,
+  again: HandOver,
+): string | undefined {
+  const isMarked = again.event.redelivered;
+  if (earlier.life === again.life) {
+    if (earlier.handled?.outcome !== "failed") return "while one process lived";
+    return isMarked ? undefined : "without the mark, after its handler had failed";
+  }
+  const isRemembered = earlier.memory === again.memory;
+  if (!isMarked) {
+    if (isRemembered) return "without the mark, after the process had ended";
+    return serverCrashed(facts, earlier, again)
+      ? undefined
+      : "without the mark, though the servers knew that it had been sent";
+  }
+  const { handled } = earlier;
+  const life = device.lives[earlier.life - 1];
+  if (!isRemembered || handled?.outcome !== "finished" || life === undefined) return undefined;
+  const hadTime = !life.crashed || life.to - handled.at >= NOTED_MS;
+  return hadTime ? "though its handler had finished long before the process ended" : undefined;
+}
+
+/** What only a server knew, a crash may have taken. */
+function serverCrashed(facts: Facts, earlier: HandOver, again: HandOver): boolean {
+  return facts.history.some(
+    (event) =>
+      event.at >= earlier.event.at &&
+      event.at <= again.event.at &&
+      ((event.kind === "server" && event.state === "crashed") || event.kind === "store"),
+  );
+}

@@ -1,0 +1,124 @@
+/** L5: no lost push: while a device is away and owed something, it has been pushed. Seldom twice. */
+import type { DeviceFacts, Facts, MessageFacts } from "../facts.ts";
+import { cutAt, type Interval, without } from "../intervals.ts";
+import type { Violation } from "../violation.ts";
+
+/**
+ * From the moment that a device is away and owed something, and nothing fails: 10 s until a silent connection is given up,
+ * 10 s that its intent had still to wait, 5 s for a device that was connected a moment ago, and the lease of a claim.
+ */
+export const PUSH_MS = 40_000;
+/** The second push for one intent comes after a minute. */
+const REPEAT_MS = 55_000;
+
+export function checkPushed(facts: Facts): Violation[] {
+  return [...facts.devices.values()].flatMap((device) => {
+    if (device.pushable.spans.length === 0) return [];
+    const owed = owedTimes(facts, device);
+    return [...unpushed(facts, device, owed), ...pushedTwice(facts, device, owed)];
+  });
+}
+
+/** When a row for a device was there, and what it was. */
+interface Debt extends Interval {
+  readonly message: MessageFacts;
+}
+
+function debtsOf(facts: Facts, device: DeviceFacts): Debt[] {
+  const debts: Debt[] = [];
+  for (const message of facts.messages.values()) {
+    const passage = message.passages.get(device.name);
+    if (passage?.held === undefined || message.sent.wake === "none") continue;
+    if (message.sent.to !== device.user) continue;
+    const to = Math.min(passage.settled ?? Infinity, passage.dropped ?? Infinity, facts.end);
+    if (to > passage.held) debts.push({ from: passage.held, to, message });
+  }
+  return debts.toSorted((a, b) => a.from - b.from);
+}
+
+interface Owed {
+  readonly debts: readonly Debt[];
+  /** Without a break. */
+  readonly times: readonly Interval[];
+}
+
+function owedTimes(facts: Facts, device: DeviceFacts): Owed {
+  const debts = debtsOf(facts, device);
+  const times: { from: number; to: number }[] = [];
+  for (const { from, to } of debts) {
+    const last = times.at(-1);
+    if (last !== undefined && from <= last.to) last.to = Math.max(last.to, to);
+    else times.push({ from, to });
+  }
+  return { debts, times };
+}
+
+function unpushed(facts: Facts, device: DeviceFacts, { debts, times }: Owed): Violation[] {
+  const pushes = device.pushed.filter(({ outcome }) => outcome === "sent");
+  const refusals = device.pushed.filter(({ outcome }) => outcome === "retry");
+  const shocks = [...facts.shocks, ...refusals.map(({ at }) => at)];
+  for (const time of times) {
+    for (const window of awayTimes(facts, device, time).flatMap((one) => cutAt(one, shocks))) {
+      const deadline = window.from + PUSH_MS;
+      if (deadline > window.to) continue;
+      const arrived = device.connections.findLast(({ welcomed }) => welcomed.at <= window.from);
+      const since = Math.max(time.from, arrived?.welcomed.at ?? 0);
+      if (pushes.some(({ at }) => at >= since && at <= deadline)) continue;
+      const debt = debts.find(({ from, to }) => from < window.to && to > window.from)!;
+      return [
+        {
+          law: "L5",
+          fault: "unpushed",
+          says: `${debt.message.name} was held for ${device.name}, which was away, and no push was sent`,
+          at: deadline,
+          messages: [debt.message.name],
+          devices: [device.name],
+        },
+      ];
+    }
+  }
+  return [];
+}
+
+/** When the device was owed something, could be pushed to, and was certainly not connected. */
+function awayTimes(facts: Facts, device: DeviceFacts, time: Interval): Interval[] {
+  const connected = device.connections.map(({ welcomed, closedByServer }) => ({
+    from: welcomed.at,
+    to: closedByServer ?? Infinity,
+  }));
+  const everyServer = [...facts.servers.values()];
+  const nobody = everyServer.flatMap(({ down, noStore }) => [...down.spans, ...noStore.spans]);
+  return device.pushable.spans
+    .map(({ from, to }) => ({ from: Math.max(from, time.from), to: Math.min(to, time.to) }))
+    .filter(({ from, to }) => from < to)
+    .flatMap((part) => without(part, [...connected, ...nobody]));
+}
+
+function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed): Violation[] {
+  const pushes = device.pushed.filter(({ outcome }) => outcome === "sent");
+  const violations: Violation[] = [];
+  for (const [index, second] of pushes.entries()) {
+    const first = pushes[index - 1];
+    if (first === undefined || second.at - first.at >= REPEAT_MS) continue;
+    const isBetween = (at: number): boolean => at > first.at - 15_000 && at <= second.at;
+    const excused =
+      facts.shocks.some(isBetween) ||
+      device.connections.some(
+        ({ welcomed, closedByServer }) =>
+          isBetween(welcomed.at) || isBetween(closedByServer ?? Infinity),
+      ) ||
+      debts.some(({ from, message }) => message.sent.wake === "call" && isBetween(from)) ||
+      !times.some(({ from, to }) => from <= first.at && to >= second.at);
+    if (excused) continue;
+    const debt = debts.find(({ from, to }) => from <= first.at && to >= second.at);
+    violations.push({
+      law: "L5",
+      fault: "pushed twice",
+      says: `${device.name} was pushed to twice within a minute, and nothing had failed between`,
+      at: second.at,
+      messages: debt === undefined ? [] : [debt.message.name],
+      devices: [device.name],
+    });
+  }
+  return violations;
+}

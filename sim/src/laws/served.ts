@@ -1,0 +1,59 @@
+/**
+ * L7, L8, L9: what fails inside of the system costs no message: nothing is refused for good because of it, and when all is
+ * healthy again every device is connected and all that was sent has been answered.
+ */
+import type { Facts } from "../facts.ts";
+import type { Violation } from "../violation.ts";
+
+export function checkServed(facts: Facts): Violation[] {
+  return [...refusals(facts), ...stuck(facts)];
+}
+
+function refusals(facts: Facts): Violation[] {
+  return [...facts.messages.values()].flatMap(({ name, refused }) => {
+    if (refused === undefined || refused.expected) return [];
+    return [
+      {
+        law: "L8" as const,
+        fault: "refused" as const,
+        says: `${name} was refused for good with ${refused.code}, which nothing that it did explains`,
+        at: refused.at,
+        messages: [name],
+        devices: [refused.device],
+      },
+    ];
+  });
+}
+
+function stuck(facts: Facts): Violation[] {
+  const violations: Violation[] = [];
+  for (const device of facts.devices.values()) {
+    const life = device.lives.at(-1);
+    if (life === undefined || life.to !== facts.end) continue;
+    if (!facts.isOnlineAtEnd(device)) {
+      const says = `${device.name} runs, and is not connected when all is healthy`;
+      violations.push(violation(says, facts.end, [], device.name));
+    }
+  }
+  for (const message of facts.messages.values()) {
+    const { device } = message.sent;
+    const sender = facts.device(device);
+    const isRemembered =
+      sender.lives.at(-1)?.to === facts.end &&
+      facts.memoryAt(sender, message.sent.at) === facts.memoryAt(sender, facts.end);
+    const isAnswered = message.acks.length > 0 || message.refused !== undefined;
+    if (isAnswered || !isRemembered) continue;
+    const says = `${message.name} was sent and neither acknowledged nor refused when all is healthy`;
+    violations.push(violation(says, facts.end, [message.name], device));
+  }
+  return violations;
+}
+
+function violation(
+  says: string,
+  at: number,
+  messages: readonly string[],
+  device: string,
+): Violation {
+  return { law: "L9", fault: "stuck", says, at, messages, devices: [device] };
+}
