@@ -19,6 +19,8 @@ export class Counters {
   /** Held messages delivered by this server that another one had accepted. */
   heldDeliveredRemote = 0;
   readonly refusals: Map<string, number> = new Map();
+  /** Connections that were closed, by the error that says why. */
+  readonly failures: Map<string, number> = new Map();
   readonly pushes: Map<string, number> = new Map();
 
   constructor(server: string) {
@@ -45,6 +47,10 @@ export class Counters {
     if (body.to !== user) return;
     if (body.server === this.#server) this.heldDeliveredLocal++;
     else this.heldDeliveredRemote++;
+  }
+
+  failed(code: string): void {
+    this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
   }
 
   pushed(outcome: string): void {

@@ -1,12 +1,13 @@
 import { CLOSE } from "@beckon/protocol";
 import type { ConnectionErrorCode, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
 
+import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { Store } from "../store/store.ts";
 import { Connection } from "./connection.ts";
-import type { Authenticate, Authorize, Tickets } from "./identity.ts";
+import type { Authenticate, Tickets } from "./identity.ts";
 import { WriterPool } from "./outgoing.ts";
 import type { Socket, SocketHandler } from "./socket.ts";
 

@@ -29,6 +29,3 @@ export interface Tickets {
   /** @throws {BadToken} */
   check(ticket: Uint8Array, device: string, now: Millis): Identity;
 }
-
-/** Whether one user may write to another. A rejection or a throw means that nobody could tell: `authorizer-unavailable`. */
-export type Authorize = (from: Identity, to: string) => boolean | Promise<boolean>;

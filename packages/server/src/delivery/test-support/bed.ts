@@ -15,9 +15,9 @@ import { WakeDispatcher } from "../wake.ts";
 
 /** Several servers' deliveries over one store and one session table that is exact and at once everywhere. */
 export class Bed {
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock = new VirtualClock();
   readonly database: MemoryDatabase = createMemoryDatabase(this.clock);
-  readonly servers = new Map<string, TestServer>();
+  readonly servers: Map<string, TestServer> = new Map<string, TestServer>();
   readonly pushes: WakeIntent[] = [];
   readonly sessions: Session[] = [];
   readonly #listeners: ((change: SessionChange) => void)[] = [];

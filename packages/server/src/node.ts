@@ -1,0 +1,226 @@
+import { encodeOrigin, formatUuid, LIMITS, uuidv7 } from "@beckon/protocol";
+import type {
+  Address,
+  AckStatus,
+  Millis,
+  ProtocolLimits,
+  Route,
+  SendErrorCode,
+  SendFrame,
+  ServerAddresses,
+} from "@beckon/protocol";
+
+import type { Bus } from "./cluster/bus.ts";
+import type { Membership } from "./cluster/membership.ts";
+import { createServerBus } from "./cluster/record-bus.ts";
+import type { Authorize } from "./delivery/authorize.ts";
+import { Counters } from "./delivery/counters.ts";
+import { Delivery } from "./delivery/delivery.ts";
+import { WakeDispatcher } from "./delivery/wake.ts";
+import type { WakeParts } from "./delivery/wake.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import type { Authenticate, Tickets } from "./gateway/identity.ts";
+import type { Clock } from "./lib/clock.ts";
+import type { PushProvider } from "./push/provider.ts";
+import { createReplicator } from "./sessions/replicator.ts";
+import type { Replicator } from "./sessions/replicator.ts";
+import type { SessionTable } from "./sessions/table.ts";
+import type { Store } from "./store/store.ts";
+
+/** Everything that a communication server is made of and that is not its own. */
+export interface NodeParts {
+  /** Unique in the system. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: (bytes: Uint8Array) => void;
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly authenticate: Authenticate;
+  readonly authorize: Authorize;
+  readonly tickets: Tickets;
+  readonly providers: readonly PushProvider[];
+  readonly compose: WakeParts["compose"];
+  /** How a device reaches this very server. */
+  readonly addresses: readonly Address[];
+  readonly limits?: Partial<ProtocolLimits>;
+  /** Default 100,000. */
+  readonly maxConnections?: number;
+  /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
+  readonly wakeNames?: (accepting: string) => string;
+  /** How long messages are kept, by their ids' time; default 30 days. */
+  readonly retentionMs?: Millis;
+}
+
+export interface StopOptions {
+  /** Connections that are closed at once, and how long before the next are. Default: all. */
+  readonly batch?: number;
+  readonly intervalMs?: Millis;
+  /** After this long what is not finished is left to the store and to the devices' repeats. Default 10 s. */
+  readonly deadlineMs?: Millis;
+}
+
+export interface ServiceMessage {
+  /** The named service that sends. */
+  readonly from: string;
+  readonly send: SendFrame;
+}
+
+export interface ServiceAnswer {
+  readonly status: AckStatus;
+  readonly route: Route;
+}
+
+export class SendRefused extends Error {
+  override readonly name = "SendRefused";
+  readonly code: SendErrorCode;
+  constructor(code: SendErrorCode) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** A communication server without its listeners and backends: what the simulation runs, and `server.ts` dresses. */
+export interface Node {
+  readonly name: string;
+  readonly gateway: Gateway;
+  readonly delivery: Delivery;
+  readonly table: SessionTable;
+  readonly members: Membership;
+  readonly replicator: Replicator;
+  readonly counters: Counters;
+  start(): void;
+  /** A message from the application's backend, under the same laws. Rejects with {@link SendRefused}. */
+  sendAsService(message: ServiceMessage): Promise<ServiceAnswer>;
+  /** Takes no more connections, sends the devices elsewhere, finishes or holds what is under way, says goodbye. */
+  stop(options?: StopOptions): Promise<void>;
+}
+
+const EXPIRE_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+const STOP_POLL_MS = 20;
+
+export function createNode(parts: NodeParts): Node {
+  const { name, clock, bus, store, random, addresses } = parts;
+  const limits: ProtocolLimits = { ...LIMITS, ...parts.limits };
+  const counters = new Counters(name);
+  const replicator = createReplicator({
+    server: name,
+    clock,
+    bus,
+    addresses,
+    refreshSets: (users) => store.devices.sets(users),
+  });
+  const { table, members } = replicator;
+  const self: ServerAddresses = { name, addresses };
+  const wakeNames = parts.wakeNames ?? ((accepting) => accepting);
+
+  const wake = new WakeDispatcher({
+    clock,
+    wakes: store.wakes,
+    table,
+    owner: `${name}:${clock.now()}`,
+    providers: new Map(parts.providers.map((provider) => [provider.name, provider])),
+    addressesOf(accepting) {
+      const member = members.get(wakeNames(accepting));
+      return member?.state === "up" ? { name: member.name, addresses: member.addresses } : self;
+    },
+    compose: parts.compose,
+    onOutcome: (outcome) => counters.pushed(outcome),
+  });
+  const delivery = new Delivery({
+    server: name,
+    clock,
+    store,
+    table,
+    bus: createServerBus({
+      bus,
+      server: name,
+      isKnown: (other) => members.get(other) !== undefined,
+    }),
+    wake,
+    counters,
+    acknowledgeMs: limits.acknowledge,
+  });
+  const uuid = (): string => formatUuid(uuidv7(clock.now(), random));
+  const gateway = new Gateway({
+    server: name,
+    clock,
+    limits,
+    maxConnections: parts.maxConnections ?? 100_000,
+    table,
+    store,
+    delivery,
+    authenticate: parts.authenticate,
+    authorize: parts.authorize,
+    tickets: parts.tickets,
+    connectionId: uuid,
+    servers: () => [self, ...otherServers(members, name)],
+    state: () => (members.get(name)?.state === "draining" ? "draining" : "up"),
+    onFailure: (code) => counters.failed(code),
+  });
+
+  let cancelExpiry: (() => void) | undefined;
+  const expire = (): void => {
+    const retention = parts.retentionMs ?? 30 * DAY_MS;
+    // The store away: the next hour will do.
+    store.messages.expire(clock.now() - retention).catch(() => undefined);
+    store.devices.retire(clock.now()).then(
+      (sets) => {
+        for (const set of sets) table.announceSet(set.user, set.setVersion, set.setSize);
+      },
+      () => undefined,
+    );
+    cancelExpiry = clock.after(EXPIRE_MS, expire);
+  };
+
+  return {
+    name,
+    gateway,
+    delivery,
+    table,
+    members,
+    replicator,
+    counters,
+    start() {
+      replicator.start();
+      delivery.start();
+      gateway.start();
+      expire();
+    },
+    sendAsService({ from, send }) {
+      const origin = {
+        key: `${from}\n`,
+        user: from,
+        device: "",
+        outbox: 0,
+        encoded: encodeOrigin(from, "", 0, name),
+        copies: false,
+      };
+      return new Promise((resolve, reject) => {
+        delivery.accept(origin, send, 0, {
+          ack: (_, status, route) => resolve({ status, route }),
+          refuse: (_, code) => reject(new SendRefused(code)),
+        });
+      });
+    },
+    async stop({ batch = Infinity, intervalMs = 100, deadlineMs = 10_000 } = {}) {
+      const deadline = clock.monotonic() + deadlineMs;
+      cancelExpiry?.();
+      members.setState("draining");
+      await gateway.drain(batch, intervalMs);
+      while (delivery.unsaved > 0 && clock.monotonic() < deadline) {
+        await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
+      }
+      delivery.stop();
+      gateway.stop();
+      replicator.stop();
+    },
+  };
+}
+
+function otherServers(members: Membership, name: string): ServerAddresses[] {
+  return members
+    .list()
+    .filter((member) => member.name !== name && member.state === "up")
+    .map((member) => ({ name: member.name, addresses: member.addresses }));
+}
