@@ -1,4 +1,8 @@
-/** Bytes of the messages between servers: unsigned varints up to 2^53 - 1, and length-prefixed strings and byte strings. */
+/**
+ * Bytes of the messages between servers: unsigned varints up to 2^53 - 1, and length-prefixed strings and byte strings. Each message
+ * begins with the version of its encoding. Bytes after the last field that this version knows are passed over, so that a later one
+ * may add fields; all else that it does not know is a {@link BadMessage}.
+ */
 
 /** A message that this version cannot read. To be counted and dropped: it says nothing about the link. */
 export class BadMessage extends Error {

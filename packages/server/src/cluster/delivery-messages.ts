@@ -1,35 +1,15 @@
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
+import type { RefusalReason, ServerRecord } from "./server-bus.ts";
 
-export type RefusalReason =
-  /** The device is not connected here, or not with this epoch (L7). */
-  | "not-here"
-  /** It has unread held rows: nothing goes to it live. */
-  | "behind"
-  /** As much is in flight to it as may be. */
-  | "full";
-
-export type DeliveryRecord =
-  | {
-      readonly kind: "deliver";
-      /** Names this attempt in the answer; never used twice by a server, whatever its incarnation. */
-      readonly ref: number;
-      readonly user: string;
-      readonly device: string;
-      /** Of the session that the accepting server sees: another one is *not here*. */
-      readonly epoch: number;
-      /** Bits whose meaning is delivery's. */
-      readonly flags: number;
-      readonly body: Uint8Array;
-    }
-  | { readonly kind: "received"; readonly refs: readonly number[] }
-  | { readonly kind: "refused"; readonly ref: number; readonly reason: RefusalReason }
-  /** The store has something for the device: read it (L4). */
-  | { readonly kind: "kick"; readonly user: string; readonly device: string };
+/** Where a server listens for the messages about deliveries to it. */
+export function deliverySubject(server: string): string {
+  return `beckon.delivery.${server}`;
+}
 
 export interface DeliveryMessage {
   /** Name of the server that sends it. */
   readonly from: string;
-  readonly records: readonly DeliveryRecord[];
+  readonly records: readonly ServerRecord[];
 }
 
 const VERSION = 1;
@@ -37,7 +17,7 @@ const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5 } as co
 const REASONS = ["not-here", "behind", "full"] as const satisfies readonly RefusalReason[];
 
 /** A body that is the same object as that of the `deliver` before it is written once. */
-export function encodeDelivery(from: string, records: readonly DeliveryRecord[]): Uint8Array {
+export function encodeDelivery(from: string, records: readonly ServerRecord[]): Uint8Array {
   const out = new ByteWriter().byte(VERSION).string(from).varint(records.length);
   let body: Uint8Array | undefined;
   for (const record of records) {
@@ -45,7 +25,6 @@ export function encodeDelivery(from: string, records: readonly DeliveryRecord[])
       case "deliver":
         out.byte(record.body === body ? KIND.sameBody : KIND.deliver);
         out.varint(record.ref).string(record.user).string(record.device).varint(record.epoch);
-        out.varint(record.flags);
         if (record.body !== body) out.bytes((body = record.body));
         break;
       case "received":
@@ -68,7 +47,7 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
   const input = new ByteReader(bytes);
   if (input.byte() !== VERSION) throw new BadMessage("unknown version");
   const from = input.string();
-  const records: DeliveryRecord[] = [];
+  const records: ServerRecord[] = [];
   let body: Uint8Array | undefined;
   for (let left = input.count(); left > 0; left--) {
     const kind = input.byte();
@@ -79,10 +58,9 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
         const user = input.string();
         const device = input.string();
         const epoch = input.varint();
-        const flags = input.varint();
         if (kind === KIND.deliver) body = input.bytes();
         if (body === undefined) throw new BadMessage("no body to share");
-        records.push({ kind: "deliver", ref, user, device, epoch, flags, body });
+        records.push({ kind: "deliver", ref, user, device, epoch, body });
         break;
       }
       case KIND.received: {

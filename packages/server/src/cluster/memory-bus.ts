@@ -188,7 +188,6 @@ class Handle implements MemoryBus {
     return () => void this.#linkListeners.delete(own);
   }
 
-  // oxlint-disable-next-line typescript/require-await -- the port's other backends have something to wait for
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#hub.forget(this);
@@ -207,7 +206,7 @@ class Handle implements MemoryBus {
       this.#loseWaiting();
       this.#failRequests();
     }
-    for (const listener of [...this.#linkListeners]) listener(up);
+    for (const listener of this.#linkListeners) listener(up);
   }
 
   die(): void {
@@ -279,7 +278,7 @@ class Handle implements MemoryBus {
             const message = { from: this, to: from, subject, bytes: answer.slice(), request };
             this.#hub.send({ ...message, isAnswer: true });
           };
-    for (const handler of [...(this.#handlers.get(subject) ?? [])]) {
+    for (const handler of this.#handlers.get(subject) ?? []) {
       try {
         handler(bytes, reply);
       } catch (error) {

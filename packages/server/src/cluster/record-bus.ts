@@ -1,13 +1,8 @@
 import type { Bus } from "./bus.ts";
 import { BusUnavailable } from "./bus.ts";
-import {
-  BadMessage,
-  decodeDelivery,
-  type DeliveryRecord,
-  deliverySubject,
-  encodeDelivery,
-} from "./messages.ts";
-import type { ServerBus } from "./server-bus.ts";
+import { BadMessage } from "./bytes.ts";
+import { decodeDelivery, deliverySubject, encodeDelivery } from "./delivery-messages.ts";
+import type { ServerBus, ServerRecord } from "./server-bus.ts";
 
 export interface RecordBusOptions {
   readonly bus: Bus;
@@ -59,7 +54,7 @@ function decode(bytes: Uint8Array): ReturnType<typeof decodeDelivery> | undefine
   }
 }
 
-function* split(records: readonly DeliveryRecord[]): Generator<readonly DeliveryRecord[]> {
+function* split(records: readonly ServerRecord[]): Generator<readonly ServerRecord[]> {
   let start = 0;
   let bytes = 0;
   for (let i = 0; i < records.length; i++) {

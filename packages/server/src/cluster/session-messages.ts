@@ -1,6 +1,9 @@
 import type { Address, Millis } from "@beckon/protocol";
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
 
+/** Where each server publishes all that is below: one subject, so that what one of them says comes in order. */
+export const SESSIONS_SUBJECT = "beckon.sessions";
+
 export type ServerState =
   | "up"
   /** Its devices are being sent elsewhere; it attracts nobody. */

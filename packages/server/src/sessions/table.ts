@@ -22,7 +22,10 @@ export interface Session {
 }
 
 export type SessionChange =
-  /** A connection of a device that had none, or one with a higher epoch than `before`. */
+  /**
+   * A connection of a device that had none, or one that has displaced `before`. A server whose own connection is `before` closes
+   * it as `replaced`, and then tells the table of the close as of any other; no `gone` is told for it.
+   */
   | { readonly kind: "appeared"; readonly session: Session; readonly before: Session | undefined }
   /** Same connection, other particulars (background, set). */
   | { readonly kind: "changed"; readonly session: Session }
@@ -32,27 +35,37 @@ export type SessionChange =
 export interface SessionTable {
   /** Name of the server whose partition this table owns. */
   readonly server: string;
-  /** All sessions of a user, of every server. Empty: connected nowhere. At most one a device: the one with the highest epoch. */
+  /**
+   * All sessions of a user, of every server. Empty: connected nowhere. At most one a device: the one with the highest epoch. All carry the
+   * newest set of the user's durable devices that this server has heard of. Neither array nor sessions are changed later: they may be kept.
+   */
   lookup(user: string): readonly Session[];
   find(user: string, device: string): Session | undefined;
-  /** max(clock, the device's last epoch + 1, the table's epoch for the device + 1). */
+  /**
+   * max(clock, the device's last epoch + 1, the table's epoch for the device + 1); never the same twice for a device. A last epoch
+   * that is more than a year ahead of the clock counts as a year ahead.
+   */
   nextEpoch(user: string, device: string, lastEpoch: number): number;
-  /** Adds a connection that terminates here. */
+  /**
+   * Adds a connection that terminates here. If one of the device with a higher epoch is known, this one has lost already: the listeners
+   * hear `appeared` with this one as `before`, within the call.
+   */
   open(session: Omit<Session, "server">): void;
-  /** Both are ignored unless `epoch` is that of the entry. */
+  /** This and `close` are ignored unless `epoch` is that of the own entry. */
   setBackground(user: string, device: string, epoch: number, background: boolean): void;
   close(user: string, device: string, epoch: number): void;
   /** The user's set of durable devices has changed: own entries take it on, other servers are told. Older versions are ignored. */
   announceSet(user: string, setVersion: number, setSize: number): void;
-  /** Whether the device was connected within the last `ms`, as far as this table saw. Bounded memory. */
+  /** Whether the device is connected, or was within the last `ms`, as far as this table saw. Bounded memory. */
   wasConnectedWithin(user: string, device: string, ms: number): boolean;
   /** Connections that terminate here. */
   readonly ownSize: number;
   /** Users with a session that terminates here. */
   ownUsers(): Iterable<string>;
   /**
-   * Whether what the table says of others may be relied on: the bus is up, and what it missed has been caught up with.
-   * While false, an accepting server asks the store instead of trusting `setSize`.
+   * Whether what the table says of others, and of the sets of durable devices, may be relied on: the bus is up, and what may have been
+   * missed has been caught up with. False at a start, after a stall, and while another server is silent for so long that it may have
+   * died with an announcement untold. While false, an accepting server asks the store instead of trusting `setSize`.
    */
   readonly trusted: boolean;
   /** The answer ends the listening. */

@@ -1,0 +1,32 @@
+/** Devices that were connected a moment ago, the most recent ones. */
+export class Departures {
+  readonly #limit: number;
+  /** Time of the departure by device; the oldest is first. */
+  readonly #at = new Map<string, number>();
+
+  /** At its bound the oldest departure is forgotten. */
+  constructor(limit = 65_536) {
+    this.#limit = limit;
+  }
+
+  add(user: string, device: string, now: number): void {
+    const key = deviceKey(user, device);
+    this.#at.delete(key);
+    this.#at.set(key, now);
+    if (this.#at.size <= this.#limit) return;
+    for (const oldest of this.#at.keys()) {
+      this.#at.delete(oldest);
+      break;
+    }
+  }
+
+  /** When the device departed last; undefined: not known. */
+  of(user: string, device: string): number | undefined {
+    return this.#at.get(deviceKey(user, device));
+  }
+}
+
+/** Ids have no control characters. */
+export function deviceKey(user: string, device: string): string {
+  return `${user}\n${device}`;
+}

@@ -1,0 +1,41 @@
+/** A version of the set of a user's durable devices. */
+export interface SetFact {
+  readonly setVersion: number;
+  readonly setSize: number;
+}
+
+/**
+ * Sets that were heard of lately. A device's `arrive` reads its user's set from the store a moment before its session is opened; what
+ * is announced in between would be missed where no other session of the user keeps it.
+ */
+export class RecentSets {
+  readonly #horizonMs: number;
+  readonly #limit: number;
+  readonly #onForgotten: () => void;
+  /** By user; the oldest is first. */
+  readonly #facts = new Map<string, SetFact & { readonly at: number }>();
+
+  /** At its bound the oldest is forgotten, and `onForgotten` called if it was younger than `horizonMs`. */
+  constructor(options: { horizonMs: number; limit?: number; onForgotten: () => void }) {
+    this.#horizonMs = options.horizonMs;
+    this.#limit = options.limit ?? 65_536;
+    this.#onForgotten = options.onForgotten;
+  }
+
+  of(user: string): SetFact | undefined {
+    return this.#facts.get(user);
+  }
+
+  add(user: string, { setVersion, setSize }: SetFact, now: number): void {
+    const known = this.#facts.get(user);
+    if (known !== undefined && known.setVersion > setVersion) return;
+    this.#facts.delete(user);
+    this.#facts.set(user, { setVersion, setSize, at: now });
+    for (const [oldest, { at }] of this.#facts) {
+      const isOld = at < now - this.#horizonMs;
+      if (!isOld && this.#facts.size <= this.#limit) break;
+      this.#facts.delete(oldest);
+      if (!isOld) this.#onForgotten();
+    }
+  }
+}
