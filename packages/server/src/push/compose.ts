@@ -1,0 +1,72 @@
+import type { Hint, ServerAddresses } from "@beckon/protocol";
+import { encodeBase64Url, encodeHint, encodeWake, utf8Length } from "@beckon/protocol";
+
+import type { WakeIntent } from "../store/store.ts";
+import type { PushItem } from "./provider.ts";
+import { NONCE, type Seal, TAG } from "./seal.ts";
+import { selectAddresses } from "./select.ts";
+
+/** Bytes of a push's body: what every vendor takes. */
+const BODY = 4096;
+/** `{"beckon":""}` */
+const AROUND = 13;
+/** Bytes of a wake that are not the hint: tags and lengths, the key's id, nonce and the seal's tag. */
+const ENVELOPE = 11 + (2 + NONCE) + 4 + TAG;
+/** Bytes of a hint. base64url says three bytes in four characters. */
+const LONGEST_HINT = Math.floor(((BODY - AROUND) * 3) / 4) - ENVELOPE;
+
+const ELLIPSIS = "…";
+
+/**
+ * The push for an intent (M7, M9): the addresses of `server` that suit the device, and the preview, cut to what a push can carry,
+ * sealed for the device. `server` without addresses: the hint names none, and the device goes to a server that it knows (M12).
+ */
+export async function composeWake(
+  intent: WakeIntent,
+  server: ServerAddresses,
+  seal: Seal,
+): Promise<PushItem> {
+  const hint = encodeFitting({
+    server: selectAddresses(server, intent),
+    conversation: intent.conversation,
+    activity: intent.activity,
+    wake: intent.class,
+    expires: intent.expires,
+    preview: intent.preview,
+  });
+  const wake = await seal(intent.push.key, intent.device, hint);
+  return {
+    token: intent.push.token,
+    body: JSON.stringify({ beckon: encodeBase64Url(encodeWake(wake)) }),
+    // A vendor delays what is not, and a silent one has nothing to show at once.
+    urgent: intent.class !== "silent",
+    expires: intent.expires,
+  };
+}
+
+/** The addresses matter more than the end of the preview; the first of them, more than the last. */
+function encodeFitting(hint: Hint): Uint8Array {
+  const bytes = encodeHint(hint);
+  const over = bytes.length - LONGEST_HINT;
+  if (over <= 0) return bytes;
+  if (hint.preview !== "") {
+    const preview = cutUtf8(hint.preview, utf8Length(hint.preview) - over);
+    return encodeFitting({ ...hint, preview });
+  }
+  const addresses = hint.server.addresses.slice(0, -1);
+  const name = addresses.length === 0 ? "" : hint.server.name;
+  return encodeFitting({ ...hint, server: { name, addresses } });
+}
+
+/** The beginning of a text, in so many bytes of UTF-8 with the ellipsis; never half a character. */
+export function cutUtf8(text: string, bytes: number): string {
+  let room = bytes - utf8Length(ELLIPSIS);
+  if (room <= 0) return "";
+  let kept = "";
+  for (const character of text) {
+    room -= utf8Length(character);
+    if (room < 0) break;
+    kept += character;
+  }
+  return kept === "" ? "" : kept + ELLIPSIS;
+}
