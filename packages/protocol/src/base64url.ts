@@ -17,6 +17,16 @@ export function encodeBase64Url(bytes: Uint8Array): string {
   return text;
 }
 
+/** Reads base64 of either alphabet, padded or not; undefined for anything else. */
+export function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  return decodeBase64Url(
+    text
+      .replace(/={0,2}$/, "")
+      .replaceAll("+", "-")
+      .replaceAll("/", "_"),
+  );
+}
+
 /** Reads what {@link encodeBase64Url} writes; undefined for anything else. */
 export function decodeBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (text.length % 4 === 1) return undefined;

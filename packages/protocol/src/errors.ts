@@ -1,6 +1,6 @@
 import { CLOSE } from "./close.ts";
 
-/** Refuse or end a connection; ERROR with `send` = 0. */
+/** Refuse or end a connection; ERROR with `send` = 0. `rate-limited` may refuse a SEND alone, too. */
 export type ConnectionErrorCode =
   | "bad-frame"
   | "message-too-large"
@@ -261,8 +261,8 @@ export const ERRORS: { readonly [C in ErrorCode]: ErrorEntry<C> } = {
     20,
     true,
     CLOSE.rateLimited,
-    "More SENDs a second than WELCOME allows.",
-    "Pace SENDs by the rate and burst in WELCOME.",
+    "More a second than WELCOME allows. With `send`: that SEND alone is refused.",
+    "Pace SENDs by the rate and burst in WELCOME; wait for `retry_after`.",
   ),
 
   "bad-id": send(
@@ -290,7 +290,7 @@ export const ERRORS: { readonly [C in ErrorCode]: ErrorEntry<C> } = {
     "bad-recipient",
     104,
     false,
-    "The recipient is not a user id: 1 to 128 bytes without control characters.",
+    "The recipient is not a user id (1 to 128 bytes without control characters), or the sender.",
     "Pass the user's id as it stands in the token.",
   ),
   "payload-too-large": send(
