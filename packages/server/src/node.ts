@@ -21,6 +21,7 @@ import type { WakeParts } from "./delivery/wake.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import type { Clock } from "./lib/clock.ts";
+import { addressesOf } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { createReplicator } from "./sessions/replicator.ts";
 import type { Replicator } from "./sessions/replicator.ts";
@@ -120,10 +121,7 @@ export function createNode(parts: NodeParts): Node {
     table,
     owner: `${name}:${clock.now()}`,
     providers: new Map(parts.providers.map((provider) => [provider.name, provider])),
-    addressesOf(accepting) {
-      const member = members.get(wakeNames(accepting));
-      return member?.state === "up" ? { name: member.name, addresses: member.addresses } : self;
-    },
+    addressesOf: (accepting) => addressesOf(members.get(wakeNames(accepting)) ?? members.get(name)),
     compose: parts.compose,
     onOutcome: (outcome) => counters.pushed(outcome),
   });

@@ -1,10 +1,10 @@
 import { SUBPROTOCOL } from "@beckon/protocol";
 
-import type { Gateway } from "./gateway.ts";
 import type { Socket, SocketHandler } from "./socket.ts";
 
 export interface WsListenerOptions {
-  readonly gateway: Gateway;
+  /** A device has connected. */
+  accept(socket: Socket): SocketHandler;
   readonly hostname: string;
   /** 0: any free one. */
   readonly port: number;
@@ -18,8 +18,8 @@ export interface Listener {
   readonly url: string;
   /** Takes no more connections. */
   close(): void;
-  /** The same, and resets those that there are. */
-  terminate(): void;
+  /** As if the process had been killed: resets all connections, and tells nobody here. */
+  kill(): void;
 }
 
 interface Attachment {
@@ -28,7 +28,8 @@ interface Attachment {
 
 /** Devices over WebSocket, on Bun's own server. */
 export function listenWs(options: WsListenerOptions): Listener {
-  const { gateway } = options;
+  const { accept } = options;
+  let isDead = false;
   const server = Bun.serve<Attachment>({
     hostname: options.hostname,
     port: options.port,
@@ -57,28 +58,36 @@ export function listenWs(options: WsListenerOptions): Listener {
       sendPings: false,
       perMessageDeflate: false,
       open(ws) {
-        ws.data.handler = gateway.accept(new WsSocket(ws));
+        ws.data.handler = accept(new WsSocket(ws));
       },
       message(ws, message) {
+        if (isDead) return;
         // Text is no frame of ours; its bytes are refused as such.
         ws.data.handler?.message(
           typeof message === "string" ? new TextEncoder().encode(message) : message,
         );
       },
       drain(ws) {
-        ws.data.handler?.drained();
+        if (!isDead) ws.data.handler?.drained();
       },
       close(ws) {
-        ws.data.handler?.closed();
+        if (!isDead) ws.data.handler?.closed();
         ws.data.handler = undefined;
       },
     },
   });
   return {
-    url: `ws://${options.hostname.includes(":") ? `[${options.hostname}]` : options.hostname}:${server.port}`,
+    url: urlOf(options.hostname, server.port ?? options.port),
     close: () => void server.stop(false),
-    terminate: () => void server.stop(true),
+    kill() {
+      isDead = true;
+      void server.stop(true);
+    },
   };
+}
+
+function urlOf(hostname: string, port: number): string {
+  return `ws://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 class WsSocket implements Socket {
