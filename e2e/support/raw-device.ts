@@ -37,11 +37,12 @@ export class RawDevice {
   constructor(url: string) {
     this.#socket = new WebSocket(url, [SUBPROTOCOL]);
     this.#socket.binaryType = "arraybuffer";
-    this.#socket.onmessage = ({ data }: MessageEvent<ArrayBuffer>) =>
+    this.#socket.addEventListener("message", ({ data }: MessageEvent<ArrayBuffer>) => {
       readFrames(new Uint8Array(data), LIMITS, (frame) => void this.frames.push(frame));
-    this.#socket.onclose = ({ code }) => {
+    });
+    this.#socket.addEventListener("close", ({ code }) => {
       this.closed = code;
-    };
+    });
   }
 
   async open(): Promise<this> {
@@ -87,10 +88,7 @@ export class RawDevice {
 export function send(to: string, n: number, overrides: Partial<SendFrame> = {}): SendFrame {
   return {
     type: "send",
-    id: uuidv7(
-      Date.now(),
-      (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
-    ),
+    id: uuidv7(Date.now(), (bytes) => void crypto.getRandomValues(bytes)),
     to,
     n,
     prev: n === 0 ? 0 : n - 1,

@@ -51,16 +51,15 @@ export interface Server {
 /** Listens, and joins the others on the bus. */
 export function startServer(parts: ServerParts): Server {
   const { clock, kill: stopClock } = mortal(systemClock);
-  let node: Node | undefined;
   const listener: Listener = listenWs({
-    accept: (socket) => node!.gateway.accept(socket),
+    accept: (socket) => node.gateway.accept(socket),
     hostname: parts.listen.hostname,
     port: parts.listen.port,
     maxMessageBytes: parts.limits?.messageBytes ?? 1024 * 1024,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
   });
   const { listen: _, clusterKey, ...rest } = parts;
-  node = createNode({
+  const node: Node = createNode({
     ...rest,
     clock,
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),

@@ -542,7 +542,7 @@ export class Delivery implements TryOwner {
   /** One device, one live connection: the higher epoch wins; a tie goes to the greater server name. */
   #fence(session: Session): void {
     const here = session.server === this.#parts.server;
-    for (const recipient of [...(this.#recipients.get(session.user) ?? [])]) {
+    for (const recipient of (this.#recipients.get(session.user) ?? []).slice()) {
       if (recipient.device !== session.device) continue;
       if (recipient.epoch < session.epoch || (recipient.epoch === session.epoch && !here)) {
         recipient.replaced();

@@ -45,9 +45,9 @@ export interface RecipientOptions {
   /** Whether the store may have rows for it. */
   readonly behind: boolean;
   /** It has acknowledged nothing for too long (L6). */
-  silent(): void;
+  readonly silent: () => void;
   /** The device has a connection with a higher epoch. */
-  replaced(): void;
+  readonly replaced: () => void;
 }
 
 /** Held rows keep a part of the window to themselves, so that live traffic cannot starve what comes before it. */

@@ -49,7 +49,7 @@ export class Settler {
     this.#store.settle([...batch.keys()]).then(
       () => {
         this.#busy = false;
-        for (const [row, done] of batch) done?.(row);
+        for (const [row, tell] of batch) tell?.(row);
         if (this.#waiting.size > 0) this.#schedule();
       },
       () => {

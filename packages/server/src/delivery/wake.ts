@@ -25,7 +25,7 @@ export interface WakeParts {
   addressesOf(server: string): ServerAddresses;
   /** Undefined: nothing can be said to this device. */
   compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;
-  onOutcome(outcome: PushOutcome["kind"] | "postponed" | "impossible"): void;
+  readonly onOutcome: (outcome: PushOutcome["kind"] | "postponed" | "impossible") => void;
 }
 
 /** Dispatches wake intents: claims what is due, pushes, and says what became of it (M7, L5). */
@@ -114,7 +114,7 @@ export class WakeDispatcher {
     const items = await Promise.all(
       intents.map((intent) =>
         provider === undefined
-          ? undefined
+          ? Promise.resolve(undefined)
           : this.#parts.compose(intent, this.#parts.addressesOf(intent.server)),
       ),
     );
@@ -138,8 +138,7 @@ function wakeOutcome(outcome: PushOutcome | undefined, intent: WakeIntent): Wake
       return { kind: "gone", token: intent.push.token };
     case "retry":
       return { kind: "later", delay: outcome.after };
-    case "rejected":
-    case undefined:
+    default:
       return { kind: "later", delay: REJECTED_MS };
   }
 }

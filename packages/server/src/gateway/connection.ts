@@ -93,7 +93,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       readFrames(bytes, { messageBytes, messageFrames: limits.messageFrames }, this.#frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.fail(error.code as ConnectionErrorCode, error.message);
+      this.fail(error.code, error.message);
     }
   }
 

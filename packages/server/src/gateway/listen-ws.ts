@@ -4,7 +4,7 @@ import type { Socket, SocketHandler } from "./socket.ts";
 
 export interface WsListenerOptions {
   /** A device has connected. */
-  accept(socket: Socket): SocketHandler;
+  accept: (socket: Socket) => SocketHandler;
   readonly hostname: string;
   /** 0: any free one. */
   readonly port: number;
@@ -99,7 +99,7 @@ class WsSocket implements Socket {
 
   send(message: Uint8Array): boolean {
     // 0: dropped. -1: taken, and the buffer is filling.
-    return this.#ws.sendBinary(message as Uint8Array<ArrayBuffer>) !== 0;
+    return this.#ws.sendBinary(message) !== 0;
   }
 
   buffered(): number {

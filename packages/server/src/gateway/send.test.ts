@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { LIMITS, uuidv7 } from "@beckon/protocol";
 import type { SendFrame } from "@beckon/protocol";
-import fc from "fast-check";
+import { array, assert, boolean, property } from "fast-check";
 
 import { faultOf, RefusedLanes, SendRate } from "./send.ts";
 
@@ -72,8 +72,8 @@ describe("L3: a lane after a refusal", () => {
   });
 
   test("whatever is refused in a pipeline, what is taken has no hole that will be filled later", () => {
-    fc.assert(
-      fc.property(fc.array(fc.boolean(), { maxLength: 40 }), (refusals) => {
+    assert(
+      property(array(boolean(), { maxLength: 40 }), (refusals) => {
         // A sender of ten messages who repeats all that was refused, in order, until everything is taken.
         const lanes = new RefusedLanes();
         const taken: number[] = [];
