@@ -1,0 +1,196 @@
+import type { Database, Statement } from "bun:sqlite";
+
+import type { Millis, PushRegistration } from "@beckon/protocol";
+
+import { deferForArrival } from "./intent.ts";
+import {
+  HELD_COUNT_LIMIT,
+  SEEN_INTERVAL_MS,
+  isLost,
+  isOwedTruth,
+  longestUnseen,
+  markMissed,
+  tell,
+} from "./rules.ts";
+import type { Holder, Holders, User } from "./sqlite-holders.ts";
+import type { Rows } from "./sqlite-rows.ts";
+import type { Arrival, ArrivalResult, DeviceRecord, DurableSet, StoreLimits } from "./store.ts";
+
+/** Users of whom one `retire` looks at devices, so that it does not hold up what waits behind it. */
+export const RETIRE_SLICE = 2_000;
+
+export class Devices {
+  readonly #limits: StoreLimits;
+  readonly #holders: Holders;
+  readonly #rows: Rows;
+  readonly #set: Statement<{ version: number | null; size: number | null }, [string]>;
+  readonly #nextUsers: Statement<{ user: string }, [string, number]>;
+
+  constructor(database: Database, limits: StoreLimits, holders: Holders, rows: Rows) {
+    this.#limits = limits;
+    this.#holders = holders;
+    this.#rows = rows;
+    this.#set = database.prepare(
+      "SELECT max(set_version) AS version, sum(device <> '' AND NOT dormant) AS size FROM holder WHERE user = ?",
+    );
+    this.#nextUsers = database.prepare(
+      "SELECT user FROM holder WHERE device = '' AND user > ? ORDER BY user LIMIT ?",
+    );
+  }
+
+  arrive(arrival: Arrival, now: Millis): ArrivalResult {
+    const user = this.#holders.user(arrival.user);
+    let device = user.devices.get(arrival.device);
+    let recovered = device === undefined || !isOwedTruth(device, arrival.lastEpoch);
+    if (arrival.durable) {
+      device = this.#admit(user, arrival.device, now);
+      this.#update(device, arrival.protocols, arrival.push);
+      if (now - device.seen >= SEEN_INTERVAL_MS) {
+        device.seen = now;
+        this.#holders.changed(device);
+      }
+      if (device.missed) this.#holders.heldChanged(device);
+      recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+      if (device.intent !== undefined) {
+        deferForArrival(device.intent, now);
+        this.#holders.heldChanged(device);
+      }
+    }
+    return {
+      ...setOf(user),
+      held: Math.min(HELD_COUNT_LIMIT, (device?.held ?? 0) + (user.own?.held ?? 0)),
+      recovered,
+      generation: device?.intent === undefined ? 0 : device.generation,
+    };
+  }
+
+  register(
+    userName: string,
+    deviceName: string,
+    protocols: readonly string[],
+    push: PushRegistration,
+    now: Millis,
+  ): { setVersion: number; setSize: number } {
+    const user = this.#holders.user(userName);
+    const device = this.#admit(user, deviceName, now);
+    this.#update(device, protocols, push);
+    device.seen = now;
+    this.#holders.changed(device);
+    return setOf(user);
+  }
+
+  /** Makes the device one of the user's durable ones, if it is not. */
+  #admit(user: User, name: string, now: Millis): Holder {
+    const known = user.devices.get(name);
+    if (known !== undefined && !known.dormant) return known;
+
+    const others = durableOf(user);
+    const device = known ?? this.#holders.create(user, name);
+    device.dormant = false;
+    device.seen = now;
+    this.#holders.changed(device);
+    this.#raise(user);
+    if (others.length === 0) this.#adopt(this.#holders.own(user), device);
+    if (others.length >= this.#limits.durableDevicesPerUser) {
+      this.#makeDormant(longestUnseen(others));
+    }
+    return device;
+  }
+
+  #raise(user: User): void {
+    const own = this.#holders.own(user);
+    own.setVersion++;
+    this.#holders.changed(own);
+  }
+
+  /** The first durable device takes over what belonged to the user alone. */
+  #adopt(own: Holder, device: Holder): void {
+    if (own.held > 0) {
+      if (own.intent !== undefined) {
+        device.generation++;
+        device.intent = own.intent;
+      }
+      this.#rows.move(own, device);
+    }
+    own.intent = undefined;
+  }
+
+  #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
+    if (!isSame(device.protocols, protocols)) {
+      device.protocols = protocols;
+      this.#holders.changed(device);
+    }
+    if (push === undefined) return;
+    device.push = push;
+    device.goneAt = undefined;
+    this.#holders.changed(device);
+  }
+
+  /** Nothing is held for it any more, and what was is dropped. */
+  #makeDormant(device: Holder): void {
+    device.dormant = true;
+    markMissed(device);
+    this.#rows.removeAll(device);
+    device.intent = undefined;
+    this.#holders.changed(device);
+  }
+
+  forget(userName: string, deviceName: string): { setVersion: number; setSize: number } {
+    const user = this.#holders.user(userName);
+    const device = user.devices.get(deviceName);
+    if (device !== undefined) {
+      this.#rows.removeAll(device);
+      this.#holders.delete(user, device);
+      if (!device.dormant) this.#raise(user);
+    }
+    return setOf(user);
+  }
+
+  devices(name: string): { setVersion: number; devices: DeviceRecord[] } {
+    const user = this.#holders.user(name);
+    return {
+      setVersion: user.own?.setVersion ?? 0,
+      devices: [...user.devices.values()].map(({ device, protocols, push, seen, dormant }) => ({
+        device,
+        protocols,
+        ...(push !== undefined && { push }),
+        seen,
+        dormant,
+      })),
+    };
+  }
+
+  sets(users: readonly string[]): DurableSet[] {
+    return users.map((user) => {
+      const { version, size } = this.#set.get(user)!;
+      return { user, setVersion: version ?? 0, setSize: size ?? 0 };
+    });
+  }
+
+  /** One slice of users, after the one named; `next` is undefined when it was the last. */
+  retire(now: Millis, after: string): { changed: DurableSet[]; next: string | undefined } {
+    const names = this.#nextUsers.all(after, RETIRE_SLICE).map(({ user }) => user);
+    const changed: DurableSet[] = [];
+    for (const name of names) {
+      const user = this.#holders.user(name);
+      const lost = durableOf(user).filter((device) => isLost(device, now, this.#limits));
+      if (lost.length === 0) continue;
+      for (const device of lost) this.#makeDormant(device);
+      this.#raise(user);
+      changed.push({ user: name, ...setOf(user) });
+    }
+    return { changed, next: names.length < RETIRE_SLICE ? undefined : names.at(-1) };
+  }
+}
+
+function durableOf(user: User): Holder[] {
+  return [...user.devices.values()].filter(({ dormant }) => !dormant);
+}
+
+function setOf(user: User): { setVersion: number; setSize: number } {
+  return { setVersion: user.own?.setVersion ?? 0, setSize: durableOf(user).length };
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, at) => item === b[at]);
+}

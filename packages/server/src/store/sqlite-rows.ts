@@ -1,0 +1,155 @@
+/** Messages and their held rows, as one transaction sees and changes them. */
+import type { Database, Statement } from "bun:sqlite";
+
+import type { Holder, Holders } from "./sqlite-holders.ts";
+import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
+import type { HoldRequest, MessageKey } from "./store.ts";
+
+const CALL_URGENCY = 0;
+const OTHER_URGENCY = 1;
+
+/** A message that has rows. */
+export interface Kept {
+  readonly mid: number;
+  readonly user: string;
+  readonly digest: string;
+}
+
+export class Rows {
+  readonly #holders: Holders;
+  readonly #byKey: Statement<Kept, [Uint8Array, string, string]>;
+  readonly #ofMessage: Statement<{ row: number; holder: number }, [number, number]>;
+  readonly #ofHolder: Statement<{ row: number }, [number]>;
+  readonly #insertMessage: Statement;
+  readonly #insertRow: Statement;
+  readonly #deleteRow: Statement<{ holder: number }, [number]>;
+  readonly #deleteMessage: Statement;
+  readonly #markSent: Statement;
+  readonly #move: Statement;
+  readonly #older: Statement<{ row: number }, [Uint8Array, number]>;
+  readonly #readCounter: Statement<{ last: number }, []>;
+  readonly #writeCounter: Statement;
+  /** Number of the last message that was held; undefined: not read yet. */
+  #last: number | undefined;
+  #isCounterChanged = false;
+
+  constructor(database: Database, holders: Holders) {
+    this.#holders = holders;
+    this.#byKey = database.prepare(
+      "SELECT mid, user, digest FROM message WHERE id = ? AND sender = ? AND sender_device = ?",
+    );
+    this.#ofMessage = database.prepare("SELECT row, holder FROM held WHERE row BETWEEN ? AND ?");
+    this.#ofHolder = database.prepare("SELECT row FROM held WHERE holder = ?");
+    this.#insertMessage = database.prepare(
+      "INSERT INTO message (mid, id, sender, sender_device, user, digest, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    );
+    this.#insertRow = database.prepare(
+      "INSERT INTO held (row, holder, urgency, lane, n, redelivered) VALUES (?, ?, ?, ?, ?, ?)",
+    );
+    this.#deleteRow = database.prepare("DELETE FROM held WHERE row = ? RETURNING holder");
+    this.#deleteMessage = database.prepare(
+      "DELETE FROM message WHERE mid = ?1 AND NOT EXISTS (SELECT 1 FROM held WHERE row BETWEEN ?2 AND ?3)",
+    );
+    this.#markSent = database.prepare("UPDATE held SET redelivered = 1 WHERE row = ?");
+    this.#move = database.prepare("UPDATE held SET holder = ? WHERE holder = ?");
+    this.#older = database.prepare(
+      `SELECT held.row FROM (SELECT mid FROM message WHERE id < ? LIMIT ?) AS old
+       JOIN held ON held.row BETWEEN old.mid * ${ROWS_PER_MESSAGE} AND old.mid * ${ROWS_PER_MESSAGE} + ${ROWS_PER_MESSAGE - 1}`,
+    );
+    this.#readCounter = database.prepare("SELECT last FROM counter");
+    this.#writeCounter = database.prepare("UPDATE counter SET last = ?");
+  }
+
+  kept({ id, from, fromDevice }: MessageKey): Kept[] {
+    return this.#byKey.all(id, from, fromDevice);
+  }
+
+  ofMessage({ mid }: Kept): { row: number; holder: number }[] {
+    return this.#ofMessage.all(...rangeOf(mid));
+  }
+
+  /** One row for each holder; in their order. */
+  insert(
+    { key, user, outbox, to, n, wake, digest, body, sent }: HoldRequest,
+    holders: readonly Holder[],
+  ): number[] {
+    this.#last ??= this.#readCounter.get()!.last;
+    const mid = ++this.#last;
+    this.#isCounterChanged = true;
+    this.#insertMessage.run(mid, key.id, key.from, key.fromDevice, user, digest, body);
+    const urgency = wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY;
+    const lane = hash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
+    return holders.map((holder, at) => {
+      const row = mid * ROWS_PER_MESSAGE + at;
+      const isSent = sent.includes(holder.device);
+      this.#insertRow.run(row, holder.id, urgency, lane, n, Number(isSent));
+      holder.held++;
+      this.#holders.heldChanged(holder);
+      return row;
+    });
+  }
+
+  markSent(row: number): void {
+    this.#markSent.run(row);
+  }
+
+  /** Answers the holder; undefined: the row is not there. */
+  remove(row: number): Holder | undefined {
+    const deleted = this.#deleteRow.get(row);
+    if (deleted === null) return undefined;
+    const mid = Math.floor(row / ROWS_PER_MESSAGE);
+    this.#deleteMessage.run(mid, ...rangeOf(mid));
+    const holder = this.#holders.byId(deleted.holder);
+    if (holder === undefined) return undefined;
+    holder.held--;
+    this.#holders.heldChanged(holder);
+    return holder;
+  }
+
+  removeAll(holder: Holder): void {
+    if (holder.held === 0) return;
+    for (const { row } of this.#ofHolder.all(holder.id)) this.remove(row);
+  }
+
+  /** The rows of one become another's. */
+  move(from: Holder, to: Holder): void {
+    this.#move.run(to.id, from.id);
+    to.held += from.held;
+    from.held = 0;
+    this.#holders.heldChanged(from);
+    this.#holders.heldChanged(to);
+  }
+
+  /** Rows of messages with lesser ids; of so many messages at most. */
+  olderThan(id: Uint8Array, messages: number): number[] {
+    return this.#older.all(id, messages).map(({ row }) => row);
+  }
+
+  flush(): void {
+    if (this.#isCounterChanged) this.#writeCounter.run(this.#last!);
+    this.#isCounterChanged = false;
+  }
+
+  clear(): void {
+    this.#last = undefined;
+    this.#isCounterChanged = false;
+  }
+}
+
+function rangeOf(mid: number): [number, number] {
+  return [mid * ROWS_PER_MESSAGE, mid * ROWS_PER_MESSAGE + ROWS_PER_MESSAGE - 1];
+}
+
+/** 53 bits (cyrb53). It is in files, so it must not change. */
+function hash(text: string): number {
+  let a = 0xdeadbeef;
+  let b = 0x41c6ce57;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    a = Math.imul(a ^ code, 2654435761);
+    b = Math.imul(b ^ code, 1597334677);
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
+  return 4294967296 * (2097151 & b) + (a >>> 0);
+}

@@ -1,0 +1,245 @@
+/** The queue in front of the database's thread: while one batch is being committed the next gathers. */
+import type { Clock } from "../lib/clock.ts";
+import type { SqliteAnswer, SqliteCall } from "./sqlite-database.ts";
+import { packCalls, unpackAnswers } from "./sqlite-wire.ts";
+import type { CloseMessage, FromDatabase, OpenMessage } from "./sqlite-wire.ts";
+import { StoreUnavailable } from "./store.ts";
+
+export interface QueueLimits {
+  /** Hold requests, and other calls, that may wait; one more is rejected. */
+  readonly maxWaiting: number;
+  /** Bytes of message bodies that may wait. */
+  readonly maxWaitingBytes: number;
+  /** What has not been answered by then is rejected, and everything after it until the database answers again. */
+  readonly answerTimeoutMs: number;
+}
+
+export interface SqliteStats {
+  /** Hold requests, and other calls, that wait for the next batch. */
+  readonly waiting: number;
+  readonly waitingBytes: number;
+  /** Since the start: each is one commit at most. */
+  readonly batches: number;
+  readonly calls: number;
+}
+
+/** Hold requests, and other calls, of one batch: some 50 ms of work, so that a read behind it need not wait for longer. */
+const MAX_BATCH = 2_000;
+/** Settled rows that weigh as much as one hold. */
+const ROWS_PER_UNIT = 4;
+
+interface Waiting {
+  readonly call: SqliteCall;
+  readonly weight: number;
+  readonly bytes: number;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+type Unnumbered<Call = SqliteCall> = Call extends unknown ? Omit<Call, "id"> : never;
+
+export class SqliteThread {
+  readonly #clock: Clock;
+  readonly #limits: QueueLimits;
+  readonly #openMessage: OpenMessage;
+  #worker: Worker | undefined;
+  /** Settles once the first open has. */
+  readonly opened: Promise<void>;
+  #onOpened: ((error: string) => void) | undefined;
+  #onClosed: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
+
+  #waiting: Waiting[] = [];
+  #waitingWeight = 0;
+  #waitingBytes = 0;
+  #isDeferred = false;
+  /** Sent to the thread and not answered. */
+  readonly #inFlight = new Map<number, Waiting>();
+  #cancelTimeout: (() => void) | undefined;
+  /** What is in flight was rejected, because it was not answered in time. */
+  #isStuck = false;
+  #lastId = 0;
+  #batches = 0;
+  #calls = 0;
+
+  constructor(clock: Clock, limits: QueueLimits, openMessage: OpenMessage) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#openMessage = openMessage;
+    this.opened = new Promise((resolve, reject) => {
+      this.#onOpened = (error) => {
+        if (error === "") resolve();
+        else reject(new StoreUnavailable(error));
+      };
+    });
+    this.#worker = this.#start();
+  }
+
+  get stats(): SqliteStats {
+    return {
+      waiting: this.#waitingWeight,
+      waitingBytes: this.#waitingBytes,
+      batches: this.#batches,
+      calls: this.#calls,
+    };
+  }
+
+  call(call: Unnumbered): Promise<unknown> {
+    const weight = weightOf(call);
+    const bytes = bytesOf(call);
+    const refusal = this.#refusal(weight, bytes);
+    if (refusal !== undefined) return Promise.reject(new StoreUnavailable(refusal));
+    return new Promise((resolve, reject) => {
+      const numbered = { ...call, id: ++this.#lastId } as SqliteCall;
+      this.#waiting.push({ call: numbered, weight, bytes, resolve, reject });
+      this.#waitingWeight += weight;
+      this.#waitingBytes += bytes;
+      this.#calls++;
+      if (this.#inFlight.size > 0 || this.#isDeferred) return;
+      this.#isDeferred = true;
+      this.#clock.defer(this.#send);
+    });
+  }
+
+  #refusal(weight: number, bytes: number): string | undefined {
+    if (this.#isStuck) return "the database does not answer";
+    if (this.#waiting.length === 0) return undefined;
+    const { maxWaiting, maxWaitingBytes } = this.#limits;
+    if (this.#waitingWeight + weight > maxWaiting) {
+      return `${maxWaiting} calls wait for the database`;
+    }
+    if (this.#waitingBytes + bytes > maxWaitingBytes) {
+      return `${maxWaitingBytes} bytes wait for the database`;
+    }
+    return undefined;
+  }
+
+  readonly #send = (): void => {
+    this.#isDeferred = false;
+    if (this.#inFlight.size > 0 || this.#waiting.length === 0) return;
+    const batch = this.#nextBatch();
+    this.#batches++;
+    for (const waiting of batch) this.#inFlight.set(waiting.call.id, waiting);
+    const message = packCalls(batch.map(({ call }) => call));
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(message, [message.bytes.buffer]);
+    this.#cancelTimeout = this.#clock.after(this.#limits.answerTimeoutMs, this.#timedOut);
+  };
+
+  #nextBatch(): Waiting[] {
+    let weight = 0;
+    let end = 0;
+    for (; end < this.#waiting.length; end++) {
+      const next = this.#waiting[end]!.weight;
+      if (end > 0 && weight + next > MAX_BATCH) break;
+      weight += next;
+    }
+    const batch = this.#waiting.splice(0, end);
+    this.#waitingWeight -= weight;
+    for (const { bytes } of batch) this.#waitingBytes -= bytes;
+    return batch;
+  }
+
+  readonly #received = ({ data }: MessageEvent<FromDatabase>): void => {
+    switch (data.kind) {
+      case "answers":
+        for (const answer of unpackAnswers(data)) this.#answered(answer);
+        this.#next();
+        break;
+      case "opened":
+        this.#onOpened?.(data.error);
+        break;
+      case "closed":
+        this.#onClosed?.();
+        break;
+    }
+  };
+
+  #answered(answer: SqliteAnswer): void {
+    const waiting = this.#inFlight.get(answer.id);
+    this.#inFlight.delete(answer.id);
+    if ("value" in answer) waiting?.resolve(answer.value);
+    else if (answer.isUnavailable) waiting?.reject(new StoreUnavailable(answer.error));
+    else waiting?.reject(new Error(answer.error));
+  }
+
+  #next(): void {
+    if (this.#inFlight.size > 0) return;
+    this.#cancelTimeout?.();
+    this.#isStuck = false;
+    if (this.#waiting.length > 0) this.#send();
+    else this.#onIdle?.();
+  }
+
+  readonly #timedOut = (): void => {
+    this.#isStuck = true;
+    this.#rejectAll([...this.#inFlight.values(), ...this.#waiting], "the database does not answer");
+    this.#waiting = [];
+    this.#waitingWeight = 0;
+    this.#waitingBytes = 0;
+  };
+
+  /** The thread is gone: the next batch gets a new one. */
+  readonly #failed = (event: Event): void => {
+    if (event.target !== this.#worker) return;
+    this.#worker = undefined;
+    const reason = "the database's thread has failed";
+    const inFlight = [...this.#inFlight.values()];
+    this.#inFlight.clear();
+    this.#rejectAll(inFlight, reason);
+    this.#onOpened?.(reason);
+    this.#onClosed?.();
+    this.#next();
+  };
+
+  #rejectAll(calls: readonly Waiting[], reason: string): void {
+    for (const call of calls) call.reject(new StoreUnavailable(reason));
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url).href);
+    worker.addEventListener("message", this.#received);
+    worker.addEventListener("error", this.#failed);
+    worker.postMessage(this.#openMessage, []);
+    return worker;
+  }
+
+  /** What waits is answered first. */
+  async close(): Promise<void> {
+    if (this.#inFlight.size > 0 || this.#waiting.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+        this.#clock.after(this.#limits.answerTimeoutMs, resolve);
+      });
+    }
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(this.#limits.answerTimeoutMs, resolve);
+      this.#onClosed = () => {
+        cancel();
+        resolve();
+      };
+      worker.postMessage({ kind: "close" } satisfies CloseMessage, []);
+    });
+    this.#worker = undefined;
+    worker.terminate();
+  }
+}
+
+function weightOf(call: Unnumbered): number {
+  switch (call.operation) {
+    case "hold":
+      return call.args[0].length;
+    case "settle":
+    case "markSent":
+      return 1 + Math.floor(call.args[0].length / ROWS_PER_UNIT);
+    default:
+      return 1;
+  }
+}
+
+function bytesOf(call: Unnumbered): number {
+  if (call.operation !== "hold") return 0;
+  return call.args[0].reduce((sum, { body }) => sum + body.length, 0);
+}

@@ -1,0 +1,98 @@
+import type { Database, Statement } from "bun:sqlite";
+
+import type { Millis } from "@beckon/protocol";
+
+import { conclude, lease } from "./intent.ts";
+import type { Holder, Holders } from "./sqlite-holders.ts";
+import type { WakeIntent, WakeOutcome } from "./store.ts";
+
+export class Wakes {
+  readonly #holders: Holders;
+  readonly #due: Statement<{ id: number }, [number, number]>;
+  readonly #nextDue: Statement<{ due: number | null }, []>;
+
+  constructor(database: Database, holders: Holders) {
+    this.#holders = holders;
+    this.#due = database.prepare(
+      `SELECT id FROM holder WHERE due <= ? AND due IS NOT NULL AND token IS NOT NULL
+       ORDER BY due LIMIT ?`,
+    );
+    this.#nextDue = database.prepare(
+      "SELECT min(due) AS due FROM holder WHERE due IS NOT NULL AND token IS NOT NULL",
+    );
+  }
+
+  claim(owner: string, leaseMs: Millis, limit: number, now: Millis): WakeIntent[] {
+    const claimed: WakeIntent[] = [];
+    for (;;) {
+      this.#holders.flush();
+      const wanted = limit - claimed.length;
+      const due = wanted > 0 ? this.#due.all(now, wanted) : [];
+      if (due.length === 0) return claimed;
+      for (const { id } of due) {
+        const device = this.#holders.byId(id)!;
+        this.#holders.heldChanged(device);
+        if (device.held === 0) {
+          device.intent = undefined;
+          continue;
+        }
+        lease(device.intent!, owner, now + leaseMs);
+        claimed.push(wakeIntentOf(device));
+      }
+      // A lease of no length would be found due again.
+      if (due.length < wanted || leaseMs <= 0) {
+        this.#holders.flush();
+        return claimed;
+      }
+    }
+  }
+
+  done(
+    owner: string,
+    outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
+    now: Millis,
+  ): void {
+    for (const { user, device: name, outcome } of outcomes) {
+      const device = this.#holders.user(user).devices.get(name);
+      if (device?.intent?.owner !== owner) continue;
+      conclude(device.intent, outcome, now);
+      this.#holders.heldChanged(device);
+      if (outcome.kind === "gone" && device.push?.token === outcome.token) {
+        device.push = undefined;
+        device.goneAt = now;
+        this.#holders.changed(device);
+      }
+    }
+  }
+
+  clear(user: string, name: string, generation: number): number {
+    const device = this.#holders.user(user).devices.get(name);
+    if (device?.intent === undefined) return 0;
+    if (device.generation !== generation || device.held > 0) return device.generation;
+    device.intent = undefined;
+    this.#holders.heldChanged(device);
+    return 0;
+  }
+
+  nextDue(now: Millis): Millis | undefined {
+    const due = this.#nextDue.get()?.due ?? undefined;
+    return due === undefined ? undefined : Math.max(0, due - now);
+  }
+}
+
+function wakeIntentOf({ user, device, generation, intent, protocols, push }: Holder): WakeIntent {
+  return {
+    user,
+    device,
+    generation,
+    class: intent!.class,
+    attempts: intent!.attempts,
+    activity: intent!.activity,
+    conversation: intent!.conversation,
+    server: intent!.server,
+    preview: intent!.preview,
+    expires: intent!.expires,
+    protocols,
+    push: push!,
+  };
+}
