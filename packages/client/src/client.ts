@@ -1,44 +1,345 @@
-import type { BeckonError } from "./errors.ts";
-import type { Ack, Message, Unsent } from "./message.ts";
-import type { ConnectOptions, SendOptions } from "./options.ts";
-import type { State } from "./state.ts";
+/** The SDK's one object, put together from its parts. */
+import {
+  CLOSE,
+  type DrainFrame,
+  errorByNumber,
+  type ErrorFrame,
+  type Frame,
+  type HelloFrame,
+  type Millis,
+  type PushRegistration,
+  type WelcomeFrame,
+} from "@beckon/protocol";
 
-export interface Events {
-  /** At once with the present state, then at each change. */
-  readonly state: (state: State) => void;
-  /**
-   * Takes the messages, one at a time: each is acknowledged when the handler has resolved. A handler that
-   * fails gets it again, marked `redelivered`, after a while. One at a time, and not beside {@link Beckon.messages}.
-   */
-  readonly message: (message: Message) => void | Promise<void>;
-  /** What no call can answer for: a refused token, a failing handler, storage that does not write. */
-  readonly error: (error: BeckonError) => void;
+import type { Beckon, Events } from "./beckon.ts";
+import type { Connection } from "./connection.ts";
+import { createCredentials } from "./credentials.ts";
+import { createDialer } from "./dialer.ts";
+import { BeckonError } from "./errors.ts";
+import { createHandover } from "./handover.ts";
+import { createInbox } from "./inbox.ts";
+import { createJournal } from "./journal.ts";
+import { createListeners, tellOne } from "./listeners.ts";
+import type { ConnectOptions } from "./options.ts";
+import { createOutbox } from "./outbox.ts";
+import { listen } from "./platform.ts";
+import { randomFraction } from "./random.ts";
+import { createSender } from "./sender.ts";
+import { createSession } from "./session.ts";
+import { settle } from "./settings.ts";
+import type { State, StateName } from "./state.ts";
+import { createTask } from "./task.ts";
+import { encodeText } from "./text.ts";
+import { createWakes } from "./wake.ts";
+
+/** How the SDK calls itself in HELLO. */
+const CLIENT = "beckon-js/0.1.0";
+/** How long a wake waits for a connection. */
+const WAKE_MS: Millis = 30_000;
+/** How long dialling waits for wakes to be opened. */
+const HOLD_MS: Millis = 1_000;
+/** Between two tries to get a token while connected. */
+const RENEW_MS: Millis = 5_000;
+
+/** Returns at once, and stays connected until it is closed. Throws {@link BeckonError} for options that can never work, never for the network. */
+export function connect(options: ConnectOptions): Beckon {
+  const settings = settle(options);
+  const { clock, random, transports } = settings;
+  const { storage } = options;
+  const states = createListeners<State>();
+  const errors = createListeners<BeckonError>();
+
+  let state: State = stateOf("connecting");
+  /** The connection, while it is welcome. */
+  let current: Connection | undefined;
+  let background = options.background === true;
+  /** What the last HELLO said. */
+  let said: { readonly push: PushRegistration | undefined; readonly background: boolean };
+  let started = false;
+  let closing: Promise<void> | undefined;
+  /** Wakes that are being opened. */
+  const opening = new Set<Promise<unknown>>();
+
+  const journal = createJournal(storage, (cause) =>
+    report(new BeckonError("storage-failed", "", { cause })),
+  );
+  const session = createSession(clock, random, journal);
+  const wakes = createWakes(clock, random, settings.crypto, journal);
+  const credentials = createCredentials(options.token, clock);
+  const outbox = createOutbox({
+    clock,
+    random,
+    journal,
+    limit: settings.outboxLimit,
+    serverTime: () => session.serverTime(),
+    payloadLimit: () => current?.limits.payload,
+    online: () => current !== undefined,
+    ready: (lane) => sender.ready(lane),
+  });
+  const sender = createSender(outbox, clock, random);
+  const handover = createHandover(clock, random, (item) => inbox.handled(item), report);
+  const inbox = createInbox(clock, journal, (item) => handover.push(item));
+  const dialer = createDialer({
+    clock,
+    session,
+    credentials,
+    transports,
+    seeds: settings.seeds,
+    choosing: { prefer: settings.prefer, protocols: Object.keys(transports), random },
+    handler: { welcomed, frame, turn: (connection) => inbox.turn(connection), ended },
+    trace: options.trace,
+    hello,
+    hold,
+    connecting: () => setState(stateOf("connecting")),
+    waiting(retryAt, error) {
+      setState({ ...stateOf("waiting"), retryAt, error });
+      // Everything else that is waited for passes by itself.
+      if (error?.code === "token-failed") report(error);
+    },
+    stopped(error) {
+      report(error);
+      void shut(error);
+    },
+  });
+  const unlisten = listen({ stirred, hidden });
+  const ready = start();
+
+  async function start(): Promise<void> {
+    try {
+      for (const [key, value] of (await storage?.read()) ?? []) {
+        for (const part of [session, wakes, outbox, inbox]) part.load(key, value);
+      }
+      await session.begin(options.device);
+      await wakes.begin(options.push);
+    } catch (cause) {
+      const error = new BeckonError("storage-failed", "", { cause });
+      report(error);
+      void shut(error);
+    }
+    started = true;
+    if (closing === undefined) void dialer.run();
+  }
+
+  function setState(next: State): void {
+    state = next;
+    states.tell(next);
+  }
+
+  function report(error: BeckonError): void {
+    if (errors.size > 0) errors.tell(error);
+    else console.warn(`beckon: ${error.code}: ${error.message} ${error.hint}`);
+  }
+
+  function hello(
+    said_: Pick<HelloFrame, "token" | "ticket" | "hinted" | "noRedirect">,
+  ): HelloFrame {
+    const push = wakes.registration();
+    const [first] = outbox.entries();
+    said = { push, background };
+    return {
+      type: "hello",
+      ...said_,
+      ...(push && { push }),
+      device: session.device,
+      durable: settings.durable,
+      protocols: Object.keys(transports),
+      epoch: session.epoch,
+      outbox: session.outbox,
+      intent: first?.lane.to ?? "",
+      noCopies: options.copies === false,
+      client: CLIENT,
+      capabilities: 0,
+      background,
+    };
+  }
+
+  function welcomed(connection: Connection, welcome: WelcomeFrame): void {
+    current = connection;
+    session.welcomed(welcome);
+    credentials.keep(welcome.ticket);
+    if (said.push !== undefined) wakes.registered(said.push);
+    if (said.background !== background) connection.write({ type: "state", background });
+    const { server, recovered } = welcome;
+    setState({ ...stateOf("connected"), server, recovered });
+    inbox.connected(connection);
+    sender.connected(connection);
+  }
+
+  function frame(connection: Connection, frame: Frame, deliver: number): void {
+    switch (frame.type) {
+      case "deliver":
+        return inbox.deliver(connection, frame, deliver);
+      case "ack":
+        return sender.acknowledged(frame);
+      case "pulled":
+        return inbox.pulled(frame.pull);
+      case "pong":
+        return session.corrected(frame.time);
+      case "error":
+        return frame.send > 0 ? sender.refused(frame) : warned(connection, frame);
+      case "drain":
+        return drained(connection, frame);
+      default:
+      // MOVE is a hint; it is served here all the same (L9).
+    }
+  }
+
+  function ended(): void {
+    current = undefined;
+    sender.disconnected();
+    inbox.disconnected();
+  }
+
+  function warned(connection: Connection, { code, message }: ErrorFrame): void {
+    const error = errorByNumber(code);
+    if (error?.code === "token-expiring") void renew(connection);
+    else if (error !== undefined) report(new BeckonError(error.code, message));
+  }
+
+  /** The token is about to expire: the server is told a new one, so that the connection stays. */
+  async function renew(connection: Connection): Promise<void> {
+    const token = await credentials.token(createTask());
+    if (!connection.open) return;
+    if (typeof token === "string") {
+      // The ticket stands for the old one.
+      credentials.drop();
+      connection.write({ type: "auth", token });
+    } else if (token !== undefined) {
+      report(token);
+      clock.after(RENEW_MS, () => void (connection.open && renew(connection)));
+    }
+  }
+
+  /** Goes elsewhere, at some moment within the time that is given, so that not all go at once (B3). */
+  function drained(connection: Connection, { within, servers }: DrainFrame): void {
+    session.learned(servers);
+    clock.after(within * randomFraction(random), () => {
+      if (!connection.open) return;
+      const expires = session.serverTime() + WAKE_MS;
+      // The last hint is the first to be followed.
+      for (const server of [...servers].reverse()) {
+        dialer.follow({ ...NO_WAKE, server, expires });
+      }
+      leave(connection, CLOSE.draining);
+    });
+  }
+
+  function leave(connection: Connection, code: number): void {
+    connection.write({ type: "bye" });
+    connection.close(code, "");
+  }
+
+  function hold(): Promise<void> | undefined {
+    if (opening.size === 0) return undefined;
+    return new Promise((resolve) => {
+      const cancel = clock.after(HOLD_MS, resolve);
+      void Promise.allSettled(opening).then(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+
+  async function onWake(data: unknown): Promise<"connected" | "ignored"> {
+    const opened = whenReady(() => wakes.open(data, session.device, session.serverTime()));
+    opening.add(opened);
+    const hint = await opened;
+    opening.delete(opened);
+    if (hint === undefined || closing !== undefined) return "ignored";
+    const forget = dialer.follow(hint);
+    // The server took this device for away: what looks like a connection may be none. A living one stays where it is.
+    if ((await current?.probe()) === true) {
+      forget();
+      return "connected";
+    }
+    return arrival();
+  }
+
+  function arrival(): Promise<"connected" | "ignored"> {
+    return new Promise((resolve) => {
+      const finish = (answer: "connected" | "ignored"): void => {
+        cancel();
+        ignore();
+        resolve(answer);
+      };
+      const cancel = clock.after(WAKE_MS, () => finish("ignored"));
+      const ignore = states.add(({ name }) => {
+        if (name === "connected") finish("connected");
+        if (name === "closed") finish("ignored");
+      });
+      if (current !== undefined) finish("connected");
+    });
+  }
+
+  function stirred(): void {
+    dialer.hurry();
+    void current?.probe();
+  }
+
+  function hidden(hidden: boolean): void {
+    if (options.background === "auto") setBackground(hidden);
+  }
+
+  function setBackground(value: boolean): void {
+    if (value === background) return;
+    background = value;
+    current?.write({ type: "state", background });
+  }
+
+  function whenReady<T>(task: () => T | Promise<T>): Promise<T> {
+    return started ? Promise.resolve(task()) : ready.then(task);
+  }
+
+  /** Ends everything; `clear` removes what is stored. */
+  function shut(error: BeckonError | undefined, clear = false): Promise<void> {
+    closing ??= end(error, clear);
+    return closing;
+  }
+
+  async function end(error: BeckonError | undefined, clear: boolean): Promise<void> {
+    dialer.stop();
+    unlisten();
+    handover.close();
+    if (current !== undefined) leave(current, CLOSE.bye);
+    await ready;
+    outbox.close(new BeckonError("closed", "", { cause: error }));
+    setState({ ...stateOf("closed"), error });
+    await journal.settled();
+    if (clear) await storage?.clear();
+    await storage?.close();
+  }
+
+  return {
+    get state() {
+      return state;
+    },
+    send(to, payload, sendOptions = {}) {
+      if (typeof payload !== "string" && !ArrayBuffer.isView(payload)) {
+        return Promise.reject(new BeckonError("bad-argument", "(payload)"));
+      }
+      const bytes = typeof payload === "string" ? encodeText(payload) : new Uint8Array(payload);
+      return whenReady(() => outbox.add(to, bytes, sendOptions));
+    },
+    messages: () => handover.iterate(),
+    outbox: () => whenReady(() => outbox.list()),
+    onWake,
+    on<E extends keyof Events>(event: E, handler: Events[E]) {
+      const one: Partial<Events> = { [event]: handler };
+      if (one.message !== undefined) return handover.on(one.message);
+      if (one.error !== undefined) return errors.add(one.error);
+      if (one.state === undefined) throw new BeckonError("bad-argument", "(event)");
+      tellOne(one.state, state);
+      return states.add(one.state);
+    },
+    background: setBackground,
+    close: () => shut(undefined),
+    forget: () => shut(undefined, true),
+  };
 }
 
-export interface Beckon {
-  readonly state: State;
-  /** Resolves when the message is delivered or held. While offline it waits; it rejects with {@link BeckonError} when it will never be sent. */
-  send(to: string, payload: string | Uint8Array, options?: SendOptions): Promise<Ack>;
-  /** What comes in. Asking for the next message acknowledges the one before; what a loop leaves behind unasked is handed over again. */
-  messages(): AsyncIterableIterator<Message>;
-  /** What waits to be acknowledged, oldest first, with what was left by the last run. */
-  outbox(): Promise<readonly Unsent[]>;
-  /**
-   * Takes the data of any push, and of a service worker's message. `connected`: it was a wake for this device, and the device is
-   * connected. `ignored`: it was something else, forged, expired, or no server could be reached within 30 s.
-   */
-  onWake(data: unknown): Promise<"connected" | "ignored">;
-  /** The answer ends the listening. */
-  on<E extends keyof Events>(event: E, handler: Events[E]): () => void;
-  /** Whether the application is in the background: then the user is woken by push though connected. */
-  background(value: boolean): void;
-  /** Says goodbye and ends. What is unsent rejects with `closed`; with storage it is sent by the next run. */
-  close(): Promise<void>;
-  /** For a log-out: closes, and removes what is stored on this device. */
-  forget(): Promise<void>;
-}
+/** What DRAIN says of another server, in the form of a hint. */
+const NO_WAKE = { conversation: "", activity: 0, wake: "none", preview: "" } as const;
 
-/** Returns at once, and connects until it is closed. Throws for options that can never work, never for the network. */
-export function connect(_options: ConnectOptions): Beckon {
-  throw new Error("not yet");
+function stateOf(name: StateName): State {
+  return { name, server: undefined, recovered: undefined, retryAt: undefined, error: undefined };
 }

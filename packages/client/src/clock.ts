@@ -27,7 +27,7 @@ let known: ((task: () => void) => void) | undefined;
 
 /** Made at first use, so that importing the SDK has no effect. */
 function deferral(): (task: () => void) => void {
-  known ??= pick(globalThis as Deferring);
+  known ??= pick(globalThis);
   return known;
 }
 
@@ -40,7 +40,8 @@ function pick({ setImmediate, MessageChannel }: Deferring): (task: () => void) =
 
 function throughChannel({ port1, port2 }: MessageChannel): (task: () => void) => void {
   const tasks: (() => void)[] = [];
-  port1.onmessage = () => tasks.shift()?.();
+  port1.addEventListener("message", () => tasks.shift()?.());
+  port1.start();
   return (task) => {
     tasks.push(task);
     port2.postMessage(undefined);

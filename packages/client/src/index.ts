@@ -1,7 +1,8 @@
-export { type Beckon, connect, type Events } from "./client.ts";
+export type { Beckon, Events } from "./beckon.ts";
+export { connect } from "./client.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export { BeckonError } from "./errors.ts";
-export type { Ack, Message, Unsent } from "./message.ts";
+export type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
 export type {
   ConnectOptions,
   Preferences,

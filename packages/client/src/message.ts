@@ -28,6 +28,9 @@ export interface Message {
   readonly server: string;
 }
 
+/** Takes a message; it is acknowledged when what this answers has resolved. */
+export type MessageHandler = (message: Message) => void | Promise<void>;
+
 /** What became of a message that was sent. */
 export interface Ack {
   readonly id: string;

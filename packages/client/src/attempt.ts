@@ -1,0 +1,125 @@
+/** One attempt to connect: each address once, and one redirect (L9, M12). */
+import { type Address, CLOSE, ERRORS, type HelloFrame, reconnectPolicy } from "@beckon/protocol";
+
+import type { Clock } from "./clock.ts";
+import {
+  type Closing,
+  type Connection,
+  type ConnectionHandler,
+  LOST,
+  openConnection,
+} from "./connection.ts";
+import type { Credential, Credentials } from "./credentials.ts";
+import { BeckonError } from "./errors.ts";
+import { type Link, race } from "./link.ts";
+import type { ConnectOptions } from "./options.ts";
+import { type Avoided, type Candidate, type Choosing, ofServer, unique } from "./route.ts";
+import type { Task } from "./task.ts";
+import type { Dial } from "./transport.ts";
+
+export interface AttemptParts {
+  readonly clock: Clock;
+  readonly credentials: Credentials;
+  readonly avoided: Avoided;
+  readonly choosing: Choosing;
+  readonly transports: Readonly<Record<string, Dial>>;
+  readonly handler: ConnectionHandler;
+  readonly trace: ConnectOptions["trace"];
+  hello(said: Credential & Pick<HelloFrame, "hinted" | "noRedirect">): HelloFrame;
+}
+
+export interface Failure {
+  readonly error: BeckonError | undefined;
+  /** Trying again would be of no use. */
+  readonly final: boolean;
+}
+
+/** Answers the connection that was welcomed; undefined when interrupted. */
+export async function attempt(
+  candidates: readonly Candidate[],
+  parts: AttemptParts,
+  task: Task,
+): Promise<Connection | Failure | undefined> {
+  const { clock, credentials, avoided } = parts;
+  let queue = candidates;
+  let noRedirect = false;
+  let error: BeckonError | undefined;
+  let credential = await credentials.get(task);
+
+  /** The first link that opens; null: none does. */
+  function reach(): Promise<Link | null | undefined> {
+    return task.wait((resolve) =>
+      race(
+        queue.map(({ address }) => address),
+        (address, told) => parts.transports[address.protocol]!(address, told),
+        clock,
+        failed,
+        (link) => resolve(link ?? null),
+      ),
+    );
+  }
+
+  function failed(address: Address): void {
+    avoided.add(address.url);
+    queue = queue.filter((each) => each.address !== address);
+  }
+
+  function greet(link: Link, hello: HelloFrame): Promise<Connection | Closing | undefined> {
+    return task.wait((resolve) => {
+      const handler: ConnectionHandler = {
+        ...parts.handler,
+        welcomed(connection, welcome) {
+          parts.handler.welcomed(connection, welcome);
+          resolve(connection);
+        },
+      };
+      const connection = openConnection(link, hello, clock, handler, parts.trace);
+      void connection.closed.then(resolve);
+      return () => connection.close(LOST, "");
+    });
+  }
+
+  while (credential !== undefined) {
+    if (credential instanceof BeckonError) return { error: credential, final: false };
+    const link = await reach();
+    if (link === undefined) return undefined;
+    if (link === null) return { error, final: false };
+    const { address } = link;
+    const candidate = queue.find((each) => each.address === address)!;
+    queue = queue.filter((each) => each !== candidate);
+    const hello = parts.hello({ ...credential, noRedirect, hinted: candidate.hinted });
+    const result = await greet(link, hello);
+    if (result === undefined || "open" in result) return result;
+    const { code, redirect } = result;
+    error = errorOf(result) ?? error;
+    if (redirect !== undefined && !noRedirect) {
+      noRedirect = true;
+      const there = ofServer(redirect.server, parts.choosing);
+      // If it leads nowhere, the one that said so has to serve.
+      queue = unique([
+        ...there.filter((each) => !avoided.has(each.address.url)),
+        candidate,
+        ...queue,
+      ]);
+    } else if (credential.ticket.length > 0 && TOKEN_CODES.includes(code)) {
+      credentials.drop();
+      credential = await credentials.get(task);
+      queue = [candidate, ...queue];
+    } else if (reconnectPolicy(code) === "stop") {
+      return { error, final: true };
+    } else {
+      avoided.add(address.url);
+    }
+  }
+  return undefined;
+}
+
+/** A ticket may be refused with them where a token would not be. */
+const TOKEN_CODES: readonly number[] = [CLOSE.badToken, CLOSE.tokenExpired];
+
+/** What the server said, or what its close code stands for; undefined: it just went. */
+export function errorOf({ code, error, message }: Closing): BeckonError | undefined {
+  const entry = error ?? Object.values(ERRORS).find(({ closes }) => closes === code);
+  if (entry !== undefined) return new BeckonError(entry.code, message);
+  return reconnectPolicy(code) === "stop" ? new BeckonError("closed", `(${code})`) : undefined;
+}

@@ -1,0 +1,41 @@
+/** What an application sees of the SDK. */
+import type { BeckonError } from "./errors.ts";
+import type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
+import type { SendOptions } from "./options.ts";
+import type { State } from "./state.ts";
+
+export interface Events {
+  /** At once with the present state, then at each change. */
+  readonly state: (state: State) => void;
+  /**
+   * Takes the messages, one at a time: each is acknowledged when the handler has resolved. One that the handler fails on comes
+   * again, marked `redelivered`, after a while. There is one taker of messages at a time.
+   */
+  readonly message: MessageHandler;
+  /** What no call can answer for: a refused token, a failing handler, a storage that does not write. Without a listener: `console.warn`. */
+  readonly error: (error: BeckonError) => void;
+}
+
+export interface Beckon {
+  readonly state: State;
+  /** Resolves when the message is delivered or held. While offline it waits; it rejects with {@link BeckonError} when it will never be sent. */
+  send(to: string, payload: string | Uint8Array, options?: SendOptions): Promise<Ack>;
+  /** What comes in. Asking for the next message acknowledges the one before; one that a loop leaves without asking on is handed over again. */
+  messages(): AsyncIterableIterator<Message>;
+  /** What waits to be acknowledged, oldest first, with what the last run has left. */
+  outbox(): Promise<readonly Unsent[]>;
+  /**
+   * Takes the data of any push. `connected`: it was a wake for this device, and the device is connected: to the server that the
+   * wake names, or where it was if it was connected before. `ignored`: it was something else, forged, expired, opened twice
+   * before, or no server could be reached within 30 s.
+   */
+  onWake(data: unknown): Promise<"connected" | "ignored">;
+  /** The answer ends the listening. */
+  on<E extends keyof Events>(event: E, handler: Events[E]): () => void;
+  /** Whether the application is in the background: then the user is woken by push though connected. */
+  background(value: boolean): void;
+  /** Says goodbye and ends. What is unsent rejects with `closed`; what is in a storage is sent by the next run. */
+  close(): Promise<void>;
+  /** For a log-out: closes, and removes what is stored on this device. */
+  forget(): Promise<void>;
+}

@@ -1,0 +1,127 @@
+/** Keeps the device connected for as long as the client lives: when to dial, whom, and when to wait (L9, M12). */
+import { type Address, CLOSE, type Hint, type Millis, reconnectPolicy } from "@beckon/protocol";
+
+import { attempt, type AttemptParts, errorOf } from "./attempt.ts";
+import { backoff } from "./backoff.ts";
+import type { Connection } from "./connection.ts";
+import type { BeckonError } from "./errors.ts";
+import { createAvoided, route } from "./route.ts";
+import type { Session } from "./session.ts";
+import { createTask, type Task } from "./task.ts";
+
+export interface DialerParts extends Omit<AttemptParts, "avoided"> {
+  readonly session: Session;
+  readonly seeds: readonly Address[];
+  /** While wakes are being opened nothing is dialled. */
+  hold(): Promise<void> | undefined;
+  connecting(): void;
+  waiting(until: Millis, error: BeckonError | undefined): void;
+  /** It will not connect any more. */
+  stopped(error: BeckonError): void;
+}
+
+export interface Dialer {
+  /** Returns when it was stopped. */
+  run(): Promise<void>;
+  /** The attempt under way, or the next one, begins with this hint; the answer takes it back. */
+  follow(hint: Hint): () => void;
+  /** The network may be back: does not wait any longer. */
+  hurry(): void;
+  stop(): void;
+}
+
+/** First pause after a failed attempt, and the longest. */
+const PAUSE_MS: Millis = 500;
+const MAX_PAUSE_MS: Millis = 30_000;
+/** A connection that lasted this long was no failure. */
+const LASTED_MS: Millis = 10_000;
+/** Hints that wait for a connection; beyond it the oldest is forgotten. */
+const HINTS = 8;
+
+export function createDialer(parts: DialerParts): Dialer {
+  const { clock, session, choosing } = parts;
+  const avoided = createAvoided(() => clock.now());
+  let hints: readonly Hint[] = [];
+  let stopped = false;
+  /** The attempt under way. */
+  let dialling: Task | undefined;
+  /** The pause under way. */
+  let resting: Task | undefined;
+
+  async function run(): Promise<void> {
+    let failures = 0;
+    for (;;) {
+      if (stopped) return;
+      parts.connecting();
+      const outcome = await dial();
+      if (outcome === undefined) continue;
+      if ("open" in outcome) {
+        const began = clock.now();
+        const closing = await outcome.closed;
+        if (stopped) return;
+        const error = errorOf(closing);
+        const policy = reconnectPolicy(closing.code);
+        // A new token may be had.
+        const expired = closing.code === CLOSE.tokenExpired;
+        if (expired) parts.credentials.drop();
+        else if (policy === "stop") return parts.stopped(error!);
+        if (policy === "elsewhere") leave(outcome);
+        if (clock.now() - began >= LASTED_MS) failures = 0;
+        // All that were on a server come at once: they spread by their pauses.
+        if (policy === "backoff" || failures > 0) await rest(failures, error);
+      } else {
+        if (outcome.final) return parts.stopped(outcome.error!);
+        await rest(failures, outcome.error);
+      }
+      failures++;
+    }
+  }
+
+  async function dial(): ReturnType<typeof attempt> {
+    await parts.hold();
+    if (stopped) return undefined;
+    const task = createTask();
+    dialling = task;
+    hints = hints.filter(({ expires }) => expires > session.serverTime());
+    const known = { hints, last: session.server, servers: session.servers, seeds: parts.seeds };
+    const candidates = route(known, choosing, avoided);
+    const outcome = await attempt(candidates, { ...parts, avoided }, task);
+    dialling = undefined;
+    if (outcome !== undefined && "open" in outcome) {
+      avoided.delete(outcome.address.url);
+      hints = [];
+    }
+    return outcome;
+  }
+
+  async function rest(failures: number, error: BeckonError | undefined): Promise<void> {
+    const pause = backoff(failures, PAUSE_MS, MAX_PAUSE_MS, choosing.random);
+    parts.waiting(clock.now() + pause, error);
+    resting = createTask();
+    await resting.wait<void>((resolve) => clock.after(pause, resolve));
+    resting = undefined;
+  }
+
+  /** The server wants us elsewhere: none of its addresses is tried while there are others. */
+  function leave({ address, welcome }: Connection): void {
+    avoided.add(address.url);
+    const server = session.servers.find(({ name }) => name === welcome?.server);
+    for (const { url } of server?.addresses ?? []) avoided.add(url);
+  }
+
+  return {
+    run,
+    follow(hint) {
+      hints = [...hints, hint].slice(-HINTS);
+      dialling?.interrupt();
+      resting?.interrupt();
+      return () => (hints = hints.filter((other) => other !== hint));
+    },
+    hurry: () => resting?.interrupt(),
+    stop() {
+      stopped = true;
+      dialling?.interrupt();
+      resting?.interrupt();
+    },
+  };
+}

@@ -1,0 +1,358 @@
+import {
+  formatUuid,
+  LIMITS,
+  type Millis,
+  utf8Length,
+  uuidv7,
+  validUserId,
+  type WakeClass,
+} from "@beckon/protocol";
+
+import type { Clock } from "./clock.ts";
+import { BeckonError } from "./errors.ts";
+import type { Journal } from "./journal.ts";
+import type { Ack, Unsent } from "./message.ts";
+import type { SendOptions } from "./options.ts";
+import type { Random } from "./random.ts";
+import type { Change, Stored } from "./storage.ts";
+import { decodeText } from "./text.ts";
+
+/** A message that waits to be acknowledged. */
+export interface Entry {
+  readonly seq: number;
+  readonly lane: OutLane;
+  readonly n: number;
+  /** The `n` before it that was not finally refused; 0: none. */
+  prev: number;
+  /** Given at the first transmission, or just before; never changed. */
+  id: Uint8Array | undefined;
+  readonly payload: Uint8Array;
+  readonly wake: WakeClass;
+  readonly preview: string;
+  readonly created: Millis;
+  /** Writes of it that are not on disk yet: it is transmitted as it is on disk. */
+  unsaved: number;
+  /** On any connection, by any process. */
+  transmitted: boolean;
+  readonly ack: Promise<Ack>;
+  settle(outcome: Ack | BeckonError): void;
+}
+
+/** What this device sends to one user. */
+export interface OutLane {
+  readonly to: string;
+  /** The last `n` given out. */
+  last: number;
+  /** The last `n` that was not finally refused. */
+  tail: number;
+  /** Ascending by `n`. */
+  readonly queue: Entry[];
+  /** Of the queue: the first that was not transmitted on this connection. */
+  next: number;
+}
+
+export interface Outbox {
+  /** The payload is the outbox's from then on. */
+  add(to: string, payload: Uint8Array, options: SendOptions): Promise<Ack>;
+  /** Gives the next entries of the lane their ids, `count` at most. */
+  identify(lane: OutLane, count: number): void;
+  acknowledged(entry: Entry, ack: Omit<Ack, "id">): void;
+  /** It will never be sent: the next one's `prev` skips it, and once that is on disk its `send` rejects. */
+  refused(entry: Entry, error: BeckonError): void;
+  /** Oldest first. */
+  entries(): Iterable<Entry>;
+  list(): readonly Unsent[];
+  /** Takes a record of the storage; they come in the order of their keys. */
+  load(key: string, value: Stored): void;
+  /** Whatever is left rejects, and is not touched in the storage. */
+  close(error: BeckonError): void;
+}
+
+export interface OutboxParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly journal: Journal;
+  /** Entries at most. */
+  readonly limit: number;
+  /** Server-corrected. */
+  serverTime(): Millis;
+  /** Bytes of a payload; undefined: no server has said yet. */
+  payloadLimit(): number | undefined;
+  /** What is added now is transmitted now. */
+  online(): boolean;
+  /** The lane may have something to transmit. */
+  ready(lane: OutLane): void;
+}
+
+/** Recipients remembered; beyond it the one longest unused starts anew, above all numbers given out so far. */
+const LANES = 10_000;
+/** Time after which a write that failed is tried again. */
+const RETRY_MS = 1_000;
+
+type Fields = Omit<Entry, "ack" | "settle" | "unsaved">;
+
+export function createOutbox(parts: OutboxParts): Outbox {
+  const { clock, journal } = parts;
+  const entries = new Map<number, Entry>();
+  /** Longest unused first. */
+  const lanes = new Map<string, OutLane>();
+  let seq = 0;
+  /** No lane that was forgotten has given out a number above it. */
+  let floor = 0;
+  let closed: BeckonError | undefined;
+  let cancelExpiry: (() => void) | undefined;
+
+  function add(to: string, payload: Uint8Array, options: SendOptions): Promise<Ack> {
+    const { wake = "message", preview = "", signal } = options;
+    const unfit = closed ?? check(to, payload, preview, signal);
+    if (unfit !== undefined) return Promise.reject(unfit);
+    const more: Change[] = [];
+    const lane = use(to, more);
+    const entry = create({
+      seq: ++seq,
+      lane,
+      n: lane.last + 1,
+      prev: lane.tail,
+      // One write instead of two.
+      id: journal.durable && parts.online() ? newId() : undefined,
+      payload,
+      wake,
+      preview,
+      created: clock.now(),
+      transmitted: false,
+    });
+    lane.last = entry.n;
+    lane.tail = entry.n;
+    if (signal !== undefined) withdrawOn(signal, entry);
+    save(lane, [entry], more, undefined, (failure) => {
+      const error = new BeckonError("storage-failed", "", { cause: failure });
+      entry.settle(error);
+      refused(entry, error);
+    });
+    return entry.ack;
+  }
+
+  function check(
+    to: string,
+    payload: Uint8Array,
+    preview: string,
+    signal: AbortSignal | undefined,
+  ): BeckonError | undefined {
+    if (!validUserId(to)) return new BeckonError("bad-recipient");
+    const limit = parts.payloadLimit() ?? Infinity;
+    if (payload.length > limit || utf8Length(preview) > LIMITS.preview) {
+      return new BeckonError("payload-too-large");
+    }
+    if (signal?.aborted) return new BeckonError("aborted");
+    return entries.size >= parts.limit ? new BeckonError("outbox-full") : undefined;
+  }
+
+  function use(to: string, more: Change[]): OutLane {
+    const lane = lanes.get(to) ?? { to, last: floor, tail: 0, queue: [], next: 0 };
+    lanes.delete(to);
+    lanes.set(to, lane);
+    if (lanes.size > LANES) forget(more);
+    return lane;
+  }
+
+  function forget(more: Change[]): void {
+    for (const { to, last, queue } of lanes.values()) {
+      // The one in use has nothing in its queue yet, but it is the last.
+      if (queue.length > 0) continue;
+      lanes.delete(to);
+      floor = Math.max(floor, last);
+      more.push({ key: `n/${to}`, value: undefined }, { key: "m/floor", value: floor });
+      return;
+    }
+  }
+
+  function create(fields: Fields): Entry {
+    let settle!: Entry["settle"];
+    const ack = new Promise<Ack>((resolve, reject) => {
+      settle = (outcome) => (outcome instanceof BeckonError ? reject(outcome) : resolve(outcome));
+    });
+    const entry: Entry = { ...fields, unsaved: 0, ack, settle };
+    entries.set(entry.seq, entry);
+    entry.lane.queue.push(entry);
+    if (cancelExpiry === undefined) expire();
+    return entry;
+  }
+
+  function expire(): void {
+    cancelExpiry = undefined;
+    for (const entry of entries.values()) {
+      const left = entry.created + LIMITS.idAge - clock.now();
+      if (left > 0) {
+        cancelExpiry = clock.after(left, expire);
+        return;
+      }
+      refused(entry, new BeckonError("expired"));
+    }
+  }
+
+  function withdrawOn(signal: AbortSignal, entry: Entry): void {
+    const settle = entry.settle.bind(entry);
+    const abort = (): void => {
+      const error = new BeckonError("aborted");
+      // What was transmitted keeps its place: those after it name it.
+      if (entry.transmitted) entry.settle(error);
+      else refused(entry, error);
+    };
+    entry.settle = (outcome) => {
+      signal.removeEventListener("abort", abort);
+      settle(outcome);
+    };
+    signal.addEventListener("abort", abort);
+  }
+
+  function newId(): Uint8Array {
+    return uuidv7(parts.serverTime(), parts.random);
+  }
+
+  /** Writes the entries as they stand, or that they are gone, and their lane; again until it succeeds, but for `failed`. */
+  function save(
+    lane: OutLane,
+    touched: readonly Entry[],
+    more: readonly Change[],
+    saved?: () => void,
+    failed?: (failure: unknown) => void,
+  ): void {
+    for (const entry of touched) entry.unsaved++;
+    const attempt = (): void =>
+      journal.write(journal.durable ? [...changesOf(lane, touched), ...more] : [], (failure) => {
+        if (closed !== undefined) return;
+        if (failure !== undefined && failed === undefined) {
+          clock.after(RETRY_MS, attempt);
+          return;
+        }
+        for (const entry of touched) entry.unsaved--;
+        if (failure === undefined) saved?.();
+        else failed?.(failure);
+        parts.ready(lane);
+      });
+    attempt();
+  }
+
+  function changesOf(lane: OutLane, touched: readonly Entry[]): Change[] {
+    const changes: Change[] = touched.map((entry) => ({
+      key: keyOf(entry),
+      value: entries.has(entry.seq) ? toRecord(entry) : undefined,
+    }));
+    changes.push({ key: `n/${lane.to}`, value: { last: lane.last, tail: lane.tail } });
+    return changes;
+  }
+
+  function identify(lane: OutLane, count: number): void {
+    const nameless = lane.queue
+      .slice(lane.next, lane.next + count)
+      .filter((entry) => entry.id === undefined);
+    for (const entry of nameless) entry.id = newId();
+    save(lane, nameless, []);
+  }
+
+  function take(entry: Entry): boolean {
+    const { lane } = entry;
+    const at = lane.queue.indexOf(entry);
+    if (at < 0) return false;
+    lane.queue.splice(at, 1);
+    if (at < lane.next) lane.next--;
+    entries.delete(entry.seq);
+    if (entries.size === 0) {
+      cancelExpiry?.();
+      cancelExpiry = undefined;
+    }
+    return true;
+  }
+
+  function acknowledged(entry: Entry, ack: Omit<Ack, "id">): void {
+    if (!take(entry)) return;
+    // If this is lost, it is sent again under the same id, and the server knows it.
+    journal.write([{ key: keyOf(entry), value: undefined }]);
+    entry.settle({ id: formatUuid(entry.id!), ...ack });
+  }
+
+  function refused(entry: Entry, error: BeckonError): void {
+    if (!take(entry)) return;
+    const { lane } = entry;
+    const heir = lane.queue.find((other) => other.prev === entry.n);
+    if (heir !== undefined) heir.prev = entry.prev;
+    else if (lane.tail === entry.n) lane.tail = entry.prev;
+    // The heir waits for this: were both alive after a crash, the receiver would take the lower for a repeat.
+    const touched = heir === undefined ? [entry] : [entry, heir];
+    save(lane, touched, [], () => entry.settle(error));
+  }
+
+  function load(key: string, value: Stored): void {
+    const name = key.slice(2);
+    if (key === "m/floor") floor = value as number;
+    if (key.startsWith("n/")) {
+      lanes.set(name, { to: name, queue: [], next: 0, ...(value as unknown as LaneRecord) });
+    }
+    if (!key.startsWith("o/")) return;
+    const { to, id, ...record } = value as unknown as EntryRecord;
+    seq = Number(name);
+    const lane = lanes.get(to)!;
+    const transmitted = id !== null;
+    const entry = create({ seq, lane, id: id ?? undefined, transmitted, ...record });
+    // Nobody may be left who waits for it.
+    entry.ack.catch(() => {});
+  }
+
+  return {
+    add,
+    identify,
+    acknowledged,
+    refused,
+    load,
+    entries: () => entries.values(),
+    list: () => Array.from(entries.values(), toUnsent),
+    close(error) {
+      closed = error;
+      cancelExpiry?.();
+      for (const entry of entries.values()) entry.settle(error);
+      entries.clear();
+    },
+  };
+}
+
+interface LaneRecord {
+  readonly last: number;
+  readonly tail: number;
+}
+
+type EntryRecord = Pick<Entry, "n" | "prev" | "payload" | "wake" | "preview" | "created"> & {
+  readonly to: string;
+  readonly id: Uint8Array | null;
+};
+
+function toRecord(entry: Entry): Stored {
+  const { n, prev, payload, wake, preview, created } = entry;
+  const record: EntryRecord = {
+    to: entry.lane.to,
+    n,
+    prev,
+    id: entry.id ?? null,
+    payload,
+    wake,
+    preview,
+    created,
+  };
+  return { ...record };
+}
+
+/** Their order as text is the order in which they were added. */
+function keyOf({ seq }: Entry): string {
+  return `o/${String(seq).padStart(16, "0")}`;
+}
+
+function toUnsent({ seq, id, lane, payload, created, ack }: Entry): Unsent {
+  return {
+    key: String(seq),
+    id: id && formatUuid(id),
+    to: lane.to,
+    payload,
+    text: () => decodeText(payload),
+    created,
+    ack,
+  };
+}
