@@ -31,6 +31,8 @@ export interface ReplicatorOptions {
   readonly heartbeatMs?: number;
   /** Silence after which another server is dropped. Default 5 s. */
   readonly leaseMs?: number;
+  /** From one reading of all own users' sets to the next, whether or not anything seems to have been missed. Default 5 min. */
+  readonly rereadMs?: number;
   /** How long changes wait for others to go out with them. Default 5 ms. */
   readonly batchMs?: number;
 }
@@ -68,6 +70,8 @@ const HORIZON_MS = 10_000;
 const RETRY_MS = 1000;
 /** Requests of a snapshot that come within it are served by one. */
 const GATHER_MS = 10;
+/** Bounds how long a change stays unknown that nobody could tell: made on a server that only this one could not hear, and that then died. */
+const REREAD_MS = 5 * 60_000;
 const USERS_PER_READ = 500;
 const MAX_READ_BACKOFF_MS = 2000;
 
@@ -96,6 +100,8 @@ class Shell implements Replicator {
   #isSuspicious = false;
   #isSnapshotSet = false;
   #isReading = false;
+  /** When the last pass over the own users began. */
+  #readingSince = 0;
   #readBackoffMs = 0;
   /** Until then sessions may be opened with sets that were read before a loss. */
   #verifyUntil = 0;
@@ -134,6 +140,7 @@ class Shell implements Replicator {
     const { bus, clock } = this.#options;
     this.#isRunning = true;
     this.#tickedAt = clock.monotonic();
+    this.#readingSince = this.#tickedAt;
     this.#undo = [
       bus.subscribe(SESSIONS_SUBJECT, (bytes) => this.#heard(bytes)),
       bus.onLink((up) => {
@@ -218,6 +225,11 @@ class Shell implements Replicator {
     this.#trust.lose();
     this.#replication.lose();
     this.#verify();
+    this.#rereadSets();
+  }
+
+  #rereadSets(): void {
+    this.#readingSince = this.#options.clock.monotonic();
     this.#reading.begin();
     this.#read();
   }
@@ -250,6 +262,7 @@ class Shell implements Replicator {
     if (now - this.#beatAt >= this.#heartbeatMs) this.#beat();
     this.#request();
     this.#review();
+    if (now - this.#readingSince >= (this.#options.rereadMs ?? REREAD_MS)) this.#rereadSets();
   }
 
   #dropSilent(): void {
