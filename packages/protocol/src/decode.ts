@@ -29,7 +29,7 @@ function typesByNumber(): (Frame["type"] | undefined)[] {
 export type MessageLimits = Pick<Limits, "messageBytes" | "messageFrames">;
 
 /**
- * Calls `onFrame` for each frame of one message. Throws a {@link ProtocolError} where the bytes stop
+ * [P-1.2] [P-1.5] Calls `onFrame` for each frame of one message. Throws a {@link ProtocolError} where the bytes stop
  * being frames, or over a limit; frames before it have been handed over then. Byte arrays in the
  * frames are views of `message`.
  */
@@ -68,7 +68,7 @@ export function decodeFrame(bytes: Uint8Array): Frame | UnknownFrame {
 }
 
 /**
- * How many of the first bytes of a stream are complete frames. On `tcp` there are no messages: what
+ * [P-1.4] How many of the first bytes of a stream are complete frames. On `tcp` there are no messages: what
  * follows is the beginning of a frame, which `messageBytes` bounds.
  */
 export function completeFrames(bytes: Uint8Array, messageBytes: number): number {
@@ -100,7 +100,7 @@ export function decodeDeliverBody(body: Uint8Array): DeliverFrame {
   return readDeliver(new Reader(body));
 }
 
-/** Reads one `Frame`: one field of a known kind, and unknown ones, which are ignored beside it. */
+/** [P-2.2] Reads one `Frame`: one field of a known kind, and unknown ones, which are ignored beside it. */
 function readFrame(reader: Reader): Frame | UnknownFrame {
   const start = reader.pos;
   const { end } = reader;
@@ -198,7 +198,7 @@ function readSend(reader: Reader): SendFrame {
     preview,
     raw: plain ? reader.bytes.subarray(start, end) : NOTHING,
   };
-  // Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
+  // [P-5.7] Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
   if (!plain) frame.raw = encodeSendBody(frame);
   return frame;
 }
@@ -322,7 +322,7 @@ function readAck(reader: Reader): AckFrame {
     type: "ack",
     send,
     count: count === 0 ? 1 : count,
-    // Of a status or route to come, the one that promises least.
+    // [P-2.5] Of a status or route to come, the one that promises least.
     status: ACK_STATUSES[status] ?? "held",
     route: ROUTES[route] ?? "remote",
     at,
@@ -355,7 +355,7 @@ function readReceived(reader: Reader): ReceivedFrame {
   return { type: "received", ranges };
 }
 
-/** A known field in another wire type than its own is an error, not an unknown field. */
+/** [P-2.3] A known field in another wire type than its own is an error, not an unknown field. */
 function skipUnknown(reader: Reader, tag: number, at: number, first: number, last: number): void {
   const number = Math.floor(tag / 8);
   if (number >= first && number <= last && number !== RESERVED) {

@@ -47,6 +47,7 @@ export class FrameWriter extends Writer {
     }
   }
 
+  /** [P-5.8] Answers `count` SENDs from number `send` on. */
   ack(send: number, count: number, status: AckStatus, route: Route, at: Millis): void {
     // Five fields of at most nine bytes: both lengths fit one byte.
     this.reserve(64);
@@ -82,7 +83,7 @@ export class FrameWriter extends Writer {
     this.#frames++;
   }
 
-  /** `ranges`: pairs of the first DELIVER's number and how many follow without a hole. */
+  /** [P-6.1] `ranges`: pairs of the first DELIVER's number and how many follow without a hole. */
   received(ranges: readonly number[]): void {
     const estimate = 2 + ranges.length;
     const start = this.#open(RECEIVED_TAG, estimate);
@@ -217,7 +218,7 @@ export function encodeOrigin(
 }
 
 /**
- * A DELIVER but for its marks `held` and `redelivered`, encoded once for all devices and for the
+ * [P-5.7] A DELIVER but for its marks `held` and `redelivered`, encoded once for all devices and for the
  * store: the SEND's own bytes, the origin, the time.
  */
 export function deliverBody(

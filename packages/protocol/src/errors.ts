@@ -102,7 +102,7 @@ function sdk<C extends SdkErrorCode>(
   return { code, number: 0, scope: "sdk", meaning, retryable, closes: undefined, hint };
 }
 
-/** Every error of the system, by its code. A test holds docs/protocol.md, part 10, against it. */
+/** [P-10.1] Every error of the system, by its code. A test holds docs/protocol.md against it. */
 export const ERRORS: { readonly [C in ErrorCode]: ErrorEntry<C> } = {
   "bad-frame": connection(
     "bad-frame",

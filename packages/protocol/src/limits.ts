@@ -5,7 +5,7 @@ import { utf8Length } from "./utf8.ts";
 const SECOND = 1000;
 const DAY = 86_400 * SECOND;
 
-/** Every bound that the protocol knows (docs/protocol.md, part 12). All are inclusive. */
+/** [P-12.1] Every bound that the protocol knows. All are inclusive. */
 export interface ProtocolLimits extends Limits {
   /**
    * UTF-8 bytes of a SEND's preview: with the hint around it, sealed and in base64url, it fits the

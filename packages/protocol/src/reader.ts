@@ -11,7 +11,7 @@ const MAX_FIELD = 0x1fff_ffff;
 /** Bytes of the longest varint: 64 bits, seven in each. */
 const MAX_VARINT = 10;
 
-/** Reads protobuf fields from `bytes[pos, end)`; whatever does not belong there is a {@link ProtocolError}. */
+/** [P-2.3] Reads protobuf fields from `bytes[pos, end)`; whatever does not belong there is a {@link ProtocolError}. */
 export class Reader {
   readonly bytes: Uint8Array;
   pos = 0;

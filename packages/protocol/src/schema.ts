@@ -12,7 +12,7 @@ import type {
   WakeKey,
 } from "./frames.ts";
 
-/** Field numbers of `Frame`: which kind a frame is. */
+/** Field numbers of `Frame`: which kind a frame is. [P-13.6] reserves 18 to 22. */
 export const KINDS: { readonly [T in Frame["type"]]: number } = {
   send: 1,
   received: 2,

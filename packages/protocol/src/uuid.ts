@@ -1,6 +1,6 @@
 import type { Millis } from "./frames.ts";
 
-/** A new UUIDv7 (RFC 9562). Two of one millisecond are in no order. */
+/** [P-5.2] A new UUIDv7 (RFC 9562). Two of one millisecond are in no order. */
 export function uuidv7(
   now: Millis,
   random: (bytes: Uint8Array<ArrayBuffer>) => void,

@@ -7,7 +7,7 @@ import { Reader } from "./reader.ts";
 import { HINT, WAKE } from "./schema.ts";
 import { Writer } from "./writer.ts";
 
-/** The envelope that a push carries, in base64url, under the key "beckon". */
+/** [P-9.1] The envelope that a push carries, in base64url, under the key "beckon". */
 export function encodeWake(wake: Wake): Uint8Array<ArrayBuffer> {
   return encode(WAKE, wake);
 }
