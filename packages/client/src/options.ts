@@ -13,7 +13,7 @@ export interface ConnectOptions {
   readonly device?: string;
   /** Messages are held while this device is away. Default: true with `push` or `storage`. */
   readonly durable?: boolean;
-  /** Receive copies of what the user's other devices send. Default: true. */
+  /** What this device sends is copied to the user's other devices. Default: true. */
   readonly copies?: boolean;
   /** Where pushes for this device go. The wake key is made by the SDK. */
   readonly push?: PushOptions;
