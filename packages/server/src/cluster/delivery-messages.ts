@@ -14,7 +14,12 @@ export interface DeliveryMessage {
 
 const VERSION = 1;
 const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5 } as const;
-const REASONS = ["not-here", "behind", "full"] as const satisfies readonly RefusalReason[];
+const REASONS = [
+  "not-here",
+  "behind",
+  "full",
+  "unacknowledged",
+] as const satisfies readonly RefusalReason[];
 
 /** A body that is the same object as that of the `deliver` before it is written once. */
 export function encodeDelivery(from: string, records: readonly ServerRecord[]): Uint8Array {

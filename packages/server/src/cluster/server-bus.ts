@@ -4,7 +4,9 @@ export type RefusalReason =
   /** It has unread held rows: nothing goes to it live. */
   | "behind"
   /** As much is in flight to it as may be. */
-  | "full";
+  | "full"
+  /** It was sent, and the connection ended without an acknowledgement: the device may have it (L2). */
+  | "unacknowledged";
 
 /** What accepting servers and termination points say to each other about messages. */
 export type ServerRecord =

@@ -89,7 +89,7 @@ export class Delivery implements TryOwner {
       },
       kick: (user, device) => this.#kickHere(user, device),
       acknowledged: (attempt) => this.acknowledged(attempt),
-      refused: (attempt) => this.#lost(attempt, false),
+      refused: (attempt, sent) => this.#lost(attempt, sent),
     });
     this.#recipientParts = {
       clock,

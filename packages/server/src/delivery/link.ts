@@ -92,14 +92,14 @@ export class Link {
 
   /** The bus is away (L8): what should have gone live is held. Lost acknowledgements are made up for by the other side's deadline. */
   #unsent(records: readonly ServerRecord[]): void {
-    for (const record of records) if (record.kind === "deliver") this.#refused(record.ref);
+    for (const record of records) if (record.kind === "deliver") this.#refused(record.ref, false);
   }
 
-  #refused(ref: number): void {
+  #refused(ref: number, sent: boolean): void {
     const attempt = this.#tries.get(ref);
     if (attempt === undefined) return;
     this.#tries.delete(ref);
-    this.#parts.refused(attempt, false);
+    this.#parts.refused(attempt, sent);
   }
 
   #arrived(server: string, records: readonly ServerRecord[]): void {
@@ -112,7 +112,7 @@ export class Link {
           for (const ref of record.refs) this.#acknowledged(ref);
           break;
         case "refused":
-          this.#refused(record.ref);
+          this.#refused(record.ref, record.reason === "unacknowledged");
           break;
         case "kick":
           this.#parts.kick(record.user, record.device);
@@ -124,7 +124,7 @@ export class Link {
     const { ref, user, device, epoch, body } = record;
     const outstanding = new RemoteDelivery(body, (received) => {
       if (received) this.#received(server, ref);
-      else this.#say(server, { kind: "refused", ref, reason: "not-here" });
+      else this.#say(server, { kind: "refused", ref, reason: "unacknowledged" });
     });
     const outcome = this.#parts.deliver(user, device, epoch, body, outstanding);
     if (outcome !== "sent") this.#say(server, { kind: "refused", ref, reason: outcome });
