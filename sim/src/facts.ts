@@ -261,6 +261,8 @@ export class Facts {
       case "background":
       case "opened":
       case "woken":
+      case "ended":
+      case "threw":
     }
   }
 

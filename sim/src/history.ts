@@ -151,7 +151,11 @@ type Happening =
   /** Every fault is over; devices that sleep are left to be woken by push. */
   | { readonly kind: "healed" }
   /** Every device is made to run and to connect. */
-  | { readonly kind: "woken" };
+  | { readonly kind: "woken" }
+  /** Nothing more is to be waited for. */
+  | { readonly kind: "ended" }
+  /** Code under test has thrown where nobody catches. */
+  | { readonly kind: "threw"; readonly process: string; readonly error: string };
 
 export type HistoryEvent = { /** Milliseconds since the start. */ readonly at: number } & Happening;
 export type History = readonly HistoryEvent[];

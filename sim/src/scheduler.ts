@@ -16,6 +16,10 @@ export class Scheduler {
   now = 0;
   /** How many events have run. */
   events = 0;
+  /** Code of a process has thrown where nobody catches. */
+  onThrow: (process: Process, error: unknown) => void = (_, error) => {
+    throw error;
+  };
   readonly random: Random;
   readonly #heap = new EventHeap();
 
@@ -68,8 +72,13 @@ export class Scheduler {
   execute(event: Scheduled): void {
     if (event.cancelled) return;
     this.events += 1;
-    event.run();
-    drainMicrotasks();
+    try {
+      event.run();
+      drainMicrotasks();
+    } catch (error) {
+      if (event.process === undefined) throw error;
+      this.onThrow(event.process, error);
+    }
   }
 }
 

@@ -17,6 +17,7 @@ export type Fault =
   | "half-open"
   | "refused"
   | "stuck"
+  | "threw"
   | "dishonest";
 
 export interface Violation {

@@ -73,6 +73,8 @@ function wrongRepeat(
   const isRemembered = earlier.memory === again.memory;
   if (!isMarked) {
     if (isRemembered) return "without the mark, after the process had ended";
+    // A process that remembers nothing is owed the mark for what it died of, and not for what it had handled.
+    if (earlier.handled?.outcome === "finished") return undefined;
     return serverCrashed(facts, earlier, again)
       ? undefined
       : "without the mark, though the servers knew that it had been sent";

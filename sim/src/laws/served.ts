@@ -5,8 +5,18 @@
 import type { Facts } from "../facts.ts";
 import type { Violation } from "../violation.ts";
 
+const STORED_MS = 500;
+
 export function checkServed(facts: Facts): Violation[] {
-  return [...refusals(facts), ...stuck(facts)];
+  return [...refusals(facts), ...stuck(facts), ...threw(facts)];
+}
+
+function threw(facts: Facts): Violation[] {
+  return facts.history.flatMap((event) => {
+    if (event.kind !== "threw") return [];
+    const says = `${event.process} has thrown where nobody catches: ${event.error}`;
+    return [{ law: "L8", fault: "threw", says, at: event.at, messages: [], devices: [] }];
+  });
 }
 
 function refusals(facts: Facts): Violation[] {
@@ -38,9 +48,13 @@ function stuck(facts: Facts): Violation[] {
   for (const message of facts.messages.values()) {
     const { device } = message.sent;
     const sender = facts.device(device);
+    const life = sender.lives.findLast(({ from }) => from <= message.sent.at);
+    // What was given to the SDK the moment before a crash may not have been stored yet.
     const isRemembered =
+      life !== undefined &&
       sender.lives.at(-1)?.to === facts.end &&
-      facts.memoryAt(sender, message.sent.at) === facts.memoryAt(sender, facts.end);
+      life.memory === facts.memoryAt(sender, facts.end) &&
+      life.to - message.sent.at > STORED_MS;
     const isAnswered = message.acks.length > 0 || message.refused !== undefined;
     if (isAnswered || !isRemembered) continue;
     const says = `${message.name} was sent and neither acknowledged nor refused when all is healthy`;

@@ -1,0 +1,254 @@
+/** Runs a plan: production servers and SDKs on one virtual clock, until all is healthy and quiet; then the laws are checked. */
+import { DEFAULT_STORE_LIMITS } from "../../packages/server/src/store/store.ts";
+import { Authorizer } from "./authorizer.ts";
+import { SimBus } from "./bus.ts";
+import { check, type Report } from "./checker.ts";
+import type { DeviceName, History } from "./history.ts";
+import { Network, type Wire } from "./network.ts";
+import { Phone, type Town } from "./phone.ts";
+import type { Plan, Step } from "./plan.ts";
+import { PushService } from "./push.ts";
+import { Random } from "./random.ts";
+import { type Cluster, SimServer } from "./server.ts";
+import { SimStore } from "./store.ts";
+import { World } from "./world.ts";
+
+/** What tests of the checker break on purpose. */
+export interface Sabotage {
+  readonly server?: Cluster["alter"];
+  readonly device?: Town["alter"];
+}
+
+export interface Outcome {
+  readonly plan: Plan;
+  readonly history: History;
+  readonly report: Report;
+  /** Events of the scheduler. */
+  readonly events: number;
+}
+
+/** Sleepers are left to be woken by push for at most this long: a push that was lost comes again after a minute. */
+const PUSHES_MS = 75_000;
+/** At most this long until everything is quiet; an SDK may wait a while between two attempts to connect. */
+const SETTLING_MS = 120_000;
+/** Quiet for this long: longer than a receiver waits for a hole to be filled. */
+const QUIET_MS = 7_000;
+const LOOK_MS = 250;
+
+export function simulate(plan: Plan, sabotage: Sabotage = {}): Outcome {
+  const run = new Run(plan, sabotage);
+  const { world } = run;
+  run.begin();
+  world.scheduler.run(plan.duration);
+  run.heal();
+  run.until(PUSHES_MS, () => run.isSettled(({ isRunning, isIdle }) => !isRunning || isIdle));
+  run.wake();
+  run.until(SETTLING_MS, () => run.isSettled(({ isIdle }) => isIdle));
+  world.record({ kind: "ended" });
+  const { history } = world;
+  return { plan, history, report: check(history), events: world.scheduler.events };
+}
+
+class Run {
+  readonly world: World;
+  readonly #plan: Plan;
+  readonly #network: Network;
+  readonly #bus: SimBus;
+  readonly #store: SimStore;
+  readonly #push: PushService;
+  readonly #authorizer: Authorizer;
+  readonly #servers = new Map<string, SimServer>();
+  readonly #phones = new Map<DeviceName, Phone>();
+  /** Servers that are to crash after their next commit. */
+  readonly #doomed = new Map<string, "reset" | "nothing">();
+
+  constructor(plan: Plan, sabotage: Sabotage) {
+    this.#plan = plan;
+    const world = new World(new Random(plan.seed));
+    this.world = world;
+    this.#network = new Network(world);
+    this.#bus = new SimBus(world);
+    this.#push = new PushService(world);
+    this.#push.retries = plan.push.retries;
+    this.#push.losses = plan.push.losses;
+    this.#authorizer = new Authorizer(world, plan.authorizer);
+    const { retentionMs } = plan;
+    this.#store = new SimStore(world, { ...DEFAULT_STORE_LIMITS, retentionMs });
+    this.#push.onGone = (device) => this.#store.unpushable(device);
+    this.#store.onHold = (server) => {
+      const says = this.#doomed.get(server);
+      this.#doomed.delete(server);
+      if (says !== undefined) this.#servers.get(server)?.crash(says);
+    };
+    const cluster: Cluster = {
+      world,
+      network: this.#network,
+      bus: this.#bus,
+      store: this.#store,
+      push: this.#push,
+      authorize: (process) => this.#authorizer.for(process),
+      alter: sabotage.server ?? ((parts) => parts),
+      retentionMs,
+    };
+    for (const { name, skew } of plan.servers) {
+      this.#servers.set(name, new SimServer(cluster, name, skew));
+    }
+    const town: Town = {
+      world,
+      network: this.#network,
+      push: this.#push,
+      servers: plan.servers.map(({ name }) => name),
+      hasForbidden: (from, to) => this.#authorizer.hasForbidden(from, to),
+      alter: sabotage.device ?? ((options) => options),
+    };
+    for (const phonePlan of plan.phones) {
+      const phone = new Phone(town, phonePlan);
+      this.#phones.set(phone.name, phone);
+    }
+  }
+
+  begin(): void {
+    for (const server of this.#servers.values()) server.start();
+    for (const step of this.#plan.steps) this.world.after(step.at, () => this.#do(step));
+  }
+
+  /** Every fault is over. What sleeps goes on sleeping. */
+  heal(): void {
+    this.#doomed.clear();
+    this.#authorizer.isCalm = true;
+    this.#store.slowness = 1;
+    this.#push.retries = 0;
+    this.#push.losses = 0;
+    this.#push.setAway(false);
+    for (const [name, server] of this.#servers) {
+      server.resume();
+      server.start();
+      this.#bus.restore(name);
+      this.#store.restore(name);
+    }
+    this.#network.heal();
+    for (const phone of this.#phones.values()) phone.calm();
+    this.world.record({ kind: "healed" });
+  }
+
+  wake(): void {
+    this.world.record({ kind: "woken" });
+    for (const phone of this.#phones.values()) phone.start();
+  }
+
+  /** Goes on until `isDone` has held for a while. */
+  until(limit: number, isDone: () => boolean): void {
+    const { world } = this;
+    const end = world.now + limit;
+    let quietSince = world.now;
+    while (world.now < end) {
+      world.scheduler.run(world.now + LOOK_MS);
+      if (!isDone()) quietSince = world.now;
+      if (world.now - quietSince >= QUIET_MS) return;
+    }
+  }
+
+  /** No device that is there has anything in the store, and all phones are as they should be. */
+  isSettled(isWell: (phone: Phone) => boolean): boolean {
+    for (const phone of this.#phones.values()) if (!isWell(phone)) return false;
+    return this.#store.heldRows((device) => this.#isThere(device)) === 0;
+  }
+
+  #isThere(device: DeviceName): boolean {
+    if (!device.endsWith("/")) return this.#phones.has(device);
+    for (const { name, isRunning } of this.#phones.values()) {
+      if (isRunning && name.startsWith(device)) return true;
+    }
+    return false;
+  }
+
+  #do(step: Step): void {
+    switch (step.do) {
+      case "send":
+        this.#phone(step.device, (phone) => {
+          phone.send(step.to, step.message, step.wake, step.size);
+        });
+        break;
+      case "start":
+        this.#phone(step.device, (phone) => phone.start(step.storage));
+        break;
+      case "exit":
+        this.#phone(step.device, (phone) => phone.exit());
+        break;
+      case "kill":
+        this.#phone(step.device, (phone) => phone.crash(step.says));
+        break;
+      case "suspend":
+        this.#phone(step.device, (phone) => phone.suspend(step.says));
+        break;
+      case "background":
+        this.#phone(step.device, (phone) => phone.background(step.value));
+        break;
+      case "forget":
+        this.#phone(step.device, (phone) => phone.forget());
+        break;
+      case "renew push token":
+        this.#phone(step.device, (phone) => phone.renewPushToken());
+        break;
+      case "reset":
+        this.#wire(step.device, (wire) => wire.reset());
+        break;
+      case "break":
+        this.#wire(step.device, (wire) => wire.break());
+        break;
+      case "slow":
+        this.#wire(step.device, (wire) => wire.slow());
+        break;
+      case "move":
+        this.#wire(step.device, (wire) => {
+          this.#network.block(step.device, wire.server, step.ms);
+          if (step.says === "reset") wire.reset();
+          else wire.orphan();
+        });
+        break;
+      case "crash":
+        this.#servers.get(step.server)?.crash(step.says);
+        break;
+      case "crash after commit":
+        this.#doomed.set(step.server, step.says);
+        break;
+      case "stop":
+        this.#servers.get(step.server)?.stop();
+        break;
+      case "launch":
+        this.#servers.get(step.server)?.start();
+        break;
+      case "stall":
+        this.#servers.get(step.server)?.stall(step.ms);
+        break;
+      case "cut bus":
+        this.#bus.cut(step.server, step.detectMs);
+        break;
+      case "restore bus":
+        this.#bus.restore(step.server);
+        break;
+      case "cut store":
+        this.#store.cut(step.server);
+        break;
+      case "restore store":
+        this.#store.restore(step.server);
+        break;
+      case "store slowness":
+        this.#store.slowness = step.times;
+        break;
+      case "push service":
+        this.#push.setAway(step.isAway);
+    }
+  }
+
+  #phone(device: DeviceName, act: (phone: Phone) => void): void {
+    const phone = this.#phones.get(device);
+    if (phone !== undefined) act(phone);
+  }
+
+  /** The device's present connection, if it has one. */
+  #wire(device: DeviceName, act: (wire: Wire) => void): void {
+    const wire = this.#network.wiresOf({ device }).findLast(({ isOpen }) => isOpen);
+    if (wire !== undefined) act(wire);
+  }
+}

@@ -1,0 +1,314 @@
+/** A device with an application on it that uses the SDK: it sleeps, is woken by push, crashes, and handles messages. */
+import type { WakeClass } from "@beckon/protocol";
+
+import { type Beckon, connect, type Message } from "../../packages/client/src/index.ts";
+import { BeckonError } from "../../packages/client/src/errors.ts";
+import type { ConnectOptions } from "../../packages/client/src/options.ts";
+import type { DeviceName, MessageName } from "./history.ts";
+import type { Network } from "./network.ts";
+import type { Pushable, PushService } from "./push.ts";
+import { EPOCH, Process } from "./scheduler.ts";
+import { opener } from "./seal.ts";
+import { Disk } from "./storage.ts";
+import { nameOf } from "./tap.ts";
+import type { World } from "./world.ts";
+
+export interface PhonePlan {
+  readonly user: string;
+  readonly device: string;
+  readonly push: boolean;
+  readonly storage: boolean;
+  /** How far its wall clock is ahead, ms. */
+  readonly skew: number;
+  /** Takes messages by `messages()` instead of a handler. */
+  readonly iterates: boolean;
+  /** Shares of messages at which the handler takes seconds, fails, or takes the process down. */
+  readonly slow: number;
+  readonly fails: number;
+  readonly crashes: number;
+  /** Ends, or is suspended, when it has been awake for this long, ms; 0: never. */
+  readonly awakeMs: number;
+  /** What becomes of it then. */
+  readonly restsBy: "exit" | "suspend" | "crash";
+  /** How long its token is good for, ms. */
+  readonly tokenMs: number;
+}
+
+export interface Town {
+  readonly world: World;
+  readonly network: Network;
+  readonly push: PushService;
+  readonly servers: readonly string[];
+  /** Whether the application's authoriser has ever said no to this. */
+  hasForbidden(from: string, to: string): boolean;
+  /** Breaks the SDK on purpose: tests of the checker change what it is made of. */
+  readonly alter: (options: ConnectOptions) => ConnectOptions;
+}
+
+/** How long an application takes to start again after it was closed for good by a server. */
+const RELAUNCH_MS = 3_000;
+
+export class Phone implements Pushable {
+  readonly name: DeviceName;
+  readonly plan: PhonePlan;
+  readonly #town: Town;
+  readonly #disk: Disk;
+  #process: Process | undefined;
+  #beckon: Beckon | undefined;
+  #token: string | undefined;
+  #starts = 0;
+  #cancelRest: (() => void) | undefined;
+  /** From now on it neither sleeps nor crashes. */
+  #isCalm = false;
+  #handling = 0;
+  #unanswered = 0;
+
+  constructor(town: Town, plan: PhonePlan) {
+    this.#town = town;
+    this.plan = plan;
+    this.name = `${plan.user}/${plan.device}`;
+    this.#disk = new Disk(town.world, this.name);
+  }
+
+  get isRunning(): boolean {
+    return this.#process?.isRunning === true;
+  }
+
+  get isConnected(): boolean {
+    return this.isRunning && this.#beckon?.state.name === "connected";
+  }
+
+  /** Connected, no handler is at work, and the outbox is empty. */
+  get isIdle(): boolean {
+    return this.isConnected && this.#handling === 0 && this.#unanswered === 0;
+  }
+
+  /** Launches the application, if it does not run. */
+  start(storage: "kept" | "lost" = "kept"): void {
+    if (this.#process?.isAlive === true) {
+      this.resume();
+      return;
+    }
+    const { world } = this.#town;
+    if (storage === "lost") this.#disk.erase();
+    this.#starts += 1;
+    this.#handling = 0;
+    this.#unanswered = 0;
+    const process = new Process(world.scheduler, {
+      name: `${this.name}.${this.#starts}`,
+      skew: this.plan.skew,
+    });
+    this.#process = process;
+    const has = this.plan.storage ? (this.#starts === 1 ? "kept" : storage) : "none";
+    world.record({ kind: "started", device: this.name, storage: has });
+    process.input(0, () => this.#launch(process));
+    this.#restLater();
+  }
+
+  crash(storage: "reset" | "nothing" = "reset"): void {
+    if (this.#process?.isAlive === true) this.#end("crash", storage);
+  }
+
+  /** The application says goodbye and ends. */
+  exit(): void {
+    const process = this.#process;
+    const beckon = this.#beckon;
+    if (process === undefined || !process.isRunning || beckon === undefined) return;
+    const end = (): void => {
+      if (process.isAlive) this.#end("exit", "reset");
+    };
+    process.input(0, () => void beckon.close().then(end));
+    process.clock.after(2_000, end);
+  }
+
+  /** The operating system stops the process; its connections go, with or without a word. */
+  suspend(says: "reset" | "nothing"): void {
+    const process = this.#process;
+    if (process === undefined || !process.isRunning) return;
+    const { world, network } = this.#town;
+    process.stall();
+    world.record({ kind: "asleep", device: this.name });
+    for (const wire of network.wiresOf({ device: this.name })) {
+      if (says === "nothing") wire.break();
+      else wire.reset();
+    }
+  }
+
+  resume(): void {
+    const process = this.#process;
+    if (process === undefined || !process.isAlive || !process.isStalled) return;
+    this.#town.world.record({ kind: "awake", device: this.name });
+    process.resume();
+    this.#restLater();
+  }
+
+  push(data: unknown): void {
+    this.#town.world.record({ kind: "opened", device: this.name });
+    this.start();
+    this.#process!.input(5, () => void this.#beckon?.onWake(data));
+  }
+
+  background(value: boolean): void {
+    this.#process?.input(0, () => this.#beckon?.background(value));
+  }
+
+  send(to: string, message: MessageName, wake: WakeClass, size: number): void {
+    this.start();
+    this.#process!.input(1, () => this.#send(to, message, wake, size));
+  }
+
+  /** The user logs out. */
+  forget(): void {
+    const process = this.#process;
+    if (process === undefined || !process.isRunning) return;
+    process.input(0, () => {
+      void this.#beckon?.forget().then(() => {
+        if (process.isAlive) this.#end("exit", "reset");
+        this.#disk.erase();
+      });
+    });
+  }
+
+  /** The push service gives the device another token, and the application learns of it when it is launched next. */
+  renewPushToken(): void {
+    if (this.#token !== undefined) this.#town.push.unregister(this.#token);
+    this.#token = undefined;
+  }
+
+  /** Nothing bad comes from this device any more. */
+  calm(): void {
+    this.#isCalm = true;
+    this.#cancelRest?.();
+  }
+
+  #launch(process: Process): void {
+    const { servers, network, push, world } = this.#town;
+    const { plan } = this;
+    if (plan.push) this.#token ??= push.register(this);
+    const order = servers.toSorted(() => process.random.next() - 0.5);
+    const options: ConnectOptions = {
+      servers: order.map((server) => `ws://${server}`),
+      token: () => `${plan.user}@${EPOCH + world.now + plan.tokenMs}`,
+      device: plan.device,
+      transports: { ws: network.dial(this.name, process) },
+      crypto: opener,
+      random: (bytes) => void process.random.fill(bytes),
+      clock: process.clock,
+      ...(plan.storage && { storage: this.#disk.open(process) }),
+      ...(plan.push && { push: { provider: "dev", token: this.#token! } }),
+    };
+    const beckon = connect(this.#town.alter(options));
+    this.#beckon = beckon;
+    beckon.on("error", () => undefined);
+    beckon.on("state", ({ name, error }) => {
+      if (name === "closed" && error !== undefined) this.#relaunch(process);
+    });
+    void beckon.outbox().then((unsent) => {
+      for (const one of unsent) this.#await(nameOf(one.payload), one.to, one.ack);
+    });
+    if (plan.iterates) void this.#iterate(beckon, process);
+    else beckon.on("message", (message) => this.#handle(message, process));
+  }
+
+  /** Closed for good, as when it was replaced: a user would start the application again. */
+  #relaunch(process: Process): void {
+    process.clock.after(RELAUNCH_MS, () => {
+      if (!process.isAlive) return;
+      this.#end("exit", "reset");
+      this.start();
+    });
+  }
+
+  #send(to: string, message: MessageName, wake: WakeClass, size: number): void {
+    const beckon = this.#beckon;
+    if (beckon === undefined || beckon.state.name === "closed") return;
+    this.#town.world.record({ kind: "sent", message, device: this.name, to, wake });
+    this.#await(message, to, beckon.send(to, message.padEnd(size), { wake }));
+  }
+
+  #await(message: MessageName, to: string, ack: Promise<unknown>): void {
+    const { world } = this.#town;
+    const device = this.name;
+    const process = this.#process;
+    this.#unanswered += 1;
+    const isOver = (): boolean => {
+      if (process?.isAlive !== true || process !== this.#process) return true;
+      this.#unanswered -= 1;
+      return false;
+    };
+    ack.then(
+      () => {
+        if (!isOver()) world.record({ kind: "confirmed", message, device });
+      },
+      (error: unknown) => {
+        if (isOver()) return;
+        const code = error instanceof BeckonError ? error.code : String(error);
+        // It is unsent, not refused: the next run has it, if there is storage.
+        if (code === "closed") return;
+        const expected = code === "forbidden" && this.#town.hasForbidden(this.plan.user, to);
+        world.record({ kind: "refused", message, device, code, expected });
+      },
+    );
+  }
+
+  async #iterate(beckon: Beckon, process: Process): Promise<void> {
+    for await (const message of beckon.messages()) {
+      try {
+        await this.#handle(message, process);
+      } catch {
+        // A loop that goes on has taken the message.
+      }
+    }
+  }
+
+  async #handle(message: Message, process: Process): Promise<void> {
+    const { world } = this.#town;
+    const device = this.name;
+    const name = nameOf(message.payload);
+    const { gap, late, redelivered } = message;
+    world.record({ kind: "handed", device, message: name, gap, late, redelivered });
+    const { plan } = this;
+    const random = world.random.fork(`${device} handles ${name} ${this.#starts} ${world.now}`);
+    this.#handling += 1;
+    if (!this.#isCalm && random.chance(plan.slow)) await sleep(process, random.int(300, 12_000));
+    else if (random.chance(0.3)) await sleep(process, random.int(1, 30));
+    if (!this.#isCalm && random.chance(plan.crashes)) {
+      this.crash();
+      // Nothing after this runs.
+      await new Promise<never>(() => undefined);
+    }
+    this.#handling -= 1;
+    const hasFailed = !this.#isCalm && !plan.iterates && random.chance(plan.fails);
+    const outcome = hasFailed ? "failed" : "finished";
+    world.record({ kind: "handled", device, message: name, outcome });
+    if (hasFailed) throw new Error("the application's handler has failed");
+  }
+
+  #restLater(): void {
+    this.#cancelRest?.();
+    const { awakeMs, restsBy } = this.plan;
+    if (awakeMs === 0 || this.#isCalm) return;
+    this.#cancelRest = this.#town.world.after(awakeMs, () => {
+      if (this.#isCalm) return;
+      if (restsBy === "exit") this.exit();
+      else if (restsBy === "suspend") this.suspend("nothing");
+      else this.crash();
+    });
+  }
+
+  #end(how: "crash" | "exit", says: "reset" | "nothing"): void {
+    const process = this.#process!;
+    process.kill();
+    this.#cancelRest?.();
+    this.#beckon = undefined;
+    this.#handling = 0;
+    this.#town.network.processDied(process, says);
+    this.#town.world.record({ kind: "stopped", device: this.name, how });
+  }
+}
+
+function sleep(process: Process, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    process.clock.after(ms, resolve);
+  });
+}

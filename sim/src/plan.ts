@@ -1,0 +1,69 @@
+/** What happens in a run: data, so that a run can be repeated without a part of it. */
+import type { WakeClass } from "@beckon/protocol";
+
+import type { DeviceName, MessageName } from "./history.ts";
+import type { PhonePlan } from "./phone.ts";
+
+type Action =
+  | {
+      readonly do: "send";
+      readonly device: DeviceName;
+      readonly to: string;
+      readonly message: MessageName;
+      readonly wake: WakeClass;
+      /** Bytes of the payload, at least the name. */
+      readonly size: number;
+    }
+  /** `start` also wakes one that is suspended. `storage`: what it had stored is gone, if it did not run. */
+  | { readonly do: "start"; readonly device: DeviceName; readonly storage: "kept" | "lost" }
+  | { readonly do: "exit"; readonly device: DeviceName }
+  | { readonly do: "kill"; readonly device: DeviceName; readonly says: "reset" | "nothing" }
+  | { readonly do: "suspend"; readonly device: DeviceName; readonly says: "reset" | "nothing" }
+  | { readonly do: "background"; readonly device: DeviceName; readonly value: boolean }
+  | { readonly do: "forget"; readonly device: DeviceName }
+  | { readonly do: "renew push token"; readonly device: DeviceName }
+  /** Of its present connection. */
+  | { readonly do: "reset" | "break" | "slow"; readonly device: DeviceName }
+  /** Its connection is reset or half-open, and for a while it cannot go back to the same server. */
+  | {
+      readonly do: "move";
+      readonly device: DeviceName;
+      readonly ms: number;
+      readonly says: "reset" | "nothing";
+    }
+  | { readonly do: "crash"; readonly server: string; readonly says: "reset" | "nothing" }
+  /** In the moment after its next hold was committed, before anybody hears of it. */
+  | {
+      readonly do: "crash after commit";
+      readonly server: string;
+      readonly says: "reset" | "nothing";
+    }
+  | { readonly do: "stop"; readonly server: string }
+  | { readonly do: "launch"; readonly server: string }
+  | { readonly do: "stall"; readonly server: string; readonly ms: number }
+  /** `detectMs`: until the server learns of it. */
+  | { readonly do: "cut bus"; readonly server: string; readonly detectMs: number }
+  | { readonly do: "restore bus"; readonly server: string }
+  | { readonly do: "cut store"; readonly server: string }
+  | { readonly do: "restore store"; readonly server: string }
+  | { readonly do: "store slowness"; readonly times: number }
+  | { readonly do: "push service"; readonly isAway: boolean };
+
+export type Step = Action & { /** Milliseconds from the start. */ readonly at: number };
+
+export interface Plan {
+  readonly scenario: string;
+  readonly seed: number;
+  readonly servers: readonly { readonly name: string; readonly skew: number }[];
+  readonly phones: readonly PhonePlan[];
+  /** In order of time. */
+  readonly steps: readonly Step[];
+  /** When faults end, ms. */
+  readonly duration: number;
+  /** Shares of questions that the application's authoriser answers with no, not at all, and slowly. */
+  readonly authorizer: { readonly no: number; readonly fails: number; readonly slow: number };
+  /** Shares of pushes that the push service wants again, and that it loses. */
+  readonly push: { readonly retries: number; readonly losses: number };
+  /** How long messages are kept, ms. */
+  readonly retentionMs: number;
+}

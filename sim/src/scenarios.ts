@@ -1,0 +1,483 @@
+/** Plans made from a seed: a town of users, a workload, and one kind of trouble each; `mix` has them all. */
+import type { PhonePlan } from "./phone.ts";
+import type { Plan, Step } from "./plan.ts";
+import { Random } from "./random.ts";
+
+/** A plan that is being made. */
+interface Draft {
+  readonly random: Random;
+  readonly servers: { name: string; skew: number }[];
+  readonly users: readonly string[];
+  readonly phones: PhonePlan[];
+  readonly steps: Step[];
+  duration: number;
+  authorizer: Plan["authorizer"];
+  push: Plan["push"];
+  retentionMs: number;
+  messages: number;
+}
+
+type Trouble = (draft: Draft) => void;
+
+const NAMES = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"];
+const DAY = 86_400_000;
+
+/** What a device is, at least. */
+const PLAIN = {
+  skew: 0,
+  iterates: false,
+  slow: 0,
+  fails: 0,
+  crashes: 0,
+  awakeMs: 0,
+  restsBy: "exit",
+  tokenMs: DAY,
+} as const;
+
+/** One pair at 50 messages a second, and both ends change servers all the time. */
+const reconnecting: Trouble = (draft) => {
+  const { random } = draft;
+  const [one, two] = [anyPhone(draft), anyPhone(draft)];
+  stream(draft, one, two.user, { from: 3_000, to: 3_000 + random.int(2, 5) * 1_000, gapMs: 20 });
+  for (const phone of [one, two]) {
+    repeatedly(draft, 2_500, 9_000, 700, (at) => {
+      const says = random.chance(0.6) ? "reset" : "nothing";
+      draft.steps.push({
+        do: "move",
+        at,
+        device: nameOf(phone),
+        ms: random.int(1_000, 6_000),
+        says,
+      });
+    });
+  }
+};
+
+/** Servers that die between the commit and the ACK, or at any other moment. */
+const crashing: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(1, 4); i > 0; i -= 1) {
+    const server = random.pick(draft.servers).name;
+    const at = random.int(2_000, draft.duration - 3_000);
+    const says = random.chance(0.7) ? "reset" : "nothing";
+    const isAfterCommit = random.chance(0.6);
+    draft.steps.push({ do: isAfterCommit ? "crash after commit" : "crash", at, server, says });
+    for (let again = 1; again <= 3; again += 1) {
+      draft.steps.push({ do: "launch", at: at + again * random.int(500, 6_000), server });
+    }
+  }
+};
+
+const stalling: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(1, 3); i > 0; i -= 1) {
+    const ms = random.pick([150, 800, 3_000, 7_000, 12_000, 12_000]);
+    const server = random.pick(draft.servers).name;
+    draft.steps.push({ do: "stall", at: random.int(2_000, draft.duration - 4_000), server, ms });
+  }
+};
+
+/** Tables that say what is no longer true: connections that vanish, and a bus that is slow to tell. */
+const stale: Trouble = (draft) => {
+  const { random } = draft;
+  cutBus(draft, random.int(1_000, 8_000));
+  for (const phone of draft.phones) {
+    repeatedly(draft, 2_000, draft.duration - 2_000, 4_000, (at) => {
+      const says = random.chance(0.5) ? "reset" : "nothing";
+      draft.steps.push({ do: "move", at, device: nameOf(phone), ms: random.int(500, 8_000), says });
+    });
+  }
+};
+
+/** Two servers claim one device, and their clocks are 5 s apart. */
+const claimed: Trouble = (draft) => {
+  const { random } = draft;
+  for (const server of draft.servers) server.skew = random.pick([-5_000, 0, 5_000]);
+  if (random.chance(0.5)) cutBus(draft, random.int(1_000, 15_000));
+  for (const phone of draft.phones) {
+    if (random.chance(0.4)) continue;
+    repeatedly(draft, 2_000, draft.duration - 2_000, 5_000, (at) => {
+      const device = nameOf(phone);
+      if (random.chance(0.3)) {
+        const storage = random.chance(0.5) ? "lost" : "kept";
+        draft.steps.push({ do: "kill", at, device, says: "nothing" });
+        draft.steps.push({ do: "start", at: at + random.int(10, 1_500), device, storage });
+      } else {
+        draft.steps.push({ do: "move", at, device, ms: random.int(500, 8_000), says: "nothing" });
+      }
+    });
+  }
+};
+
+/** Devices that come to be while messages for their users are on their way. */
+const registering: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(1, 4); i > 0; i -= 1) {
+    const user = random.pick(draft.users);
+    const phone = addPhone(draft, user, random.int(3_000, draft.duration - 6_000));
+    const others = draft.phones.filter((other) => other.user !== user);
+    if (others.length === 0) continue;
+    const from = random.int(1_000, 6_000);
+    stream(draft, random.pick(others), user, {
+      from,
+      to: draft.duration,
+      gapMs: random.int(150, 900),
+    });
+    if (random.chance(0.15)) {
+      const at = random.int(8_000, draft.duration);
+      draft.steps.push({ do: "forget", at, device: nameOf(phone) });
+    }
+  }
+};
+
+/** Users to whom messages go and who have no device, at first or for good. */
+const deviceless: Trouble = (draft) => {
+  const { random } = draft;
+  for (const user of ["una", "vic"].slice(0, random.int(1, 2))) {
+    stream(draft, anyPhone(draft), user, {
+      from: random.int(500, 3_000),
+      to: draft.duration,
+      gapMs: random.int(200, 2_000),
+    });
+    if (random.chance(0.8)) addPhone(draft, user, random.int(2_000, draft.duration - 1_000));
+    if (random.chance(0.4)) addPhone(draft, user, random.int(2_000, draft.duration - 1_000));
+  }
+};
+
+/** Several devices of a user, most of which sleep. */
+const sleeping: Trouble = (draft) => {
+  const { random } = draft;
+  for (const [index, phone] of draft.phones.entries()) {
+    if (random.chance(0.4)) continue;
+    const restsBy = random.pick(["exit", "suspend", "crash"] as const);
+    draft.phones[index] = { ...phone, awakeMs: random.int(800, 9_000), restsBy };
+  }
+};
+
+/** Handlers that take long, fail, or take the process down with them. */
+const badHandlers: Trouble = (draft) => {
+  const { random } = draft;
+  for (const [index, phone] of draft.phones.entries()) {
+    draft.phones[index] = {
+      ...phone,
+      slow: random.pick([0, 0.02, 0.1]),
+      fails: random.pick([0, 0.05, 0.2]),
+      crashes: random.pick([0, 0.01, 0.05]),
+    };
+    restarts(draft, phone, 3_000);
+  }
+};
+
+/** Refusals in the middle of a pipeline. */
+const refusing: Trouble = (draft) => {
+  const { random } = draft;
+  draft.authorizer = {
+    no: random.pick([0, 0.02, 0.1]),
+    fails: random.pick([0, 0.05, 0.3]),
+    slow: random.pick([0, 0.1, 0.5]),
+  };
+  const [one, two] = [anyPhone(draft), anyPhone(draft)];
+  burst(draft, one, two.user, random.int(2_000, 8_000), random.int(20, 80));
+  if (random.chance(0.5)) cutStore(draft, random.int(300, 3_000));
+};
+
+const storeAway: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(1, 3); i > 0; i -= 1) cutStore(draft, random.int(200, 9_000));
+  if (random.chance(0.5)) {
+    const at = random.int(2_000, draft.duration - 2_000);
+    draft.steps.push({ do: "store slowness", at, times: random.pick([10, 100, 1_000]) });
+    draft.steps.push({ do: "store slowness", at: at + random.int(500, 6_000), times: 1 });
+  }
+};
+
+/** For a minute, servers do not hear each other. */
+const busAway: Trouble = (draft) => {
+  const { random } = draft;
+  draft.duration = 75_000;
+  const at = random.int(2_000, 6_000);
+  const all = random.chance(0.5);
+  for (const { name } of draft.servers) {
+    if (!all && random.chance(0.4)) continue;
+    draft.steps.push({ do: "cut bus", at, server: name, detectMs: random.int(0, 3_000) });
+    draft.steps.push({ do: "restore bus", at: at + 60_000 + random.int(0, 2_000), server: name });
+  }
+  for (const phone of draft.phones) {
+    repeatedly(draft, 3_000, 70_000, 12_000, (when) => {
+      const ms = random.int(500, 8_000);
+      const says = random.chance(0.7) ? "reset" : "nothing";
+      draft.steps.push({ do: "move", at: when, device: nameOf(phone), ms, says });
+    });
+  }
+  for (let i = 0; i < 4; i += 1) {
+    const [one, two] = [anyPhone(draft), anyPhone(draft)];
+    stream(draft, one, two.user, { from: 8_000, to: 70_000, gapMs: random.int(900, 4_000) });
+  }
+};
+
+/** Messages that are kept for seconds only, and devices that come too late for them. */
+const expiring: Trouble = (draft) => {
+  const { random } = draft;
+  draft.duration = 60_000;
+  draft.retentionMs = random.int(8_000, 25_000);
+  // A server that starts drops what is too old.
+  for (let at = 15_000; at < draft.duration; at += random.int(6_000, 12_000)) {
+    const server = random.pick(draft.servers).name;
+    draft.steps.push({ do: "stop", at, server });
+    draft.steps.push({ do: "launch", at: at + 2_500, server });
+  }
+  for (const [index, phone] of draft.phones.entries()) {
+    if (random.chance(0.5)) continue;
+    draft.phones[index] = {
+      ...phone,
+      awakeMs: random.int(2_000, 6_000),
+      push: phone.push && random.chance(0.5),
+    };
+  }
+};
+
+/** Messages that come while a device is about to sleep, and while a push is about to wake it. */
+const waking: Trouble = (draft) => {
+  const { random } = draft;
+  draft.push = { retries: random.pick([0, 0.1, 0.3]), losses: random.pick([0, 0.1]) };
+  for (const [index, phone] of draft.phones.entries()) {
+    const restsBy = random.pick(["exit", "suspend", "crash"] as const);
+    draft.phones[index] = { ...phone, awakeMs: random.int(300, 3_000), restsBy };
+    if (random.chance(0.3)) {
+      const at = random.int(1_000, draft.duration);
+      draft.steps.push({ do: "background", at, device: nameOf(phone), value: true });
+    }
+    if (random.chance(0.15)) {
+      const at = random.int(3_000, draft.duration);
+      draft.steps.push({ do: "renew push token", at, device: nameOf(phone) });
+    }
+  }
+  if (random.chance(0.3)) {
+    const at = random.int(3_000, draft.duration - 3_000);
+    draft.steps.push({ do: "push service", at, isAway: true });
+    draft.steps.push({ do: "push service", at: at + random.int(500, 8_000), isAway: false });
+  }
+};
+
+/** Connections that are half-open, slow, or reset. */
+const badNetwork: Trouble = (draft) => {
+  const { random } = draft;
+  for (const phone of draft.phones) {
+    repeatedly(draft, 1_500, draft.duration - 2_000, 4_000, (at) => {
+      const what = random.pick(["reset", "break", "slow"] as const);
+      draft.steps.push({ do: what, at, device: nameOf(phone) });
+    });
+  }
+};
+
+/** Servers that are stopped in an orderly way and started again. */
+const restarting: Trouble = (draft) => {
+  const { random } = draft;
+  repeatedly(draft, 3_000, draft.duration - 5_000, 5_000, (at) => {
+    const server = random.pick(draft.servers).name;
+    draft.steps.push({ do: "stop", at, server });
+    draft.steps.push({ do: "launch", at: at + random.int(3_000, 6_000), server });
+    draft.steps.push({ do: "launch", at: at + 12_000, server });
+  });
+};
+
+const nothing: Trouble = () => undefined;
+
+const TROUBLES = {
+  calm: nothing,
+  reconnecting,
+  crashing,
+  stalling,
+  stale,
+  claimed,
+  registering,
+  deviceless,
+  sleeping,
+  "bad-handlers": badHandlers,
+  refusing,
+  "store-away": storeAway,
+  "bus-away": busAway,
+  expiring,
+  waking,
+  "bad-network": badNetwork,
+  restarting,
+} as const satisfies Record<string, Trouble>;
+
+/** Those that the mix does not take: they need a long time. */
+const LONG: ReadonlySet<string> = new Set(["bus-away", "expiring"]);
+
+export const SCENARIOS: readonly string[] = [...Object.keys(TROUBLES), "mix"];
+
+/** Same scenario and seed, same plan. */
+export function planOf(scenario: string, seed: number): Plan {
+  const random = new Random(seed).fork(`plan of ${scenario}`);
+  const draft = town(random);
+  workload(draft);
+  for (const trouble of troublesOf(scenario, random)) trouble(draft);
+  const { servers, phones, duration, authorizer, push, retentionMs } = draft;
+  const steps = draft.steps.filter(({ at }) => at < duration).sort((a, b) => a.at - b.at);
+  return { scenario, seed, servers, phones, steps, duration, authorizer, push, retentionMs };
+}
+
+/** Without a scenario: each of them in turn, and the mix for every other. */
+export function scenarioOf(seed: number): string {
+  return seed % 2 === 0 ? "mix" : SCENARIOS[((seed - 1) / 2) % SCENARIOS.length]!;
+}
+
+function troublesOf(scenario: string, random: Random): readonly Trouble[] {
+  if (scenario !== "mix") {
+    const trouble = (TROUBLES as Record<string, Trouble>)[scenario];
+    if (trouble === undefined) throw new RangeError(`no scenario is called ${scenario}`);
+    return [trouble];
+  }
+  const names = Object.keys(TROUBLES).filter((name) => !LONG.has(name));
+  const count = random.int(2, 4);
+  return Array.from(
+    { length: count },
+    () => (TROUBLES as Record<string, Trouble>)[random.pick(names)]!,
+  );
+}
+
+function town(random: Random): Draft {
+  const servers = Array.from({ length: random.int(2, 4) }, (_, index) => ({
+    name: `s${index + 1}`,
+    skew: random.pick([0, 0, random.int(-300, 300), random.int(-5_000, 5_000)]),
+  }));
+  const users = NAMES.slice(0, random.int(3, NAMES.length));
+  const draft: Draft = {
+    random,
+    servers,
+    users,
+    phones: [],
+    steps: [],
+    duration: random.int(15, 30) * 1_000,
+    authorizer: { no: 0, fails: 0, slow: 0 },
+    push: { retries: 0, losses: 0 },
+    retentionMs: 30 * DAY,
+    messages: 0,
+  };
+  for (const user of users) {
+    const count = random.pick([1, 1, 1, 2, 2, 3]);
+    for (let i = 0; i < count; i += 1) {
+      addPhone(draft, user, random.chance(0.8) ? random.int(0, 300) : random.int(300, 8_000));
+    }
+  }
+  return draft;
+}
+
+function addPhone(draft: Draft, user: string, startsAt: number): PhonePlan {
+  const { random } = draft;
+  const count = draft.phones.filter((phone) => phone.user === user).length;
+  const kind = random.pick(["phone", "phone", "phone", "light", "desk", "web"]);
+  const phone: PhonePlan = {
+    ...PLAIN,
+    user,
+    device: `${kind}${count + 1}`,
+    push: kind === "phone" || kind === "light",
+    storage: kind === "phone" || kind === "desk",
+    skew: random.pick([0, 0, random.int(-60_000, 60_000)]),
+    iterates: random.chance(0.3),
+    tokenMs: random.chance(0.1) ? 90_000 : DAY,
+  };
+  draft.phones.push(phone);
+  draft.steps.push({ do: "start", at: startsAt, device: nameOf(phone), storage: "kept" });
+  return phone;
+}
+
+/** Everybody writes to somebody, now and then, and some in bursts. */
+function workload(draft: Draft): void {
+  const { random, phones, users } = draft;
+  for (const phone of phones) {
+    for (let i = random.int(0, 2); i > 0; i -= 1) {
+      const others = users.filter((user) => user !== phone.user);
+      const to = random.pick(others);
+      const from = random.int(200, 8_000);
+      if (random.chance(0.3)) burst(draft, phone, to, from, random.int(3, 25));
+      else stream(draft, phone, to, { from, to: draft.duration, gapMs: random.int(300, 4_000) });
+    }
+  }
+}
+
+function stream(
+  draft: Draft,
+  { user, device }: PhonePlan,
+  to: string,
+  { from, to: end, gapMs }: { readonly from: number; readonly to: number; readonly gapMs: number },
+): void {
+  if (user === to) return;
+  const { random } = draft;
+  for (let at = from; at < end; at += Math.max(1, Math.round(gapMs * random.between(0.5, 1.5)))) {
+    say(draft, at, `${user}/${device}`, to);
+  }
+}
+
+function burst(
+  draft: Draft,
+  { user, device }: PhonePlan,
+  to: string,
+  at: number,
+  count: number,
+): void {
+  if (user === to) return;
+  for (let i = 0; i < count; i += 1) say(draft, at, `${user}/${device}`, to);
+}
+
+function say(draft: Draft, at: number, device: string, to: string): void {
+  const { random } = draft;
+  draft.messages += 1;
+  const wake = random.chance(0.9) ? "message" : random.pick(["call", "silent", "none"] as const);
+  const size = random.chance(0.03) ? random.int(1_000, 20_000) : 0;
+  draft.steps.push({ do: "send", at, device, to, message: `m${draft.messages}`, wake, size });
+}
+
+/** The device's process dies now and then, and is started again. */
+function restarts(draft: Draft, phone: PhonePlan, everyMs: number): void {
+  const { random } = draft;
+  repeatedly(draft, 2_000, draft.duration, everyMs, (at) => {
+    const device = nameOf(phone);
+    const storage = random.chance(0.1) ? "lost" : "kept";
+    if (random.chance(0.3))
+      draft.steps.push({ do: "kill", at, device, says: random.pick(["reset", "nothing"]) });
+    draft.steps.push({ do: "start", at: at + random.int(50, 2_000), device, storage });
+  });
+}
+
+function cutBus(draft: Draft, ms: number): void {
+  const { random } = draft;
+  const server = random.pick(draft.servers).name;
+  const at = random.int(2_000, Math.max(2_000, draft.duration - ms));
+  draft.steps.push({ do: "cut bus", at, server, detectMs: random.int(0, 2_500) });
+  draft.steps.push({ do: "restore bus", at: at + ms, server });
+}
+
+function cutStore(draft: Draft, ms: number): void {
+  const { random } = draft;
+  const at = random.int(1_500, Math.max(1_500, draft.duration - ms));
+  const all = random.chance(0.6);
+  const only = random.pick(draft.servers).name;
+  for (const { name } of draft.servers) {
+    if (!all && name !== only) continue;
+    draft.steps.push({ do: "cut store", at, server: name });
+    draft.steps.push({ do: "restore store", at: at + ms, server: name });
+  }
+}
+
+function repeatedly(
+  { random }: Draft,
+  from: number,
+  to: number,
+  everyMs: number,
+  act: (at: number) => void,
+): void {
+  for (let at = from + random.exponential(everyMs); at < to; at += random.exponential(everyMs)) {
+    act(Math.round(at));
+  }
+}
+
+function anyPhone({ random, phones }: Draft): PhonePlan {
+  return random.pick(phones);
+}
+
+function nameOf({ user, device }: PhonePlan): string {
+  return `${user}/${device}`;
+}

@@ -1,0 +1,137 @@
+/** A communication server as a process that can crash, stall, stop and start again. */
+import { createTickets } from "../../packages/server/src/gateway/ticket.ts";
+import type { Identity } from "../../packages/server/src/gateway/identity.ts";
+import type { Socket, SocketHandler } from "../../packages/server/src/gateway/socket.ts";
+import { createNode, type Node, type NodeParts } from "../../packages/server/src/node.ts";
+import { composeWake } from "../../packages/server/src/push/compose.ts";
+import type { SimBus } from "./bus.ts";
+import type { Host, Network } from "./network.ts";
+import type { PushService } from "./push.ts";
+import { Process } from "./scheduler.ts";
+import { seal } from "./seal.ts";
+import type { SimStore } from "./store.ts";
+import type { World } from "./world.ts";
+
+/** What servers share. */
+export interface Cluster {
+  readonly world: World;
+  readonly network: Network;
+  readonly bus: SimBus;
+  readonly store: SimStore;
+  readonly push: PushService;
+  authorize(server: Process): NodeParts["authorize"];
+  /** Breaks the server on purpose: tests of the checker change what it is made of. */
+  readonly alter: (parts: NodeParts) => NodeParts;
+  readonly retentionMs: number;
+}
+
+const tickets = createTickets(new Uint8Array(32).fill(7));
+
+export class SimServer implements Host {
+  readonly name: string;
+  readonly #cluster: Cluster;
+  readonly #skew: number;
+  #process: Process | undefined;
+  #node: Node | undefined;
+  #starts = 0;
+
+  constructor(cluster: Cluster, name: string, skew: number) {
+    this.#cluster = cluster;
+    this.name = name;
+    this.#skew = skew;
+    cluster.network.add(this);
+  }
+
+  get process(): Process | undefined {
+    return this.#process;
+  }
+
+  get isUp(): boolean {
+    return this.#process?.isAlive === true;
+  }
+
+  accept(socket: Socket): SocketHandler {
+    return this.#node!.gateway.accept(socket);
+  }
+
+  start(): void {
+    if (this.isUp) return;
+    const { world, bus, store, push, retentionMs } = this.#cluster;
+    this.#starts += 1;
+    const name = `${this.name}.${this.#starts}`;
+    const process = new Process(world.scheduler, { name, skew: this.#skew });
+    this.#process = process;
+    this.#record("started");
+    const url = `ws://${this.name}`;
+    const parts: NodeParts = {
+      name: this.name,
+      clock: process.clock,
+      random: (bytes) => void process.random.fill(bytes),
+      bus: bus.connect(this.name, process),
+      store: store.connect(this.name, process),
+      authenticate: (token) => Promise.resolve(identityOf(token)),
+      authorize: this.#cluster.authorize(process),
+      tickets,
+      providers: [push.provider(process)],
+      compose: (intent, server) => composeWake(intent, server, seal),
+      addresses: [{ url, protocol: "ws", secure: true, network: "", region: "", priority: 0 }],
+      retentionMs,
+    };
+    this.#node = createNode(this.#cluster.alter(parts));
+    process.input(0, () => this.#node!.start());
+  }
+
+  /** `says`: what the devices' operating systems hear of it. */
+  crash(says: "reset" | "nothing"): void {
+    if (!this.isUp) return;
+    this.#end(says);
+  }
+
+  /** Drains, finishes, stops. */
+  stop(): void {
+    const process = this.#process;
+    if (process === undefined || !process.isRunning) return;
+    process.input(0, () => {
+      void this.#node!.stop().then(() => {
+        if (process.isAlive) this.#end("reset");
+      });
+    });
+  }
+
+  stall(ms: number): void {
+    const process = this.#process;
+    if (process === undefined || !process.isRunning) return;
+    process.stall();
+    this.#record("stalled");
+    this.#cluster.world.after(ms, () => this.#resume(process));
+  }
+
+  /** Ends a stall. */
+  resume(): void {
+    if (this.#process !== undefined) this.#resume(this.#process);
+  }
+
+  #resume(process: Process): void {
+    if (!process.isAlive || !process.isStalled) return;
+    this.#record("resumed");
+    process.resume();
+  }
+
+  #end(says: "reset" | "nothing"): void {
+    const process = this.#process!;
+    process.kill();
+    this.#record("crashed");
+    this.#cluster.bus.kill(this.name);
+    this.#cluster.network.processDied(process, says);
+  }
+
+  #record(state: "started" | "crashed" | "stalled" | "resumed"): void {
+    this.#cluster.world.record({ kind: "server", server: this.name, state });
+  }
+}
+
+/** A token is the user's name and when it expires. */
+function identityOf(token: string): Identity {
+  const [user, expires] = token.split("@");
+  return { user: user!, device: undefined, expires: Number(expires), mayWriteTo: undefined };
+}
