@@ -26,6 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["index.ts"],
   ["server.ts"],
   ["config.ts"],
+  ["config"],
   ["gateway", "admin"],
   ["delivery"],
   ["sessions", "placement", "push"],

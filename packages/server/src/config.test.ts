@@ -1,0 +1,559 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { ConfigError, describeConfig, loadConfig } from "./config.ts";
+
+const SECRET = "a secret of thirty-two bytes, or more";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "beckon-config-"));
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  await writeFile(join(folder, "secret"), `${SECRET}\n`);
+  await writeFile(join(folder, "short"), "short\n");
+  await writeFile(join(folder, "key.pem"), publicKey.export({ type: "spki", format: "pem" }));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const MINIMAL = `[auth]\nsecret_file = "secret"\nsend = "anyone"\n`;
+
+async function load(text: string, env: Record<string, string> = {}) {
+  const path = join(folder, "beckon.toml");
+  await writeFile(path, text);
+  return loadConfig(path, env);
+}
+
+/** What is wrong, without the folder's name. */
+async function problems(text: string, env: Record<string, string> = {}): Promise<string[]> {
+  const error = await load(text, env).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(ConfigError);
+  return (error as ConfigError).message.replaceAll(`${folder}/`, "").split("\n");
+}
+
+describe("the file", () => {
+  test("that says the least", async () => {
+    const config = await load(MINIMAL);
+    expect(config).toMatchObject({
+      name: "beckon",
+      log: "info",
+      listen: { host: "0.0.0.0", port: 8080 },
+      admin: { host: "127.0.0.1", port: 9090 },
+      store: { kind: "sqlite", path: join(folder, "beckon.db") },
+      bus: { kind: "memory" },
+      addresses: [],
+      send: { kind: "anyone" },
+      apiToken: undefined,
+      push: {},
+      maxConnections: 100_000,
+      limits: { payload: 65_536, window: 256 },
+      storeLimits: { heldPerDevice: 10_000 },
+      drain: { batch: 500, interval: 100, deadline: 10_000 },
+    });
+    expect(config.auth).toEqual({
+      keys: { kind: "secret", secret: new TextEncoder().encode(SECRET) },
+      deviceClaim: "device",
+      toClaim: "to",
+      tolerance: 5000,
+    });
+  });
+
+  test("that says everything", async () => {
+    const config = await load(`
+name = "eu-1"
+log = "debug"
+listen = "[::]:8081"
+admin = ":0"
+store = "sqlite:/var/lib/beckon/b.db"
+bus = "memory"
+cluster_key = "a cluster key of thirty-two bytes or more"
+
+[[address]]
+url = "wss://eu-1.chat.example.com"
+region = "eu"
+
+[[address]]
+url = "tcp://10.0.0.1:7000"
+protocol = "tcp"
+network = "hall"
+priority = 3
+
+[auth]
+jwks = "https://app.example.com/jwks.json"
+issuer = "https://app.example.com"
+audience = "beckon"
+device_claim = "did"
+to_claim = "friends"
+clock_tolerance = "30s"
+send = "https://app.example.com/may-send"
+send_token = "t"
+
+[api]
+token = "0123456789abcdef"
+
+[push.dev]
+url = "http://127.0.0.1:9999/"
+
+[limits]
+connections = 7
+payload = 1000
+message_bytes = 4000
+message_frames = 5
+in_flight = 6
+window = 7
+rate = 8
+burst = 9
+hello_timeout = "1s"
+heartbeat = "10s"
+idle = "1m"
+held_per_device = 10
+durable_devices = 2
+dormant_after = "1d"
+gone_dormant_after = "2h"
+retention = "7d"
+
+[drain]
+batch = 10
+interval = "1s"
+deadline = "1m"
+`);
+    expect(config).toMatchObject({
+      name: "eu-1",
+      log: "debug",
+      listen: { host: "::", port: 8081 },
+      admin: { host: "0.0.0.0", port: 0 },
+      store: { kind: "sqlite", path: "/var/lib/beckon/b.db" },
+      addresses: [
+        {
+          url: "wss://eu-1.chat.example.com",
+          protocol: "ws",
+          secure: true,
+          network: "",
+          region: "eu",
+          priority: 0,
+        },
+        {
+          url: "tcp://10.0.0.1:7000",
+          protocol: "tcp",
+          secure: false,
+          network: "hall",
+          region: "",
+          priority: 3,
+        },
+      ],
+      auth: {
+        keys: { kind: "jwks", url: new URL("https://app.example.com/jwks.json") },
+        issuer: "https://app.example.com",
+        audience: "beckon",
+        deviceClaim: "did",
+        toClaim: "friends",
+        tolerance: 30_000,
+      },
+      send: { kind: "ask", url: new URL("https://app.example.com/may-send"), token: "t" },
+      apiToken: "0123456789abcdef",
+      push: { dev: { url: new URL("http://127.0.0.1:9999/") } },
+      maxConnections: 7,
+      limits: {
+        payload: 1000,
+        messageBytes: 4000,
+        messageFrames: 5,
+        inFlight: 6,
+        window: 7,
+        rate: 8,
+        burst: 9,
+        helloTimeout: 1000,
+        heartbeat: 10_000,
+        idle: 60_000,
+        heldPerDevice: 10,
+        durableDevices: 2,
+      },
+      storeLimits: {
+        heldPerDevice: 10,
+        durableDevicesPerUser: 2,
+        dormantAfterMs: 86_400_000,
+        goneDormantAfterMs: 7_200_000,
+        retentionMs: 7 * 86_400_000,
+      },
+      drain: { batch: 10, interval: 1000, deadline: 60_000 },
+    });
+  });
+
+  test("of the design, as it stands: only what is not there yet is refused, by name and line", async () => {
+    const design = `# beckon.toml: beckon serve beckon.toml
+name   = "eu-1"
+listen = "0.0.0.0:8080"
+admin  = "127.0.0.1:9090"                # health, metrics, console, POST /v1/messages
+store  = "postgres://beckon@db/beckon"   # default: sqlite:beckon.db
+bus    = "nats://n1:4222,nats://n2:4222" # default: memory, one process
+
+[[address]]                              # how a device reaches this very server
+url = "wss://eu-1.chat.example.com"
+
+[auth]
+jwks = "https://app.example.com/jwks.json" # or secret_file, or public_key_file
+send = "claim"                             # who may write to whom: anyone | claim | https://…
+
+[push.webpush]
+key_file = "/run/secrets/vapid.jwk"
+`;
+    expect(await problems(design)).toEqual([
+      'beckon.toml:5: store: PostgreSQL is not available yet; use "sqlite:PATH"',
+      'beckon.toml:6: bus: NATS is not available yet; use "memory", which is one process',
+      "beckon.toml:15: push.webpush: Web Push is not available yet; use [push.dev]",
+    ]);
+    const lines = design.split("\n").filter((_, i) => ![4, 5, 14, 15].includes(i));
+    expect(await load(lines.join("\n"))).toMatchObject({ name: "eu-1", send: { kind: "claim" } });
+  });
+});
+
+describe("every problem has its key and line", () => {
+  test.each([
+    ["store = 'mysql:x'", ['1: store: must be "sqlite:PATH"']],
+    ["store = 'sqlite:'", ['1: store: must be "sqlite:PATH"']],
+    ["listen = '8080'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
+    ["listen = 'x:70000'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
+    ["listen = 8080", ["1: listen: must be a text in quotes"]],
+    ["name = 'a b'", ["1: name: must be 1 to 64 letters, digits, dots, - and _"]],
+    ["log = 'wran'", ["1: log: must be one of debug, info, warn, error; did you mean warn?"]],
+    ["nmae = 'x'", ["1: nmae: unknown key; did you mean name?"]],
+    ["[atuh]\nsend = 'anyone'", ["1: atuh: unknown key; did you mean auth?"]],
+    ["secret_file = 'x'", ["1: secret_file: unknown key; did you mean secret_file in [auth]?"]],
+    ["banana = 1", ["1: banana: unknown key"]],
+    ["[limits]\n\npayload = 0", ["3: limits.payload: must be at least 1"]],
+    ["[limits]\nwindow = 99999999", ["2: limits.window: must be at most 65536"]],
+    ["[limits]\npayload = 1.5", ["2: limits.payload: must be a whole number"]],
+    ["[limits]\npayload = '1'", ["2: limits.payload: must be a number"]],
+    ["[limits]\nidle = 60", ['2: limits.idle: must be a duration with its unit, such as "30s"']],
+    ["[limits]\nidle = '9d'", ["2: limits.idle: must be between 2s and 1h"]],
+    ["[limits]\nidle = '26s'", ["2: limits.idle: must be 5s or more above heartbeat"]],
+    [
+      "[limits]\nmessage_bytes = 1000",
+      ["2: limits.message_bytes: must be 2048 or more above payload, so that such a SEND fits"],
+    ],
+    [
+      "[[address]]\nurl = 'wss://a'\n[[address]]\nregion = 'eu'\nurl = 'https://b'",
+      ["5: address.1.url: must be a URL that begins with wss://, ws://, tls:// or tcp://"],
+    ],
+    ["[[address]]\nregion = 'eu'", ["1: address.0.url: missing"]],
+    [
+      "[[address]]\nurl = 'wss://a'\nprotocol = 'tcp'",
+      ["3: address.0.protocol: must be ws, by the URL"],
+    ],
+    [
+      "[[address]]\nurl = 'wss://ann:pw@a'",
+      ["2: address.0.url: must be a URL that begins with wss://, ws://, tls:// or tcp://"],
+    ],
+    [
+      "address = [\n  { url = 'wss://a' },\n  { uri = 'wss://b' },\n]",
+      ["1: address.1.url: missing", "1: address.1.uri: unknown key; did you mean url?"],
+    ],
+    ["address = 'wss://a'", ["1: address: must be a list of tables ([[…]])"]],
+    ["[push.apns]\nkey = 1", ["1: push.apns: APNs is not available yet; use [push.dev]"]],
+    [
+      "[push.dev]\nurl = 'http://example.com'",
+      ["2: push.dev.url: must be an https:// URL (http:// only to this machine)"],
+    ],
+    ["api.token = 'short'", ["1: api.token: must have 16 bytes or more"]],
+    ["cluster_key = 'short'", ["1: cluster_key: must have 32 bytes or more"]],
+    [
+      "cluster_key = 'x'\ncluster_key_file = 'secret'",
+      ["2: cluster_key_file: must not be there beside cluster_key"],
+    ],
+    ["cluster_key_file = 'nowhere'", ["1: cluster_key_file: nowhere: there is no such file"]],
+    ["cluster_key_file = '.'", ["1: cluster_key_file: .: is a folder"]],
+  ])("%s", async (text, expected) => {
+    const auth = `\n\n${MINIMAL}`;
+    const found = await problems(text + auth);
+    expect(found).toEqual(expected.map((problem) => `beckon.toml:${problem}`));
+  });
+
+  test.each([
+    [
+      "",
+      [
+        "beckon.toml: auth.send: missing; say who may write to whom: anyone, claim (the token's list), or an https:// URL to ask",
+      ],
+    ],
+    [
+      "\n[auth]\nsend = 'anyone'",
+      [
+        "beckon.toml:2: auth: must have one of secret_file, secret, jwks, public_key_file: what the tokens are signed with",
+      ],
+    ],
+    [
+      "[auth]\nsend = 'anyone'\nsecret_file = 'secret'\njwks = 'https://a/b'",
+      ["beckon.toml:1: auth: must have only one of secret_file, jwks"],
+    ],
+    [
+      "[auth]\nsend = 'everyone'\nsecret_file = 'secret'",
+      [
+        "beckon.toml:2: auth.send: must be anyone, claim, or an https:// URL (http:// only to this machine)",
+      ],
+    ],
+    [
+      "[auth]\nsend = 'anyone'\njwks = 'http://app.example.com/jwks'",
+      ["beckon.toml:3: auth.jwks: must be an https:// URL (http:// only to this machine)"],
+    ],
+    [
+      "[auth]\nsend = 'anyone'\nsecret_file = 'short'",
+      ["beckon.toml:3: auth.secret_file: must have 32 bytes or more"],
+    ],
+    [
+      "[auth]\nsend = 'anyone'\npublic_key_file = 'secret'",
+      ["beckon.toml:3: auth.public_key_file: it is not a public key in PEM, nor a JWK"],
+    ],
+    [
+      "[auth]\nsend = 'anyone'\nsecret_file = 'secret'\nstore = 'sqlite:x'",
+      ["beckon.toml:4: auth.store: unknown key; store stands at the top, before the first [table]"],
+    ],
+  ])("%s", async (text, expected) => {
+    expect(await problems(text)).toEqual(expected);
+  });
+
+  test("several at once", async () => {
+    const text = 'nmae = "x"\nlisten = "y"\n[auth]\nsnd = "anyone"\n';
+    expect(await problems(text, { BECKON_LSITEN: "z", BECKON_ADMIN: "q" })).toEqual([
+      "BECKON_LSITEN: unknown variable; did you mean BECKON_LISTEN?",
+      'beckon.toml:2: listen: must be "host:port", such as "0.0.0.0:8080"',
+      'BECKON_ADMIN: admin: must be "host:port", such as "0.0.0.0:8080"',
+      "beckon.toml:3: auth.send: missing; say who may write to whom: anyone, claim (the token's list), or an https:// URL to ask",
+      "beckon.toml:4: auth.snd: unknown key; did you mean send?",
+      "beckon.toml:1: nmae: unknown key; did you mean name?",
+    ]);
+  });
+
+  test("a line after values of several lines, comments and Windows' ends of lines", async () => {
+    const text = `# a comment
+name = """\\
+  eu-1"""
+address = [
+  { url = "wss://a" }, # one
+]
+
+# another
+listen = "x"
+${MINIMAL}`;
+    expect(await problems(text)).toEqual([
+      'beckon.toml:9: listen: must be "host:port", such as "0.0.0.0:8080"',
+    ]);
+    expect(await problems(text.replaceAll("\n", "\r\n"))).toEqual([
+      'beckon.toml:9: listen: must be "host:port", such as "0.0.0.0:8080"',
+    ]);
+  });
+
+  test("no TOML: the line, and nothing of what stands there", async () => {
+    const found = await problems(`name = "x"\n[auth]\nsecret = ${SECRET}\n`);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toStartWith("beckon.toml:3: ");
+    expect(found[0]).not.toContain("thirty");
+  });
+
+  test("no file", async () => {
+    await expect(loadConfig(join(folder, "none.toml"), {})).rejects.toThrow(
+      /none\.toml: there is no such file$/,
+    );
+  });
+
+  test("a secret is never repeated", async () => {
+    const texts = [
+      `[auth]\nsend = "anyone"\nsecret = "short-secret"`,
+      `[auth]\nsend = "anyone"\nsecret = ["short-secret"]`,
+      `${MINIMAL}[api]\ntoken = "short-secret"`,
+      `cluster_key = "short-secret"\n${MINIMAL}`,
+      `[push.dev]\nurl = "ftp://short-secret@x"\n${MINIMAL}`,
+    ];
+    for (const text of texts) {
+      expect((await problems(text)).join("\n")).not.toContain("short-secret");
+    }
+  });
+});
+
+describe("the environment", () => {
+  /** Every key there is, with a value that is none of the defaults. */
+  const EVERY: Record<string, [value: string, read: (config: Loaded) => unknown, is: unknown]> = {
+    BECKON_NAME: ["eu-9", (c) => c.name, "eu-9"],
+    BECKON_LOG: ["error", (c) => c.log, "error"],
+    BECKON_LISTEN: ["127.0.0.1:1", (c) => c.listen.port, 1],
+    BECKON_ADMIN: ["127.0.0.1:2", (c) => c.admin.port, 2],
+    BECKON_STORE: ["sqlite:other.db", (c) => c.store.path, "other.db"],
+    BECKON_BUS: ["memory", (c) => c.bus.kind, "memory"],
+    BECKON_CLUSTER_KEY: [SECRET.repeat(2), (c) => c.clusterKey.length, 32],
+    BECKON_ADDRESS_0_URL: ["wss://b", (c) => c.addresses[0]?.url, "wss://b"],
+    BECKON_ADDRESS_0_PROTOCOL: ["ws", (c) => c.addresses[0]?.protocol, "ws"],
+    BECKON_ADDRESS_0_NETWORK: ["hall", (c) => c.addresses[0]?.network, "hall"],
+    BECKON_ADDRESS_0_REGION: ["eu", (c) => c.addresses[0]?.region, "eu"],
+    BECKON_ADDRESS_0_PRIORITY: ["3", (c) => c.addresses[0]?.priority, 3],
+    BECKON_AUTH_ISSUER: ["i", (c) => c.auth.issuer, "i"],
+    BECKON_AUTH_AUDIENCE: ["a", (c) => c.auth.audience, "a"],
+    BECKON_AUTH_DEVICE_CLAIM: ["d", (c) => c.auth.deviceClaim, "d"],
+    BECKON_AUTH_TO_CLAIM: ["t", (c) => c.auth.toClaim, "t"],
+    BECKON_AUTH_CLOCK_TOLERANCE: ["1s", (c) => c.auth.tolerance, 1000],
+    BECKON_AUTH_SEND: ["https://a/b", (c) => c.send.kind, "ask"],
+    BECKON_AUTH_SEND_TOKEN: ["s", (c) => "token" in c.send && c.send.token, "s"],
+    BECKON_API_TOKEN: ["fedcba9876543210", (c) => c.apiToken, "fedcba9876543210"],
+    BECKON_PUSH_DEV_URL: ["http://localhost:1/", (c) => c.push.dev?.url.port, "1"],
+    BECKON_LIMITS_CONNECTIONS: ["11", (c) => c.maxConnections, 11],
+    BECKON_LIMITS_PAYLOAD: ["12", (c) => c.limits.payload, 12],
+    BECKON_LIMITS_MESSAGE_BYTES: ["3000", (c) => c.limits.messageBytes, 3000],
+    BECKON_LIMITS_MESSAGE_FRAMES: ["14", (c) => c.limits.messageFrames, 14],
+    BECKON_LIMITS_IN_FLIGHT: ["15", (c) => c.limits.inFlight, 15],
+    BECKON_LIMITS_WINDOW: ["16", (c) => c.limits.window, 16],
+    BECKON_LIMITS_RATE: ["17", (c) => c.limits.rate, 17],
+    BECKON_LIMITS_BURST: ["18", (c) => c.limits.burst, 18],
+    BECKON_LIMITS_HELLO_TIMEOUT: ["2s", (c) => c.limits.helloTimeout, 2000],
+    BECKON_LIMITS_HEARTBEAT: ["3s", (c) => c.limits.heartbeat, 3000],
+    BECKON_LIMITS_IDLE: ["9s", (c) => c.limits.idle, 9000],
+    BECKON_LIMITS_HELD_PER_DEVICE: ["19", (c) => c.storeLimits.heldPerDevice, 19],
+    BECKON_LIMITS_DURABLE_DEVICES: ["4", (c) => c.storeLimits.durableDevicesPerUser, 4],
+    BECKON_LIMITS_DORMANT_AFTER: ["1h", (c) => c.storeLimits.dormantAfterMs, 3_600_000],
+    BECKON_LIMITS_GONE_DORMANT_AFTER: ["2h", (c) => c.storeLimits.goneDormantAfterMs, 7_200_000],
+    BECKON_LIMITS_RETENTION: ["3h", (c) => c.storeLimits.retentionMs, 10_800_000],
+    BECKON_DRAIN_BATCH: ["5", (c) => c.drain.batch, 5],
+    BECKON_DRAIN_INTERVAL: ["6ms", (c) => c.drain.interval, 6],
+    BECKON_DRAIN_DEADLINE: ["7s", (c) => c.drain.deadline, 7000],
+  };
+  type Loaded = Awaited<ReturnType<typeof loadConfig>>;
+
+  const FILE = `
+name = "eu-1"
+[[address]]
+url = "wss://a"
+${MINIMAL}
+[api]
+token = "0123456789abcdef"
+`;
+
+  test.each(Object.entries(EVERY))("%s wins over the file", async (name, [value, read, is]) => {
+    const needs = name === "BECKON_AUTH_SEND_TOKEN" ? { BECKON_AUTH_SEND: "https://a/b" } : {};
+    const least = name.endsWith("_BYTES") ? { BECKON_LIMITS_PAYLOAD: "12" } : {};
+    const shorter = name.endsWith("_IDLE") ? { BECKON_LIMITS_HEARTBEAT: "3s" } : {};
+    const config = await load(FILE, { [name]: value, ...needs, ...least, ...shorter });
+    expect(read(config)).toEqual(is);
+  });
+
+  test("is enough by itself; paths in it are relative to the working directory", async () => {
+    const config = await loadConfig(undefined, {
+      BECKON_AUTH_SECRET_FILE: join(folder, "secret"),
+      BECKON_AUTH_SEND: "claim",
+      BECKON_ADDRESS_0_URL: "wss://a",
+      BECKON_ADDRESS_1_URL: "tls://b:1",
+      BECKON_STORE: "",
+    });
+    expect(config.addresses.map(({ url }) => url)).toEqual(["wss://a", "tls://b:1"]);
+    expect(config.store.path).toBe("beckon.db");
+    for (const [key, value] of Object.entries({
+      BECKON_AUTH_SECRET: SECRET,
+      BECKON_AUTH_JWKS: "https://a/b",
+      BECKON_AUTH_PUBLIC_KEY_FILE: join(folder, "key.pem"),
+    })) {
+      const { auth } = await loadConfig(undefined, { [key]: value, BECKON_AUTH_SEND: "claim" });
+      expect(auth.keys.kind).toBe(
+        ({ SECRET: "secret", JWKS: "jwks" } as const)[key.slice(12)] ?? "public-key",
+      );
+    }
+  });
+
+  test("secrets can be in files, too", async () => {
+    const { BECKON_API_TOKEN: _, ...env } = {
+      BECKON_API_TOKEN: "",
+      BECKON_API_TOKEN_FILE: join(folder, "secret"),
+      BECKON_CLUSTER_KEY_FILE: join(folder, "secret"),
+      BECKON_AUTH_SEND: "https://a/b",
+      BECKON_AUTH_SEND_TOKEN_FILE: join(folder, "secret"),
+    };
+    const config = await load(MINIMAL, env);
+    expect(config.apiToken).toBe(SECRET);
+    expect(config.send).toMatchObject({ token: SECRET });
+  });
+
+  test("its problems name the variable", async () => {
+    const env = {
+      BECKON_LIMITS_PAYLOAD: "many",
+      BECKON_AUTH_SEND: "nobody",
+      BECKON_AUTH_SECERT: "x",
+      BECKON_ADDRESS_2_URL: "wss://c",
+    };
+    expect(await problems(FILE, env)).toEqual([
+      "BECKON_ADDRESS_2_URL: address.2: there is none before it; count from 0",
+      "BECKON_AUTH_SECERT: unknown variable; did you mean BECKON_AUTH_SECRET?",
+      "BECKON_AUTH_SEND: auth.send: must be anyone, claim, or an https:// URL (http:// only to this machine)",
+      "BECKON_LIMITS_PAYLOAD: limits.payload: must be a number",
+    ]);
+  });
+
+  test("variables that Kubernetes makes for a service named beckon are not ours; BECKON_PORT is nobody's", async () => {
+    await load(MINIMAL, {
+      BECKON_SERVICE_HOST: "10.0.0.1",
+      BECKON_SERVICE_PORT: "8080",
+      BECKON_SERVICE_PORT_WS: "8080",
+      BECKON_PORT: "tcp://10.0.0.1:8080",
+      BECKON_PORT_8080_TCP: "tcp://10.0.0.1:8080",
+      BECKON_PORT_8080_TCP_ADDR: "10.0.0.1",
+      BECKON_ADMIN_SERVICE_HOST: "10.0.0.2",
+      BECKON_ADMIN_PORT_9090_TCP_PROTO: "tcp",
+      BECKON_CONFIG: "beckon.toml",
+      PATH: "/bin",
+    });
+    expect(await problems(MINIMAL, { BECKON_PORT: "8080" })).toEqual([
+      "BECKON_PORT: unknown variable",
+    ]);
+  });
+});
+
+describe("the key of the tickets", () => {
+  const key = async (text: string) => Buffer.from((await load(text)).clusterKey).toString("hex");
+
+  test("is made from the tokens' secret, and is not it", async () => {
+    const made = await key(MINIMAL);
+    expect(made).toHaveLength(64);
+    expect(await key(MINIMAL)).toBe(made);
+    expect(made).not.toBe(Buffer.from(SECRET).toString("hex").slice(0, 64));
+  });
+
+  test("is made from the cluster's key, if there is one", async () => {
+    const line = `cluster_key = "another key of thirty-two bytes or so"\n`;
+    const made = await key(line + MINIMAL);
+    expect(made).not.toBe(await key(MINIMAL));
+    expect(await key(`${line}[auth]\njwks = "https://a/b"\nsend = "anyone"`)).toBe(made);
+  });
+
+  test("is random for public keys: one process", async () => {
+    const text = `[auth]\npublic_key_file = "key.pem"\nsend = "anyone"`;
+    expect(await key(text)).not.toBe(await key(text));
+  });
+});
+
+describe("--check", () => {
+  test("shows the configuration as it was understood, and no secret", async () => {
+    const config = await load(`${MINIMAL}[push.dev]\nurl = "https://ann:pass@push/?key=hidden"`, {
+      BECKON_API_TOKEN: "0123456789abcdef",
+      BECKON_AUTH_SEND: "https://app/may?token=hidden",
+      BECKON_AUTH_SEND_TOKEN: "hidden",
+      BECKON_ADDRESS_0_URL: "wss://a",
+    });
+    const shown = describeConfig(config);
+    expect(shown).toContain('listen = "0.0.0.0:8080"');
+    expect(shown).toContain('send = "https://app/may?***"');
+    expect(shown).toContain('secret = "***"');
+    expect(shown).toContain('idle = "1m"');
+    expect(shown).toContain('[[address]]\nurl = "wss://a"\nprotocol = "ws"');
+    expect(shown).toContain('url = "https://***:***@push/?***"');
+    for (const secret of ["hidden", "0123456789abcdef", "thirty-two", "ann", "pass@"]) {
+      expect(shown).not.toContain(secret);
+    }
+  });
+
+  test("what it shows is a configuration, and the same one", async () => {
+    const config = await load(MINIMAL, {
+      BECKON_ADDRESS_0_URL: "wss://a",
+      BECKON_LISTEN: "[::1]:8",
+    });
+    const shown = describeConfig(config).replaceAll("***", SECRET);
+    expect(describeConfig(await load(shown))).toBe(describeConfig(config));
+  });
+});

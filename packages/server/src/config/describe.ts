@@ -1,0 +1,80 @@
+import type { Address } from "@beckon/protocol";
+import { stringify } from "smol-toml";
+
+import type { TokenKeys } from "../gateway/token-keys.ts";
+import { formatDuration } from "../lib/duration.ts";
+import type { Config, HostPort } from "./config.ts";
+
+const MASK = "***";
+
+/** The configuration as it was understood, defaults and all, in the form of the file; secrets are masked. */
+export function describeConfig(config: Config): string {
+  const { auth, send, limits, storeLimits, drain } = config;
+  return stringify({
+    name: config.name,
+    log: config.log,
+    listen: formatHostPort(config.listen),
+    admin: formatHostPort(config.admin),
+    store: `sqlite:${config.store.path}`,
+    bus: config.bus.kind,
+    cluster_key: MASK,
+    address: config.addresses.map(describeAddress),
+    auth: {
+      ...describeKeys(auth.keys),
+      ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
+      ...(auth.audience === undefined ? {} : { audience: auth.audience }),
+      device_claim: auth.deviceClaim,
+      to_claim: auth.toClaim,
+      clock_tolerance: formatDuration(auth.tolerance),
+      send: send.kind === "ask" ? maskUrl(send.url) : send.kind,
+      ...(send.kind === "ask" && send.token !== undefined ? { send_token: MASK } : {}),
+    },
+    api: config.apiToken === undefined ? {} : { token: MASK },
+    push: config.push.dev === undefined ? {} : { dev: { url: maskUrl(config.push.dev.url) } },
+    limits: {
+      connections: config.maxConnections,
+      payload: limits.payload,
+      message_bytes: limits.messageBytes,
+      message_frames: limits.messageFrames,
+      in_flight: limits.inFlight,
+      window: limits.window,
+      rate: limits.rate,
+      burst: limits.burst,
+      hello_timeout: formatDuration(limits.helloTimeout),
+      heartbeat: formatDuration(limits.heartbeat),
+      idle: formatDuration(limits.idle),
+      held_per_device: storeLimits.heldPerDevice,
+      durable_devices: storeLimits.durableDevicesPerUser,
+      dormant_after: formatDuration(storeLimits.dormantAfterMs),
+      gone_dormant_after: formatDuration(storeLimits.goneDormantAfterMs),
+      retention: formatDuration(storeLimits.retentionMs),
+    },
+    drain: {
+      batch: drain.batch,
+      interval: formatDuration(drain.interval),
+      deadline: formatDuration(drain.deadline),
+    },
+  });
+}
+
+function describeAddress({ url, protocol, network, region, priority }: Address): object {
+  return { url, protocol, network, region, priority };
+}
+
+function describeKeys(keys: TokenKeys): object {
+  if (keys.kind === "jwks") return { jwks: maskUrl(keys.url) };
+  return keys.kind === "secret" ? { secret: MASK } : { public_key_file: MASK };
+}
+
+function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** User and password, and what follows a question mark, can be secrets. */
+function maskUrl(url: URL): string {
+  const shown = new URL(url);
+  if (shown.username !== "") shown.username = MASK;
+  if (shown.password !== "") shown.password = MASK;
+  if (shown.search !== "") shown.search = `?${MASK}`;
+  return shown.href;
+}

@@ -1,0 +1,295 @@
+/** The one schema of the file and the variables. */
+import { type Address, LIMITS } from "@beckon/protocol";
+import * as z from "zod";
+
+import type { TokenOptions } from "../gateway/jwt.ts";
+import { formatDuration, parseDuration } from "../lib/duration.ts";
+import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
+import type { Config, HostPort } from "./config.ts";
+
+/** What was said, before the files that it names are read. */
+export interface Given extends Omit<Config, "clusterKey" | "auth" | "send" | "apiToken"> {
+  readonly clusterKey: GivenSecret;
+  readonly auth: GivenAuth;
+  readonly apiToken: GivenSecret;
+}
+
+/** A secret can be said itself, or be in a file. */
+export interface GivenSecret {
+  readonly text: string | undefined;
+  readonly file: string | undefined;
+}
+
+export interface GivenAuth {
+  readonly secret: GivenSecret;
+  readonly jwks: URL | undefined;
+  readonly publicKeyFile: string | undefined;
+  readonly tokens: Omit<TokenOptions, "keys">;
+  readonly send: "anyone" | "claim" | URL;
+  readonly sendToken: GivenSecret;
+}
+
+const hostPort = z.string().transform((text, context): HostPort => {
+  const [, host, port] = /^(\[[\da-fA-F:.]+\]|[\w.-]*):(\d{1,5})$/.exec(text) ?? [];
+  if (host !== undefined && Number(port) < 65_536) {
+    return { host: host.replace(/^\[|\]$/g, "") || "0.0.0.0", port: Number(port) };
+  }
+  context.addIssue('must be "host:port", such as "0.0.0.0:8080"');
+  return z.NEVER;
+});
+
+const duration = (least: string, most: string): z.ZodType<number, string> =>
+  z.string('must be a duration with its unit, such as "30s"').transform((text, context) => {
+    const ms = parseDuration(text);
+    if (ms === undefined) {
+      context.addIssue('must be a duration with its unit, such as "30s"');
+      return z.NEVER;
+    }
+    if (ms < parseDuration(least)! || ms > parseDuration(most)!) {
+      context.addIssue(`must be between ${least} and ${most}`);
+      return z.NEVER;
+    }
+    return ms;
+  });
+
+const store = z.string().transform((text, context): Config["store"] => {
+  const path = text.replace(/^sqlite:/, "");
+  if (path !== text && path !== "") return { kind: "sqlite", path };
+  context.addIssue(
+    /^postgres(ql)?:/.test(text)
+      ? 'PostgreSQL is not available yet; use "sqlite:PATH"'
+      : 'must be "sqlite:PATH"',
+  );
+  return z.NEVER;
+});
+
+const bus = z.string().transform((text, context): Config["bus"] => {
+  if (text === "memory") return { kind: "memory" };
+  context.addIssue(
+    /^(nats|tls):/.test(text)
+      ? 'NATS is not available yet; use "memory", which is one process'
+      : 'must be "memory"',
+  );
+  return z.NEVER;
+});
+
+/** Nobody on the way may change what it answers. */
+const httpsUrl = z.string().transform((text, context): URL => {
+  const url = parseUrl(text);
+  if (url?.protocol === "https:") return url;
+  if (url?.protocol === "http:" && LOOPBACK.test(url.hostname)) return url;
+  context.addIssue("must be an https:// URL (http:// only to this machine)");
+  return z.NEVER;
+});
+
+const sendRule = z
+  .string(
+    "missing; say who may write to whom: anyone, claim (the token's list), or an https:// URL to ask",
+  )
+  .transform((text, context): "anyone" | "claim" | URL => {
+    if (text === "anyone" || text === "claim") return text;
+    const url = httpsUrl.safeParse(text);
+    if (url.success) return url.data;
+    context.addIssue("must be anyone, claim, or an https:// URL (http:// only to this machine)");
+    return z.NEVER;
+  });
+
+const PROTOCOLS: Readonly<Record<string, { protocol: string; secure: boolean }>> = {
+  "ws:": { protocol: "ws", secure: false },
+  "wss:": { protocol: "ws", secure: true },
+  "tcp:": { protocol: "tcp", secure: false },
+  "tls:": { protocol: "tcp", secure: true },
+};
+
+/** Bytes: a wake carries up to four of them. */
+const LONGEST_URL = 500;
+
+const label = z.string().regex(/^[\w.-]{0,64}$/, "must be up to 64 letters, digits, dots, - and _");
+
+const address = z
+  .strictObject({
+    url: z.string(),
+    protocol: z.string().optional(),
+    network: label.default(""),
+    region: label.default(""),
+    priority: z.int().min(0).max(65_535).default(0),
+  })
+  .transform((given, context): Address => {
+    const url = parseUrl(given.url);
+    const kind = PROTOCOLS[url?.protocol ?? ""];
+    const isPlain = url?.username === "" && url.password === "" && url.hash === "";
+    if (url === undefined || kind === undefined || !isPlain || given.url.length > LONGEST_URL) {
+      const message = "must be a URL that begins with wss://, ws://, tls:// or tcp://";
+      context.addIssue({ code: "custom", path: ["url"], message });
+      return z.NEVER;
+    }
+    if (given.protocol !== undefined && given.protocol !== kind.protocol) {
+      const message = `must be ${kind.protocol}, by the URL`;
+      context.addIssue({ code: "custom", path: ["protocol"], message });
+    }
+    const { network, region, priority } = given;
+    return { url: given.url, ...kind, network, region, priority };
+  });
+
+const auth = z
+  .strictObject({
+    secret: z.string().optional(),
+    secret_file: z.string().optional(),
+    jwks: httpsUrl.optional(),
+    public_key_file: z.string().optional(),
+    issuer: z.string().min(1).optional(),
+    audience: z.string().min(1).optional(),
+    device_claim: z.string().min(1).default("device"),
+    to_claim: z.string().min(1).default("to"),
+    clock_tolerance: duration("0s", "5m").default(5000),
+    send: sendRule,
+    send_token: z.string().optional(),
+    send_token_file: z.string().optional(),
+  })
+  .transform((given): GivenAuth => ({
+    secret: { text: given.secret, file: given.secret_file },
+    jwks: given.jwks,
+    publicKeyFile: given.public_key_file,
+    tokens: {
+      ...(given.issuer === undefined ? {} : { issuer: given.issuer }),
+      ...(given.audience === undefined ? {} : { audience: given.audience }),
+      deviceClaim: given.device_claim,
+      toClaim: given.to_claim,
+      tolerance: given.clock_tolerance,
+    },
+    send: given.send,
+    sendToken: { text: given.send_token, file: given.send_token_file },
+  }));
+
+const api = z.strictObject({
+  token: z.string().optional(),
+  token_file: z.string().optional(),
+});
+
+const push = z.strictObject({ dev: z.strictObject({ url: httpsUrl }).optional() });
+
+const count = (most: number, byDefault: number): z.ZodDefault<z.ZodInt> =>
+  z.int().min(1).max(most).default(byDefault);
+
+const MIB = 1024 * 1024;
+
+const limits = z
+  .strictObject({
+    /** Connections of this server. */
+    connections: count(10_000_000, 100_000),
+    payload: count(MIB, LIMITS.payload),
+    message_bytes: count(16 * MIB, LIMITS.messageBytes),
+    message_frames: count(65_536, LIMITS.messageFrames),
+    in_flight: count(65_536, LIMITS.inFlight),
+    window: count(65_536, LIMITS.window),
+    rate: count(1_000_000, LIMITS.rate),
+    burst: count(1_000_000, LIMITS.burst),
+    hello_timeout: duration("100ms", "1m").default(LIMITS.helloTimeout),
+    heartbeat: duration("1s", "10m").default(LIMITS.heartbeat),
+    idle: duration("2s", "1h").default(LIMITS.idle),
+    held_per_device: count(1_000_000, DEFAULT_STORE_LIMITS.heldPerDevice),
+    durable_devices: count(1000, DEFAULT_STORE_LIMITS.durableDevicesPerUser),
+    dormant_after: duration("1h", "3650d").default(DEFAULT_STORE_LIMITS.dormantAfterMs),
+    gone_dormant_after: duration("1h", "3650d").default(DEFAULT_STORE_LIMITS.goneDormantAfterMs),
+    retention: duration("1h", "3650d").default(DEFAULT_STORE_LIMITS.retentionMs),
+  })
+  .superRefine((given, context) => {
+    if (given.message_bytes < given.payload + AROUND_PAYLOAD) {
+      const message = `must be ${AROUND_PAYLOAD} or more above payload, so that such a SEND fits`;
+      context.addIssue({ code: "custom", path: ["message_bytes"], message });
+    }
+    if (given.idle < given.heartbeat + LIMITS.pongTimeout) {
+      const message = `must be ${formatDuration(LIMITS.pongTimeout)} or more above heartbeat`;
+      context.addIssue({ code: "custom", path: ["idle"], message });
+    }
+  })
+  .transform((given) => ({
+    limits: {
+      ...LIMITS,
+      payload: given.payload,
+      messageBytes: given.message_bytes,
+      messageFrames: given.message_frames,
+      inFlight: given.in_flight,
+      window: given.window,
+      rate: given.rate,
+      burst: given.burst,
+      helloTimeout: given.hello_timeout,
+      heartbeat: given.heartbeat,
+      idle: given.idle,
+      heldPerDevice: given.held_per_device,
+      durableDevices: given.durable_devices,
+    },
+    storeLimits: {
+      heldPerDevice: given.held_per_device,
+      durableDevicesPerUser: given.durable_devices,
+      dormantAfterMs: given.dormant_after,
+      goneDormantAfterMs: given.gone_dormant_after,
+      retentionMs: given.retention,
+    },
+    maxConnections: given.connections,
+  }));
+
+/** Bytes of a SEND that are not its payload, at most: ids, preview and numbers. */
+const AROUND_PAYLOAD = 2048;
+
+const drain = z.strictObject({
+  batch: count(1_000_000, 500),
+  interval: duration("0s", "1m").default(100),
+  deadline: duration("0s", "1h").default(10_000),
+});
+
+export const schema: z.ZodType<Given> = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[\w.-]{1,64}$/, "must be 1 to 64 letters, digits, dots, - and _")
+      .default("beckon"),
+    log: z.enum(["debug", "info", "warn", "error"]).default("info"),
+    listen: hostPort.default({ host: "0.0.0.0", port: 8080 }),
+    admin: hostPort.default({ host: "127.0.0.1", port: 9090 }),
+    store: store.default({ kind: "sqlite", path: "beckon.db" }),
+    bus: bus.default({ kind: "memory" }),
+    cluster_key: z.string().optional(),
+    cluster_key_file: z.string().optional(),
+    address: z.array(address).max(16).default([]),
+    auth: auth.prefault({} as z.input<typeof auth>),
+    api: api.prefault({}),
+    push: push.prefault({}),
+    limits: limits.prefault({}),
+    drain: drain.prefault({}),
+  })
+  .transform((given): Given => ({
+    name: given.name,
+    log: given.log,
+    listen: given.listen,
+    admin: given.admin,
+    store: given.store,
+    bus: given.bus,
+    clusterKey: { text: given.cluster_key, file: given.cluster_key_file },
+    addresses: given.address,
+    auth: given.auth,
+    apiToken: { text: given.api.token, file: given.api.token_file },
+    push: given.push.dev === undefined ? {} : { dev: given.push.dev },
+    ...given.limits,
+    drain: given.drain,
+  }));
+
+export const NOT_YET: Readonly<Record<string, string>> = {
+  "push.webpush": "Web Push is not available yet; use [push.dev]",
+  "push.apns": "APNs is not available yet; use [push.dev]",
+  "push.fcm": "FCM is not available yet; use [push.dev]",
+};
+
+/** Variables of this prefix that are not ours: the CLI's, and those that Kubernetes makes for a service named "beckon…". */
+export function isForeign(name: string, value: string): boolean {
+  if (name === "BECKON_CONFIG" || KUBERNETES.test(name)) return true;
+  return name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value);
+}
+
+const KUBERNETES = /_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/;
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
+function parseUrl(text: string): URL | undefined {
+  return URL.canParse(text) ? new URL(text) : undefined;
+}
