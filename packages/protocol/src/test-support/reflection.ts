@@ -103,6 +103,6 @@ function enumName(type: Enum, ours: string): string {
 }
 
 /** WAKE_CALL is our "call"; HELD is our "held". */
-export function ourName(theirs: string): string {
+function ourName(theirs: string): string {
   return theirs.replace(/^WAKE_/, "").toLowerCase();
 }
