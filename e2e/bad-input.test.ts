@@ -71,6 +71,12 @@ describe("a connection that begins wrongly ends with a typed error", () => {
     const garbage = await device("ann");
     garbage.bytes(new Uint8Array([0xff, 0xff, 0xff, 0xff, 0xff]));
     expect((await garbage.end()).error).toBe("bad-frame");
+    const text = await device("ann");
+    text.text("hello");
+    expect((await text.end()).error).toBe("bad-frame");
+    const huge = await device("ann");
+    huge.bytes(new Uint8Array(LIMITS.messageBytes + 1));
+    expect((await huge.end()).error).toBe("message-too-large");
     const large = await raw();
     large.bytes(new Uint8Array(LIMITS.helloBytes + 1));
     expect((await large.end()).error).toBe("message-too-large");

@@ -54,6 +54,10 @@ export class RawDevice {
     this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
+  text(text: string): void {
+    this.#socket.send(text);
+  }
+
   write(...frames: readonly Frame[]): void {
     this.bytes(encodeFrames(frames));
   }

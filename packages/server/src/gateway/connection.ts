@@ -49,6 +49,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   readonly #cancelHello: () => void;
   readonly #over: (connection: Connection) => void;
   #stage: "hello" | "handshake" | "open" | "closed" = "hello";
+  /** The device said that it goes. */
+  #goodbye = false;
   #session: Session | undefined;
   #identity: Identity | undefined;
   #expiryTold = false;
@@ -97,6 +99,11 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     }
   }
 
+  /** [P-1.2] */
+  malformed(why: string): void {
+    this.fail("bad-frame", why);
+  }
+
   drained(): void {
     this.#out.buffered = this.#socket.buffered();
     this.#session?.recipient.drained();
@@ -133,6 +140,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
         this.#authenticate(frame.token);
         return;
       case "bye":
+        this.#goodbye = true;
         this.close(CLOSE.bye, "bye");
         return;
       case "unknown":
@@ -377,7 +385,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#over(this);
     const session = this.#session;
     if (session === undefined) return;
-    this.#parts.table.close(session.identity.user, session.device, session.epoch);
+    const { identity, device, epoch } = session;
+    this.#parts.table.close(identity.user, device, epoch, this.#goodbye);
     this.#parts.delivery.disconnect(session.recipient);
   }
 }

@@ -22,6 +22,8 @@ export interface Listener {
   kill(): void;
 }
 
+const HEADROOM_BYTES = 64 * 1024;
+
 interface Attachment {
   handler: SocketHandler | undefined;
 }
@@ -50,7 +52,8 @@ export function listenWs(options: WsListenerOptions): Listener {
       return upgraded ? undefined : new Response("Not a WebSocket handshake.\n", { status: 400 });
     },
     websocket: {
-      maxPayloadLength: options.maxMessageBytes,
+      // Beyond what the gateway refuses with an error, so that it is the gateway that refuses.
+      maxPayloadLength: options.maxMessageBytes + HEADROOM_BYTES,
       backpressureLimit: options.maxBufferedBytes,
       closeOnBackpressureLimit: true,
       // The gateway has a clock of its own for silence, and answers PING frames.
@@ -62,10 +65,8 @@ export function listenWs(options: WsListenerOptions): Listener {
       },
       message(ws, message) {
         if (isDead) return;
-        // Text is no frame of ours; its bytes are refused as such.
-        ws.data.handler?.message(
-          typeof message === "string" ? new TextEncoder().encode(message) : message,
-        );
+        if (typeof message === "string") ws.data.handler?.malformed("a text message");
+        else ws.data.handler?.message(message);
       },
       drain(ws) {
         if (!isDead) ws.data.handler?.drained();

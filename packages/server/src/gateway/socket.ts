@@ -12,6 +12,8 @@ export interface Socket {
 
 export interface SocketHandler {
   message(bytes: Uint8Array): void;
+  /** A message that the transport carries and the protocol does not know. */
+  malformed(why: string): void;
   /** The buffer has emptied after it was over the bound. */
   drained(): void;
   /** Called once, whoever closed it; nothing is called after it. */
