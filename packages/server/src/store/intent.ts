@@ -65,9 +65,12 @@ export function takeOn(
   else intent.due = Math.min(intent.due ?? Infinity, due);
 }
 
-/** The device is here: it reads its rows now, and the push that is on its way no longer counts. */
+/**
+ * The device is here: it reads its rows now, and the pushes so far no longer count. If it goes before it has settled them, the next
+ * push is not one of their repeats, which may be an hour away (L5).
+ */
 export function deferForArrival(intent: Intent, now: Millis): void {
-  intent.due = Math.max(intent.due ?? 0, now + ARRIVAL_GRACE_MS);
+  intent.due = now + ARRIVAL_GRACE_MS;
   intent.attempts = 0;
   intent.owner = undefined;
   intent.again = false;

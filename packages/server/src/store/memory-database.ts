@@ -2,6 +2,7 @@
  * The store's laws in plain code: each method is one transaction, run to its end at once. The other backends are held
  * against this one.
  */
+import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
@@ -11,7 +12,6 @@ import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
   checkRequest,
-  idTime,
   isLost,
   isOwedTruth,
   longestUnseen,
@@ -233,7 +233,7 @@ export class MemoryDatabase implements Transactions {
   expire(before: Millis): number {
     let dropped = 0;
     for (const row of this.#rows.values()) {
-      if (idTime(row.message.request.key.id) >= before) continue;
+      if (uuidTime(row.message.request.key.id) >= before) continue;
       dropFor(row.holder);
       this.#remove(row);
       dropped++;
@@ -385,7 +385,7 @@ export class MemoryDatabase implements Transactions {
     if (wake.class === "none") return false;
     const now = this.#clock.now();
     const due = now + (wake.delays.get(holder.device) ?? wake.delay);
-    const expires = idTime(key.id) + this.#limits.retentionMs;
+    const expires = uuidTime(key.id) + this.#limits.retentionMs;
     holder.generation++;
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     const present = holder.rows.size === 0 ? undefined : holder.intent;

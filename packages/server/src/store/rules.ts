@@ -9,13 +9,6 @@ export const SEEN_INTERVAL_MS: Millis = 3_600_000;
 /** Where `ArrivalResult.held` stops counting. */
 export const HELD_COUNT_LIMIT = 10_000;
 
-/** The time in a UUIDv7: its first 48 bits. */
-export function idTime(id: Uint8Array): Millis {
-  let time = 0;
-  for (let at = 0; at < 6; at++) time = time * 256 + (id[at] ?? 0);
-  return time;
-}
-
 /** What a device has to be told about what it was owed. */
 export interface Debt {
   /** Something that was owed to it was dropped. */

@@ -148,9 +148,10 @@ export class Devices {
 
   devices(name: string): { setVersion: number; devices: DeviceRecord[] } {
     const user = this.#holders.user(name);
+    const devices = [...user.devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
     return {
       setVersion: user.own?.setVersion ?? 0,
-      devices: [...user.devices.values()].map(({ device, protocols, push, seen, dormant }) => ({
+      devices: devices.map(({ device, protocols, push, seen, dormant }) => ({
         device,
         protocols,
         ...(push !== undefined && { push }),

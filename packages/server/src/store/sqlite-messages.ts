@@ -1,9 +1,10 @@
 import type { Database, Statement } from "bun:sqlite";
 
+import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
 import { isDue, newIntent, takeOn } from "./intent.ts";
-import { idTime, markMissed } from "./rules.ts";
+import { markMissed } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
@@ -100,7 +101,7 @@ export class Messages {
   #wake(holder: Holder, { key, wake }: HoldRequest, now: Millis): boolean {
     if (wake.class === "none") return false;
     const due = now + (wake.delays.get(holder.device) ?? wake.delay);
-    const expires = idTime(key.id) + this.#limits.retentionMs;
+    const expires = uuidTime(key.id) + this.#limits.retentionMs;
     holder.generation++;
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     const present = holder.held === 0 ? undefined : holder.intent;

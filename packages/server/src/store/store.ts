@@ -194,6 +194,7 @@ export interface DeviceStore {
   ): Promise<{ setVersion: number; setSize: number }>;
   /** Log-out: the device, its rows and its intent are gone. The version of its user's set stays. */
   forget(user: string, device: string): Promise<{ setVersion: number; setSize: number }>;
+  /** Dormant ones too, in the order of their names. */
   devices(
     user: string,
   ): Promise<{ readonly setVersion: number; readonly devices: readonly DeviceRecord[] }>;

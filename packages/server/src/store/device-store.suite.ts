@@ -1,0 +1,238 @@
+import { expect } from "bun:test";
+
+import type { Store } from "./store.ts";
+import type { Law } from "./store.suite.ts";
+import {
+  DAY,
+  HOUR,
+  MINUTE,
+  arrival,
+  held,
+  registration,
+  request,
+} from "./test-support/requests.ts";
+
+const ALL = 1_000;
+
+const hold = async (store: Store, ...requests: Parameters<typeof request>) =>
+  held((await store.messages.hold([request(...requests)]))[0]);
+
+async function setOf(store: Store, user: string): Promise<[version: number, size: number]> {
+  const [set] = await store.devices.sets([user]);
+  return [set!.setVersion, set!.setSize];
+}
+
+const durableOf = async (store: Store, user: string): Promise<string[]> =>
+  (await store.devices.devices(user)).devices
+    .filter(({ dormant }) => !dormant)
+    .map(({ device }) => device);
+
+export function deviceStoreLaws(law: Law): void {
+  law("a device is kept as it registered", async ({ a, b, now }) => {
+    await a.devices.arrive(arrival("bob", "phone", { protocols: ["ws", "tcp"] }));
+    const { push: _, ...silent } = arrival("bob", "laptop", { protocols: [] });
+    await a.devices.arrive(silent);
+    const seen = now();
+    expect(await b.devices.devices("bob")).toEqual({
+      setVersion: 2,
+      devices: [
+        { device: "laptop", protocols: [], seen, dormant: false },
+        {
+          device: "phone",
+          protocols: ["ws", "tcp"],
+          push: registration("token of phone"),
+          seen,
+          dormant: false,
+        },
+      ],
+    });
+    expect(await b.devices.devices("nobody")).toEqual({ setVersion: 0, devices: [] });
+  });
+
+  law("what a device does not say again stays as it was", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    const { push: _, ...again } = arrival("bob", "phone", { protocols: ["tcp"] });
+    await a.devices.arrive(again);
+    const kept = await b.devices.devices("bob");
+    expect(kept.devices).toMatchObject([
+      { protocols: ["tcp"], push: registration("token of phone") },
+    ]);
+    await a.devices.arrive(arrival("bob", "phone", { push: registration("new token", 2) }));
+    const changed = await b.devices.devices("bob");
+    expect(changed.devices).toMatchObject([{ push: registration("new token", 2) }]);
+  });
+
+  law("the set's version rises with each change of the set, and only then", async (harness) => {
+    const { a, b } = harness;
+    const steps: [() => Promise<unknown>, version: number, size: number][] = [
+      [() => a.devices.arrive(arrival("bob", "tab", { durable: false })), 0, 0],
+      [() => a.devices.arrive(arrival("bob", "phone")), 1, 1],
+      [() => b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 })), 1, 1],
+      [() => b.devices.arrive(arrival("bob", "phone", { push: registration("other") })), 1, 1],
+      [() => b.devices.register("bob", "laptop", ["ws"], registration("l")), 2, 2],
+      [() => a.devices.register("bob", "laptop", ["ws"], registration("m")), 2, 2],
+      [() => a.devices.arrive(arrival("bob", "tab", { durable: false })), 2, 2],
+      [() => a.devices.forget("bob", "tab"), 2, 2],
+      [() => a.messages.hold([request()]), 2, 2],
+      [() => a.devices.forget("bob", "phone"), 3, 1],
+      [() => a.devices.forget("bob", "phone"), 3, 1],
+      [() => b.devices.forget("bob", "laptop"), 4, 0],
+      [() => a.devices.arrive(arrival("bob", "phone")), 5, 1],
+    ];
+    for (const [step, version, size] of steps) {
+      await step();
+      expect(await setOf(a, "bob")).toEqual([version, size]);
+    }
+  });
+
+  law("every answer tells the set as it is after the call", async ({ a, b }) => {
+    const phone = await a.devices.arrive(arrival("bob", "phone"));
+    expect(phone).toMatchObject({ setVersion: 1, setSize: 1 });
+    expect(await b.devices.register("bob", "laptop", [], registration("l"))).toEqual({
+      setVersion: 2,
+      setSize: 2,
+    });
+    expect(await a.devices.forget("bob", "phone")).toEqual({ setVersion: 3, setSize: 1 });
+    const tab = await b.devices.arrive(arrival("bob", "tab", { durable: false }));
+    expect(tab).toMatchObject({ setVersion: 3, setSize: 1 });
+    expect(await a.devices.sets(["nobody", "bob"])).toEqual([
+      { user: "nobody", setVersion: 0, setSize: 0 },
+      { user: "bob", setVersion: 3, setSize: 1 },
+    ]);
+  });
+
+  law("a session device only reads", async ({ a, b }) => {
+    await hold(a);
+    const tab = await a.devices.arrive(arrival("bob", "tab", { durable: false }));
+    expect(tab).toEqual({ setVersion: 0, setSize: 0, held: 1, recovered: true, generation: 0 });
+    expect((await b.devices.devices("bob")).devices).toEqual([]);
+    expect(await b.messages.pending("bob", "tab", ALL)).toMatchObject([{ device: "" }]);
+  });
+
+  law("the first durable device takes over what belonged to the user alone", async (harness) => {
+    const { a, b } = harness;
+    const { rows: own } = await hold(a, { n: 1 });
+    await hold(a, { n: 2 });
+    const phone = await b.devices.arrive(arrival("bob", "phone"));
+    expect(phone.held).toBe(2);
+    const rows = await a.messages.pending("bob", "phone", ALL);
+    expect(rows.map(({ device }) => device)).toEqual(["phone", "phone"]);
+    await a.devices.arrive(arrival("bob", "laptop"));
+    expect(await a.messages.pending("bob", "laptop", ALL)).toEqual([]);
+    // A row that was under way to a session device keeps its name.
+    await a.messages.settle(own.map(({ row }) => row));
+    expect(await b.messages.pending("bob", "phone", ALL)).toHaveLength(1);
+  });
+
+  law("one device too many makes the one unseen longest dormant", async ({ a, b, advance }) => {
+    for (const device of ["d1", "d2", "d3"]) {
+      await a.devices.arrive(arrival("bob", device));
+      advance(2 * HOUR);
+    }
+    await a.devices.arrive(arrival("bob", "d1"));
+    await hold(a);
+    const fourth = await b.devices.arrive(arrival("bob", "d4"));
+    expect(fourth).toMatchObject({ setVersion: 4, setSize: 3, held: 0 });
+    expect(await durableOf(a, "bob")).toEqual(["d1", "d3", "d4"]);
+    expect(await a.messages.pending("bob", "d2", ALL)).toEqual([]);
+    const next = await hold(a);
+    expect(next.rows.map(({ device }) => device).toSorted()).toEqual(["d1", "d3", "d4"]);
+  });
+
+  law(
+    "a dormant device that returns is durable again, and learns what it missed",
+    async (harness) => {
+      const { a, b, advance, now } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      await hold(a);
+      advance(30 * DAY);
+      await a.devices.retire(now());
+      const kept = await hold(a);
+      expect(kept.rows.map(({ device }) => device)).toEqual([""]);
+      const back = await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+      expect(back).toMatchObject({ setVersion: 3, setSize: 1, held: 1, recovered: false });
+      expect(await durableOf(a, "bob")).toEqual(["phone"]);
+    },
+  );
+
+  law("retire: devices unseen for 30 days", async ({ a, b, advance, now }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("bob", "laptop"));
+    await a.devices.arrive(arrival("carol", "phone"));
+    advance(29 * DAY);
+    await a.devices.arrive(arrival("bob", "laptop"));
+    await a.devices.register("carol", "phone", ["ws"], registration("c"));
+    expect(await a.devices.retire(now())).toEqual([]);
+    advance(DAY);
+    await hold(a);
+    expect(await b.devices.retire(now())).toEqual([{ user: "bob", setVersion: 3, setSize: 1 }]);
+    expect(await b.devices.retire(now())).toEqual([]);
+    expect(await durableOf(a, "bob")).toEqual(["laptop"]);
+    expect(await durableOf(a, "carol")).toEqual(["phone"]);
+    expect(await a.messages.pending("bob", "phone", ALL)).toEqual([]);
+    expect(await a.messages.pending("bob", "laptop", ALL)).toHaveLength(1);
+    const phone = await a.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    expect(phone).toMatchObject({ recovered: false, generation: 0 });
+  });
+
+  law("retire: devices away for 7 days whose push is gone", async ({ a, b, advance, now }) => {
+    const lose = async (user: string): Promise<void> => {
+      await a.devices.arrive(arrival(user, "phone"));
+      await hold(a, { user });
+      advance(10_000);
+      const [intent] = await a.wakes.claim("a", MINUTE, ALL);
+      const outcome = { kind: "gone", token: intent!.push.token } as const;
+      await a.wakes.done("a", [{ user, device: "phone", outcome }]);
+    };
+    for (const user of ["bob", "carol", "dan"]) await lose(user);
+    await a.devices.register("carol", "phone", ["ws"], registration("new"));
+    advance(6 * DAY);
+    const { push: _, ...silent } = arrival("dan", "phone", { lastEpoch: 1, epoch: 2 });
+    await a.devices.arrive(silent);
+    expect(await b.devices.retire(now())).toEqual([]);
+    advance(DAY);
+    expect(await b.devices.retire(now())).toEqual([{ user: "bob", setVersion: 2, setSize: 0 }]);
+    advance(6 * DAY);
+    expect(await b.devices.retire(now())).toEqual([{ user: "dan", setVersion: 2, setSize: 0 }]);
+  });
+
+  law("forget: the device, its rows and its intent are gone", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("bob", "laptop"));
+    await hold(a);
+    await b.devices.forget("bob", "phone");
+    expect(await durableOf(a, "bob")).toEqual(["laptop"]);
+    expect(await a.messages.pending("bob", "phone", ALL)).toEqual([]);
+    expect(await a.messages.pending("bob", "laptop", ALL)).toHaveLength(1);
+    expect((await a.wakes.claim("a", MINUTE, ALL)).map(({ device }) => device)).toEqual(["laptop"]);
+    const again = await a.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    expect(again).toMatchObject({ held: 0, recovered: true, generation: 0 });
+  });
+
+  law("recovered is false until a WELCOME that said so was seen", async ({ a, b }) => {
+    const arrive = async (store: Store, lastEpoch: number, epoch: number) =>
+      (await store.devices.arrive(arrival("bob", "phone", { lastEpoch, epoch }))).recovered;
+    const overflow = async (): Promise<void> => {
+      for (let n = 0; n < 6; n++) await a.messages.hold([request()]);
+    };
+    expect(await arrive(a, 0, 10)).toBe(true);
+    await overflow();
+    expect(await arrive(a, 10, 20)).toBe(false);
+    // The WELCOME with 20 was lost: it says 10 again.
+    expect(await arrive(b, 10, 30)).toBe(false);
+    // A session device of that name may look, and changes nothing.
+    const { recovered } = await b.devices.arrive(
+      arrival("bob", "phone", { durable: false, lastEpoch: 30, epoch: 31 }),
+    );
+    expect(recovered).toBe(true);
+    expect(await arrive(a, 10, 40)).toBe(false);
+    expect(await arrive(a, 40, 50)).toBe(true);
+    expect(await arrive(b, 40, 60)).toBe(true);
+    // Something else was dropped since: told once more.
+    await overflow();
+    expect(await arrive(a, 60, 70)).toBe(false);
+    await overflow();
+    expect(await arrive(b, 70, 80)).toBe(false);
+    expect(await arrive(b, 80, 90)).toBe(true);
+  });
+}

@@ -1,0 +1,6 @@
+import { test } from "bun:test";
+
+import { storeSuite } from "./store.suite.ts";
+import { openMemoryHarness } from "./test-support/harness.ts";
+
+storeSuite(test, openMemoryHarness);

@@ -1,0 +1,46 @@
+import type { Millis } from "@beckon/protocol";
+
+import { deviceStoreLaws } from "./device-store.suite.ts";
+import { messageStoreLaws } from "./message-store.suite.ts";
+import { DEFAULT_STORE_LIMITS } from "./store.ts";
+import type { Store, StoreLimits } from "./store.ts";
+import { wakeStoreLaws } from "./wake-store.suite.ts";
+
+/** Two handles on one database, and its clock. */
+export interface StoreHarness {
+  readonly a: Store;
+  readonly b: Store;
+  now(): Millis;
+  advance(ms: Millis): void;
+  close(): Promise<void>;
+}
+
+export type OpenHarness = (limits: StoreLimits) => Promise<StoreHarness>;
+
+export type TestFunction = (name: string, run: () => Promise<void>) => void;
+
+/** Bounds small enough to reach. */
+export const SUITE_LIMITS: StoreLimits = {
+  ...DEFAULT_STORE_LIMITS,
+  heldPerDevice: 5,
+  durableDevicesPerUser: 3,
+};
+
+export type Law = (name: string, run: (harness: StoreHarness) => Promise<void>) => void;
+
+/** What a backend of the store's ports must do. Time is the harness's: nothing here sleeps. */
+export function storeSuite(test: TestFunction, open: OpenHarness): void {
+  const law: Law = (name, run) => {
+    test(name, async () => {
+      const harness = await open(SUITE_LIMITS);
+      try {
+        await run(harness);
+      } finally {
+        await harness.close();
+      }
+    });
+  };
+  messageStoreLaws(law);
+  deviceStoreLaws(law);
+  wakeStoreLaws(law);
+}

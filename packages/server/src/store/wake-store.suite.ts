@@ -1,0 +1,385 @@
+import { expect } from "bun:test";
+
+import type { Millis } from "@beckon/protocol";
+
+import type { Store, WakeOutcome } from "./store.ts";
+import type { Law } from "./store.suite.ts";
+import {
+  DAY,
+  HOUR,
+  MINUTE,
+  SECOND,
+  START,
+  arrival,
+  held,
+  newId,
+  registration,
+  request,
+} from "./test-support/requests.ts";
+import type { Wanted } from "./test-support/requests.ts";
+
+const ALL = 1_000;
+
+const hold = async (store: Store, wanted: Wanted = {}) =>
+  held((await store.messages.hold([request(wanted)]))[0]);
+
+const claim = (store: Store, owner = "a", leaseMs: Millis = MINUTE, limit = ALL) =>
+  store.wakes.claim(owner, leaseMs, limit);
+
+const claimed = async (store: Store, owner = "a"): Promise<string[]> =>
+  (await claim(store, owner)).map(({ user, device }) => `${user}/${device}`);
+
+const done = (store: Store, outcome: WakeOutcome, owner = "a", user = "bob") =>
+  store.wakes.done(owner, [{ user, device: "phone", outcome }]);
+
+/** Bob's only row is settled. */
+async function settleAll(store: Store, device = "phone"): Promise<void> {
+  const rows = await store.messages.pending("bob", device, ALL);
+  await store.messages.settle(rows.map(({ row }) => row));
+}
+
+export function wakeStoreLaws(law: Law): void {
+  law("M7: a hold makes one intent for each device with a new row", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone", { protocols: ["ws", "tcp"] }));
+    await a.devices.arrive(arrival("bob", "laptop"));
+    await a.devices.arrive(arrival("bob", "watch"));
+    const id = newId(START - HOUR);
+    await hold(a, { id, exclude: ["laptop"], conversation: "ann", preview: "hi", server: "s1" });
+    const intents = await claim(b);
+    expect(intents.map(({ device }) => device).toSorted()).toEqual(["phone", "watch"]);
+    const phone = intents.find(({ device }) => device === "phone")!;
+    expect(phone).toEqual({
+      user: "bob",
+      device: "phone",
+      generation: phone.generation,
+      class: "message",
+      attempts: 0,
+      activity: 1,
+      conversation: "ann",
+      server: "s1",
+      preview: "hi",
+      expires: START - HOUR + 30 * DAY,
+      protocols: ["ws", "tcp"],
+      push: registration("token of phone"),
+    });
+    expect(phone.generation).toBeGreaterThan(0);
+  });
+
+  law("an intent falls due after its device's delay, and no earlier", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("bob", "laptop"));
+    const { due } = await hold(a, { delay: 0, delays: { phone: 10 * SECOND } });
+    expect(due).toEqual(["laptop"]);
+    expect(await claimed(b)).toEqual(["bob/laptop"]);
+    advance(10 * SECOND - 1);
+    expect(await claimed(b)).toEqual([]);
+    advance(1);
+    expect(await claimed(b)).toEqual(["bob/phone"]);
+  });
+
+  law("class none makes no intent, and no repeat of one", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    expect((await hold(a, { wake: "none" })).due).toEqual([]);
+    expect(await claim(b)).toEqual([]);
+    await hold(a);
+    await hold(a, { wake: "none", conversation: "eve" });
+    expect(await claim(b)).toMatchObject([{ activity: 1, conversation: "ann" }]);
+  });
+
+  law("messages coalesce into the intent", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    const first = await hold(a, { preview: "one", id: newId(START) });
+    const { generation } = await b.devices.arrive(arrival("bob", "phone"));
+    const newer = { preview: "two", conversation: "eve", server: "s2", id: newId(START - DAY) };
+    const second = await hold(b, newer);
+    expect([first.due, second.due]).toEqual([["phone"], []]);
+    expect(await b.devices.arrive(arrival("bob", "phone"))).toMatchObject({
+      generation: generation + 1,
+    });
+    // The store's clock has not moved; the device has just arrived.
+    expect(await claim(a)).toEqual([]);
+  });
+
+  law("a coalesced intent speaks for the newest, and counts all", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a, { preview: "one", id: newId(START) });
+    await hold(b, { preview: "two", conversation: "eve", server: "s2", id: newId(START - DAY) });
+    expect(await claim(a)).toMatchObject([
+      { activity: 2, conversation: "eve", server: "s2", preview: "two", expires: START + 30 * DAY },
+    ]);
+  });
+
+  law("a repeated hold changes no intent", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    const message: Wanted = { id: newId() };
+    await hold(a, message);
+    expect((await hold(b, { ...message, server: "s2" })).due).toEqual([]);
+    expect(await claim(a)).toMatchObject([{ activity: 1, server: "server-1" }]);
+  });
+
+  law("a call outranks messages, and a message what is silent", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a, { wake: "silent", conversation: "s" });
+    await hold(a, { wake: "message", conversation: "m" });
+    await hold(a, { wake: "silent", conversation: "t" });
+    expect(await claim(b, "b", 0)).toMatchObject([{ class: "message", conversation: "m" }]);
+    await hold(a, { wake: "call", conversation: "c" });
+    await hold(a, { wake: "message", conversation: "n" });
+    expect(await claim(b, "b", 0)).toMatchObject([
+      { class: "call", conversation: "c", activity: 5 },
+    ]);
+  });
+
+  law("a call brings the intent forward, to its own delay", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a, { delay: MINUTE });
+    await hold(a, { delay: 0 });
+    expect(await claim(b)).toEqual([]);
+    expect((await hold(a, { wake: "call", delay: SECOND })).due).toEqual([]);
+    expect(await claim(b)).toEqual([]);
+    expect((await hold(a, { wake: "call", delay: 0 })).due).toEqual(["phone"]);
+    expect((await hold(a, { wake: "call", delay: 0 })).due).toEqual([]);
+    expect(await claimed(b)).toEqual(["bob/phone"]);
+  });
+
+  law("L5: a claim is exclusive until its lease ends, over all handles", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    const both = await Promise.all([claim(a, "a", 30 * SECOND), claim(b, "b", 30 * SECOND)]);
+    expect(both.flat()).toHaveLength(1);
+    const other = both[0].length === 1 ? b : a;
+    advance(30 * SECOND - 1);
+    expect(await claim(other, "c")).toEqual([]);
+    advance(1);
+    expect(await claimed(other, "c")).toEqual(["bob/phone"]);
+  });
+
+  law("the longest due are claimed first, and at most the limit", async ({ a, b, advance }) => {
+    for (const [at, user] of ["u1", "u2", "u3"].entries()) {
+      await a.devices.arrive(arrival(user, "phone"));
+      await hold(a, { user, delay: (3 - at) * SECOND });
+    }
+    advance(3 * SECOND);
+    const first = await claim(b, "b", MINUTE, 2);
+    expect(first.map(({ user }) => user)).toEqual(["u3", "u2"]);
+    expect(await claimed(b)).toEqual(["u1/phone"]);
+  });
+
+  law("only devices with a push registration are claimed", async ({ a, b }) => {
+    const { push: _, ...silent } = arrival("bob", "phone");
+    await a.devices.arrive(silent);
+    await hold(a);
+    expect(await claim(b)).toEqual([]);
+    expect(await b.wakes.nextDue()).toBeUndefined();
+    await b.devices.register("bob", "phone", ["ws"], registration("late"));
+    expect(await claim(b)).toMatchObject([{ push: registration("late") }]);
+  });
+
+  law("sent: due again after 1 min, 10 min and 1 h, then no more", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    for (const [attempts, wait] of [MINUTE, 10 * MINUTE, HOUR].entries()) {
+      expect(await claim(b, "b", SECOND)).toMatchObject([{ attempts }]);
+      await done(b, { kind: "sent" }, "b");
+      advance(wait - 1);
+      expect(await claim(a)).toEqual([]);
+      expect(await a.wakes.nextDue()).toBe(1);
+      advance(1);
+    }
+    expect(await claim(b, "b")).toMatchObject([{ attempts: 3 }]);
+    await done(b, { kind: "sent" }, "b");
+    expect(await a.wakes.nextDue()).toBeUndefined();
+    advance(10 * DAY);
+    expect(await claim(a)).toEqual([]);
+    // It exists all the same, and takes messages on.
+    await hold(a);
+    expect(await claim(a)).toEqual([]);
+    const { generation } = await a.devices.arrive(arrival("bob", "phone"));
+    expect(generation).toBeGreaterThan(0);
+  });
+
+  law("later: due after the delay, not counted", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a);
+    await done(a, { kind: "later", delay: 5 * SECOND });
+    advance(5 * SECOND - 1);
+    expect(await claim(b)).toEqual([]);
+    advance(1);
+    expect(await claim(b)).toMatchObject([{ attempts: 0 }]);
+  });
+
+  law("gone: the registration is removed if it is still that one", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone", { push: registration("old") }));
+    await hold(a);
+    await claim(a);
+    await b.devices.register("bob", "phone", ["ws"], registration("new"));
+    await done(a, { kind: "gone", token: "old" });
+    // The new one has not been tried: due at once.
+    expect(await claim(a)).toMatchObject([{ attempts: 0, push: registration("new") }]);
+    await done(a, { kind: "gone", token: "new" });
+    expect(await claim(b)).toEqual([]);
+    const { devices } = await b.devices.devices("bob");
+    expect(devices.map((device) => "push" in device)).toEqual([false]);
+    await b.devices.register("bob", "phone", ["ws"], registration("newest"));
+    expect(await claim(b)).toMatchObject([{ attempts: 0, push: registration("newest") }]);
+  });
+
+  law("done is ignored where the lease is another's by now", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a, "a", SECOND);
+    advance(SECOND);
+    await claim(b, "b", MINUTE);
+    await done(a, { kind: "later", delay: 0 }, "a");
+    await done(a, { kind: "gone", token: "token of phone" }, "a");
+    expect(await claim(a)).toEqual([]);
+    advance(MINUTE);
+    expect(await claim(a)).toMatchObject([{ attempts: 0 }]);
+  });
+
+  law("done is ignored where the device has arrived since", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a, "a", SECOND);
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    await done(a, { kind: "sent" });
+    await done(a, { kind: "gone", token: "token of phone" });
+    advance(10 * SECOND);
+    expect(await claim(b)).toMatchObject([{ attempts: 0 }]);
+  });
+
+  law("a call that came during the lease is due as soon as the push is sent", async (harness) => {
+    const { a, b } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a);
+    expect((await hold(b, { wake: "call" })).due).toEqual([]);
+    expect(await claim(b, "b")).toEqual([]);
+    await done(a, { kind: "sent" });
+    expect(await claim(b, "b")).toMatchObject([{ class: "call", attempts: 1 }]);
+    await done(b, { kind: "sent" }, "b");
+    expect(await b.wakes.nextDue()).toBe(10 * MINUTE);
+  });
+
+  law("clear deletes the intent of that generation, without rows", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    expect(await b.wakes.clear("bob", "phone", 0)).toBe(0);
+    await hold(a);
+    const { generation } = await b.devices.arrive(arrival("bob", "phone"));
+    expect(await b.wakes.clear("bob", "phone", generation)).toBe(generation);
+    await settleAll(b);
+    await hold(a);
+    const raised = await b.wakes.clear("bob", "phone", generation);
+    expect(raised).toBeGreaterThan(generation);
+    await settleAll(b);
+    expect(await b.wakes.clear("bob", "phone", generation)).toBe(raised);
+    expect(await b.wakes.clear("bob", "phone", raised)).toBe(0);
+    expect(await a.wakes.nextDue()).toBeUndefined();
+    expect(await b.devices.arrive(arrival("bob", "phone"))).toMatchObject({ generation: 0 });
+  });
+
+  law("a generation is not used again", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    const first = (await b.devices.arrive(arrival("bob", "phone"))).generation;
+    await settleAll(b);
+    await b.wakes.clear("bob", "phone", first);
+    await hold(a);
+    const second = (await b.devices.arrive(arrival("bob", "phone"))).generation;
+    expect(second).toBeGreaterThan(first);
+  });
+
+  law("L5: an intent that outlived its rows does not swallow the next message", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    for (const wait of [MINUTE, 10 * MINUTE, HOUR, HOUR]) {
+      await claim(a);
+      await done(a, { kind: "sent" });
+      advance(wait);
+    }
+    await settleAll(b);
+    expect((await hold(b, { conversation: "eve" })).due).toEqual(["phone"]);
+    expect(await claim(a)).toMatchObject([{ attempts: 0, activity: 1, conversation: "eve" }]);
+  });
+
+  law("claim deletes an intent without rows", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("carol", "phone"));
+    await hold(a);
+    await settleAll(a);
+    await hold(a, { user: "carol" });
+    expect((await claim(b, "b", MINUTE, 1)).map(({ user }) => user)).toEqual(["carol"]);
+    expect(await b.wakes.clear("bob", "phone", -1)).toBe(0);
+  });
+
+  law("an arrival puts the push off for 10 s, and its attempts start anew", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a);
+    await done(a, { kind: "sent" });
+    advance(MINUTE);
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    expect(await a.wakes.nextDue()).toBe(10 * SECOND);
+    advance(10 * SECOND);
+    expect(await claim(a)).toMatchObject([{ attempts: 0, activity: 1 }]);
+    await done(a, { kind: "later", delay: HOUR });
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 2, epoch: 3 }));
+    expect(await a.wakes.nextDue()).toBe(HOUR);
+  });
+
+  law("a session device's arrival changes no intent", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await b.devices.arrive(arrival("bob", "phone", { durable: false }));
+    expect(await claimed(b)).toEqual(["bob/phone"]);
+  });
+
+  law("rows that a device adopts bring an intent", async ({ a, b, advance }) => {
+    await hold(a, { conversation: "eve" });
+    await hold(a, { conversation: "ann", preview: "hi" });
+    const { generation } = await b.devices.arrive(arrival("bob", "phone"));
+    expect(generation).toBeGreaterThan(0);
+    expect(await a.wakes.nextDue()).toBe(10 * SECOND);
+    advance(10 * SECOND);
+    expect(await claim(a)).toMatchObject([
+      { device: "phone", activity: 2, conversation: "ann", preview: "hi", attempts: 0 },
+    ]);
+  });
+
+  law(
+    "M7: a device that registers away from a connection is woken for what it adopts",
+    async (harness) => {
+      const { a, b } = harness;
+      await hold(a);
+      await b.devices.register("bob", "phone", ["ws"], registration("t"));
+      expect(await claimed(a)).toEqual(["bob/phone"]);
+    },
+  );
+
+  law("nextDue is the time until something can be claimed", async ({ a, b, advance }) => {
+    expect(await b.wakes.nextDue()).toBeUndefined();
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("carol", "phone"));
+    await hold(a, { delay: MINUTE });
+    await hold(a, { user: "carol", delay: SECOND });
+    expect(await b.wakes.nextDue()).toBe(SECOND);
+    advance(5 * SECOND);
+    expect(await b.wakes.nextDue()).toBe(0);
+    await claim(b, "b", 10 * SECOND);
+    expect(await b.wakes.nextDue()).toBe(10 * SECOND);
+  });
+
+  law("a device that became dormant is not woken", async ({ a, b, advance, now }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    advance(30 * DAY);
+    await a.devices.retire(now());
+    expect(await claim(b)).toEqual([]);
+    expect(await b.wakes.nextDue()).toBeUndefined();
+  });
+}
