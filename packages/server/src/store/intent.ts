@@ -70,7 +70,8 @@ export function takeOn(
  * push is not one of their repeats, which may be an hour away (L5).
  */
 export function deferForArrival(intent: Intent, now: Millis): void {
-  intent.due = now + ARRIVAL_GRACE_MS;
+  const due = now + ARRIVAL_GRACE_MS;
+  intent.due = intent.attempts > 0 ? due : Math.max(intent.due ?? 0, due);
   intent.attempts = 0;
   intent.owner = undefined;
   intent.again = false;
