@@ -10,6 +10,7 @@ const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
   relay: () => import("./relay.ts"),
   idle: () => import("./idle.ts"),
   codec: () => import("./codec.ts"),
+  sessions: () => import("./sessions.ts"),
 };
 
 const USAGE = `npm run bench -- SCENARIO [OPTIONS]
@@ -21,6 +22,8 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
              --connections 15000  --runs 3
   codec    µs to encode and to decode a frame, beside protobufjs
              --payload 80 (bytes)  --runs 15  --rounds 1500  --frames 64 (in a message)
+  sessions the session table: ns of a lookup, bytes of an entry, ns to learn one
+             --entries 100000,1000000  --runs 3
 
   relay and idle, which need Linux:
              --cores 0,1       of the server, of the load

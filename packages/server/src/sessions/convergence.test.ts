@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { LEASE_MS, World } from "./test-support/world.ts";
 
 const SERVERS = ["a", "b", "c", "d"];

@@ -1,0 +1,219 @@
+/** The session table: what a lookup, an entry, and the learning of the other servers' partitions cost. */
+import { heapStats } from "bun:jsc";
+import {
+  decodeSessionMessage,
+  encodeSessionMessage,
+  type SessionRecord,
+} from "../../packages/server/src/cluster/session-messages.ts";
+import { Replication } from "../../packages/server/src/sessions/replication.ts";
+import { SessionIndex } from "../../packages/server/src/sessions/session-index.ts";
+
+import type { Conditions } from "./report.ts";
+import type { Spread } from "./statistics.ts";
+
+import { parseOptions } from "./options.ts";
+import { cell, conditions, printConditions, printTable, progress, whole } from "./report.ts";
+import { spread } from "./statistics.ts";
+
+const DEFAULTS = { entries: [100_000, 1_000_000] as readonly number[], runs: 3 };
+
+/** Partitions over which the entries are spread. */
+const SERVERS = 16;
+const PAGE = 500;
+const LOOKUPS = 1_000_000;
+const ACTIVE = 1000;
+/** Strings that are made before their lookups are timed: few, so that these do not wait for them. */
+const BATCH = 500;
+
+interface Sample {
+  /** Nanoseconds of a lookup of a random user, by a string that is new, as one that was just read from a frame. */
+  readonly lookupNanos: number;
+  /** The same among {@link ACTIVE} users, which the processor has in its caches. */
+  readonly activeNanos: number;
+  /** The first in a bare `Map` of as many users: what the table adds to it. */
+  readonly mapNanos: number;
+  /** Resident memory of an entry, and what of it the garbage collector counts. */
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  /** Nanoseconds to take an entry from a snapshot's page, bytes included. */
+  readonly learnNanos: number;
+}
+
+type Result = { readonly entries: number } & { readonly [F in keyof Sample]: Spread };
+
+export async function run(args: readonly string[]): Promise<void> {
+  const { json, chosen } = parseOptions(args, DEFAULTS);
+  const results: Result[] = [];
+  for (const entries of chosen.entries) {
+    const samples: Sample[] = [];
+    for (let run = 1; run <= chosen.runs; run++) {
+      const sample = await measureApart(entries);
+      samples.push(sample);
+      progress(
+        `${whole(entries)} entries, run ${run} of ${chosen.runs}: ` +
+          `${sample.lookupNanos.toFixed(0)} ns a lookup, ${sample.residentBytes.toFixed(0)} bytes an entry`,
+      );
+    }
+    const of = (figure: keyof Sample): Spread => spread(samples.map((sample) => sample[figure]));
+    results.push({
+      entries,
+      lookupNanos: of("lookupNanos"),
+      activeNanos: of("activeNanos"),
+      mapNanos: of("mapNanos"),
+      residentBytes: of("residentBytes"),
+      heapBytes: of("heapBytes"),
+      learnNanos: of("learnNanos"),
+    });
+  }
+  const given = conditions("sessions", { ...chosen, servers: SERVERS, lookups: LOOKUPS });
+  if (json) console.log(JSON.stringify({ ...given, results }));
+  else print(given, results);
+}
+
+/** In a process of its own: memory that was once used is not given back. */
+async function measureApart(entries: number): Promise<Sample> {
+  const child = Bun.spawn([process.execPath, import.meta.path, String(entries)], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const output = await new Response(child.stdout).text();
+  if ((await child.exited) !== 0) throw new Error(`measuring ${entries} entries failed`);
+  return JSON.parse(output) as Sample;
+}
+
+function measure(entries: number): Sample {
+  const index = new SessionIndex({
+    own: "server-0",
+    now: () => 0,
+    hideMs: 5000,
+    horizonMs: 10_000,
+    onLifted: () => {},
+    onChange: () => {},
+    onForgotten: () => {},
+  });
+  const replication = new Replication({ index, now: () => 0, retryMs: 1000, onLoss: () => {} });
+  const before = memory();
+  const learnNanos = learn(replication, entries) / entries;
+  const after = memory();
+  const lookup = (user: string): object => index.lookup(user);
+  const lookupNanos = nanosOf(lookup, entries);
+  const activeNanos = nanosOf(lookup, Math.min(entries, ACTIVE));
+  const map = new Map<string, object>();
+  for (let i = 0; i < entries; i++) map.set(newString(userOf(i)), [{ i }]);
+  const mapNanos = nanosOf((user) => map.get(user), entries);
+  return {
+    lookupNanos,
+    activeNanos,
+    mapNanos,
+    residentBytes: (after.resident - before.resident) / entries,
+    heapBytes: (after.heap - before.heap) / entries,
+    learnNanos,
+  };
+}
+
+/** The whole way of a snapshot, without the bus. Answers the nanoseconds that were spent in it. */
+function learn(replication: Replication, entries: number): number {
+  const perServer = Math.ceil(entries / SERVERS);
+  let spent = 0;
+  for (let server = 0; server < SERVERS; server++) {
+    const owner = { server: `server-${server}`, incarnation: 1, version: 1 };
+    replication.heartbeat({
+      kind: "heartbeat",
+      ...owner,
+      settled: true,
+      state: "up",
+      load: perServer,
+      since: 0,
+      time: 0,
+      addresses: [],
+    });
+    for (let page = 0; page * PAGE < perServer; page++) {
+      const last = (page + 1) * PAGE >= perServer;
+      const first = server * perServer + page * PAGE;
+      const count = Math.min(PAGE, perServer - page * PAGE, entries - first);
+      const records = Array.from({ length: count }, (_, i) => record(first + i));
+      const bytes = encodeSessionMessage({
+        kind: "page",
+        ...owner,
+        snapshot: 1,
+        page,
+        last,
+        entries: records,
+      });
+      const start = Bun.nanoseconds();
+      const message = decodeSessionMessage(bytes);
+      if (message.kind === "page") replication.page(message);
+      spent += Bun.nanoseconds() - start;
+    }
+  }
+  return spent;
+}
+
+function nanosOf(lookup: (user: string) => object | undefined, users: number): number {
+  let spent = 0;
+  let found = 0;
+  for (let done = 0; done < LOOKUPS; done += BATCH) {
+    const batch = Array.from({ length: BATCH }, (_, i) =>
+      newString(userOf(((done + i) * 7_368_787) % users)),
+    );
+    const start = Bun.nanoseconds();
+    for (let i = 0; i < BATCH; i++) if (lookup(batch[i]!) !== undefined) found++;
+    spent += Bun.nanoseconds() - start;
+  }
+  if (found !== LOOKUPS) throw new Error(`found ${found} of ${LOOKUPS}`);
+  return spent / LOOKUPS;
+}
+
+/** A string without a hash. */
+function newString(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
+}
+
+/** One device a user, with ids as long as applications have. */
+function record(i: number): SessionRecord {
+  return {
+    user: userOf(i),
+    device: `dev${(i * 2_654_435_761).toString(36).padStart(19, "0")}`,
+    epoch: 1_750_000_000_000 + i,
+    durable: true,
+    background: false,
+    setVersion: 1,
+    setSize: 1,
+  };
+}
+
+function userOf(i: number): string {
+  return `user-${String(i).padStart(11, "0")}`;
+}
+
+function memory(): { resident: number; heap: number } {
+  Bun.gc(true);
+  Bun.gc(true);
+  return { resident: process.memoryUsage.rss(), heap: heapStats().heapSize };
+}
+
+function print(given: Conditions, results: readonly Result[]): void {
+  printConditions(given);
+  printTable(
+    [
+      "entries",
+      "ns a lookup",
+      "of an active user",
+      "in a bare Map",
+      "bytes an entry",
+      "in the heap",
+      "ns to learn one",
+    ],
+    results.map((result) => [
+      whole(result.entries),
+      cell(result.lookupNanos, 0),
+      cell(result.activeNanos, 0),
+      cell(result.mapNanos, 0),
+      cell(result.residentBytes, 0),
+      cell(result.heapBytes, 0),
+      cell(result.learnNanos, 0),
+    ]),
+  );
+}
+
+if (import.meta.main) console.log(JSON.stringify(measure(Number(process.argv[2]))));
