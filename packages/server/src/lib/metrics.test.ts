@@ -47,6 +47,20 @@ test("the same name and labels are the same series, in whatever order the labels
   expect(metrics.read("z")).toBe(3);
 });
 
+test("what is kept elsewhere is read when it is wanted", async () => {
+  const metrics = createMetrics();
+  const codes = new Map([["forbidden", 3]]);
+  metrics.collect("refusals_total", "Refusals.", "counter", () =>
+    [...codes].map(([code, count]) => [{ code }, count] as const),
+  );
+  expect(metrics.read("refusals_total", { code: "forbidden" })).toBe(3);
+  codes.set("bad-id", 1);
+  expect(await metrics.render()).toContain(
+    'refusals_total{code="forbidden"} 3\nrefusals_total{code="bad-id"} 1\n',
+  );
+  expect(metrics.read("refusals_total", { code: "internal" })).toBeUndefined();
+});
+
 test("one name is one kind of metric", () => {
   const metrics = createMetrics();
   metrics.counter("x_total", "X.");

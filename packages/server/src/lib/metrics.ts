@@ -30,6 +30,13 @@ export interface Metrics {
   gauge(name: string, help: string, labels?: Labels, read?: () => number): Gauge;
   /** `bounds`: upper bounds of the buckets, ascending, the last one short of infinity. */
   histogram(name: string, help: string, bounds: readonly number[], labels?: Labels): Histogram;
+  /** A family of counters or gauges that are kept elsewhere, under labels of a bounded number: asked for when they are wanted. */
+  collect(
+    name: string,
+    help: string,
+    type: "counter" | "gauge",
+    read: () => Iterable<readonly [Labels, number]>,
+  ): void;
   /** The present value of a counter or gauge; undefined: there is no such series. */
   read(name: string, labels?: Labels): number | undefined;
   /** Adds those of the process: CPU, memory, delay of the event loop. */
@@ -48,6 +55,8 @@ interface Family {
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly series: Map<string, Series>;
+  /** Those that are kept elsewhere. */
+  collected?: () => Iterable<readonly [Labels, number]>;
   get(): Promise<object>;
 }
 
@@ -104,8 +113,16 @@ export function createMetrics(): Metrics {
         return { labels, handle, samples: (name) => handle.samples(name, labels) };
       }).handle;
     },
+    collect(name, help, type, read) {
+      family(name, help, type).collected = read;
+    },
     read(name, labels = {}) {
-      return families.get(name)?.series.get(seriesKey(labels))?.samples(name).at(-1)?.value;
+      const of = families.get(name);
+      const key = seriesKey(labels);
+      const known = of?.series.get(key);
+      if (known !== undefined) return known.samples(name).at(-1)?.value;
+      for (const [one, value] of of?.collected?.() ?? []) if (seriesKey(one) === key) return value;
+      return undefined;
     },
     observeProcess() {
       collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 });
@@ -121,17 +138,20 @@ export function createMetrics(): Metrics {
 const EMPTY_ON_BUN = /^(nodejs_(active|heap_space|gc|version|external)|process_heap)/;
 
 function createFamily(name: string, help: string, type: Family["type"]): Family {
-  const series = new Map<string, Series>();
-  return {
+  const made: Family = {
     name,
     help,
     type,
-    series,
+    series: new Map(),
     get() {
-      const values = [...series.values()].flatMap((one) => one.samples(name));
+      const values = [...made.series.values()].flatMap((one) => one.samples(name));
+      for (const [labels, value] of made.collected?.() ?? []) {
+        values.push({ metricName: name, labels, value });
+      }
       return Promise.resolve({ name, help, type, values, aggregator: "sum" });
     },
   };
+  return made;
 }
 
 function plain(labels: Labels, read?: () => number): Series {

@@ -1,0 +1,49 @@
+import type { AckStatus, PushRegistration, Route, WakeClass } from "@beckon/protocol";
+
+/**
+ * What the admin API asks of the server. A call that cannot be done rejects with an error whose `code` is one of the
+ * catalogue, or with the store's `StoreUnavailable`; all else is answered as `internal`, and logged.
+ */
+export interface AdminBackend {
+  /** Under the same laws as a device's SEND (L1, L2): answers when it is delivered or held. */
+  sendMessage(message: OutgoingMessage): Promise<SentMessage>;
+  registerDevice(device: DeviceRegistration): Promise<void>;
+  /** Log-out. A device that is not there is forgotten already. */
+  forgetDevice(user: string, device: string): Promise<void>;
+  health(): Health;
+  /** In Prometheus's text format. */
+  metrics(): Promise<string>;
+}
+
+/** Its shape has been checked; its size, its id's age and its recipient have not. */
+export interface OutgoingMessage {
+  /** UUIDv7, 16 bytes; the same again is the same message. Undefined: the server makes one. */
+  readonly id: Uint8Array | undefined;
+  /** The service that sends: a user id. Who holds the admin token may send as anybody, to anybody. */
+  readonly from: string;
+  readonly to: string;
+  readonly payload: Uint8Array;
+  readonly wake: WakeClass;
+  readonly preview: string;
+}
+
+export interface SentMessage {
+  readonly id: Uint8Array;
+  readonly status: AckStatus;
+  readonly route: Route;
+}
+
+export interface DeviceRegistration {
+  readonly user: string;
+  readonly device: string;
+  readonly protocols: readonly string[];
+  readonly push: PushRegistration;
+}
+
+export interface Health {
+  readonly server: string;
+  readonly state: "starting" | "up" | "draining" | "stopped";
+  readonly connections: number;
+  /** Whether each engine that the server needs answers. */
+  readonly checks: { readonly store: boolean; readonly bus: boolean };
+}

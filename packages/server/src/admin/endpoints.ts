@@ -1,0 +1,275 @@
+/**
+ * The admin API, endpoint by endpoint: what requests and answers look like. The server checks by it, and the OpenAPI document is
+ * made from it.
+ */
+import {
+  decodeBase64Url,
+  type ErrorCode,
+  isUuidv7,
+  parseUuid,
+  validDeviceId,
+  validUserId,
+} from "@beckon/protocol";
+import * as z from "zod";
+
+import type { DeviceRegistration, Health, OutgoingMessage } from "./backend.ts";
+
+export interface Endpoint {
+  readonly method: "get" | "post" | "delete";
+  /** With `{name}` for what is in the path. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Needs the admin token. */
+  readonly secured: boolean;
+  readonly params?: z.ZodObject;
+  readonly body?: z.ZodType;
+  readonly answers: readonly Answer[];
+  /** What it may be refused with. */
+  readonly errors: readonly ErrorCode[];
+}
+
+export interface Answer {
+  readonly status: 200 | 204 | 503;
+  readonly description: string;
+  readonly type?: "application/json" | "text/plain";
+  readonly schema?: z.ZodType;
+}
+
+const userId = z
+  .string()
+  .min(1)
+  .max(128)
+  .refine(validUserId, "must be a user id: 1 to 128 bytes without control characters")
+  .meta({ description: "1 to 128 bytes of UTF-8 without control characters.", example: "ann" });
+
+const deviceId = z
+  .string()
+  .min(1)
+  .max(64)
+  .refine(validDeviceId, "must be a device id: 1 to 64 bytes without control characters")
+  .meta({ description: "1 to 64 bytes of UTF-8 without control characters.", example: "phone" });
+
+const uuidv7 = z
+  .string()
+  .regex(
+    /^[\da-fA-F]{8}-[\da-fA-F]{4}-7[\da-fA-F]{3}-[89abAB][\da-fA-F]{3}-[\da-fA-F]{12}$/,
+    "must be a UUIDv7",
+  );
+
+const base64 = z.string().regex(/^[\w+/-]*={0,2}$/, "must be base64 or base64url");
+
+/** Of either alphabet, with its padding or without. */
+function decodeBase64(text: string): Uint8Array | undefined {
+  return decodeBase64Url(text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, ""));
+}
+
+/** In JSON Schema: an object that has this. */
+function having(key: string): object {
+  return { type: "object", properties: { [key]: { type: "string" } }, required: [key] };
+}
+
+const message = z
+  .strictObject({
+    from: userId.meta({
+      description: "The service that sends, as its recipient sees it.",
+      example: "shop",
+    }),
+    to: userId.meta({ description: "The recipient: a user.", example: "ann" }),
+    text: z.string().optional().meta({ description: "The payload, as UTF-8. This or `payload`." }),
+    payload: base64.optional().meta({ description: "The payload, in base64. This or `text`." }),
+    id: uuidv7.optional().meta({
+      description:
+        "Makes a repeat safe: the same sender and id are the same message. Without it each request is a new one.",
+    }),
+    wake: z
+      .enum(["message", "call", "silent", "none"])
+      .default("message")
+      .meta({ description: "How to wake a device that is away." }),
+    preview: z
+      .string()
+      .default("")
+      .meta({ description: "Shown by the notification; sealed for the device." }),
+  })
+  .meta({ oneOf: ["text", "payload"].map(having) });
+
+const sent = z.object({
+  id: z.string().meta({ description: "Of the message: UUIDv7." }),
+  status: z.enum(["delivered", "held"]),
+  route: z.enum(["local", "remote", "wake"]),
+});
+
+const device = z.strictObject({
+  user: userId,
+  device: deviceId,
+  protocols: z
+    .array(z.string().regex(/^[a-z][a-z\d-]{0,15}$/))
+    .min(1)
+    .max(8)
+    .default(["ws"])
+    .meta({ description: "Protocols that the device speaks; the one that it likes best first." }),
+  push: z.strictObject({
+    provider: z.string().min(1).max(32).meta({ example: "dev" }),
+    token: z.string().min(1).max(4096).meta({ description: "The registration with the provider." }),
+    key: z.strictObject({
+      id: z.int().min(0),
+      key: base64.meta({
+        description: "32 bytes that the device made, in base64: wakes are sealed with it.",
+      }),
+    }),
+  }),
+});
+
+const health = z.object({
+  server: z.string(),
+  state: z.enum(["starting", "up", "draining", "stopped"]),
+  connections: z.int(),
+  checks: z.object({ store: z.boolean(), bus: z.boolean() }),
+}) satisfies z.ZodType<Health>;
+
+export const endpoints: {
+  readonly [
+    name in
+      | "sendMessage"
+      | "registerDevice"
+      | "forgetDevice"
+      | "metrics"
+      | "healthz"
+      | "readyz"
+      | "openapi"
+  ]: Endpoint;
+} = {
+  sendMessage: {
+    method: "post",
+    path: "/v1/messages",
+    summary: "Send a message as a service of the application",
+    description:
+      "Answers when every device of the recipient has acknowledged the message, or it is durably held. Asks no authorizer: the token is authority enough.",
+    secured: true,
+    body: message,
+    answers: [{ status: 200, description: "It is safe.", type: "application/json", schema: sent }],
+    errors: [
+      ...(["bad-argument", "bad-id", "id-too-old", "id-conflict", "bad-recipient"] as const),
+      ...([
+        "payload-too-large",
+        "recipient-full",
+        "store-unavailable",
+        "unavailable",
+        "internal",
+      ] as const),
+    ],
+  },
+  registerDevice: {
+    method: "post",
+    path: "/v1/devices",
+    summary: "Register a device for push, without or before a connection",
+    secured: true,
+    body: device,
+    answers: [
+      { status: 204, description: "It is registered; messages are held for it from now on." },
+    ],
+    errors: ["bad-argument", "payload-too-large", "store-unavailable", "unavailable", "internal"],
+  },
+  forgetDevice: {
+    method: "delete",
+    path: "/v1/devices/{user}/{device}",
+    summary: "Forget a device: log-out",
+    description:
+      "What was held for it is dropped. A device that is not there is forgotten already.",
+    secured: true,
+    params: z.object({ user: userId, device: deviceId }),
+    answers: [{ status: 204, description: "Nothing is held for it any more." }],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  metrics: {
+    method: "get",
+    path: "/metrics",
+    summary: "Metrics, in Prometheus's text format",
+    secured: false,
+    answers: [{ status: 200, description: "The metrics.", type: "text/plain", schema: z.string() }],
+    errors: ["internal"],
+  },
+  healthz: {
+    method: "get",
+    path: "/healthz",
+    summary: "Whether the process lives",
+    secured: false,
+    answers: [{ status: 200, description: "It does.", type: "application/json", schema: health }],
+    errors: ["internal"],
+  },
+  readyz: {
+    method: "get",
+    path: "/readyz",
+    summary: "Whether the server takes devices",
+    secured: false,
+    answers: [
+      { status: 200, description: "It does.", type: "application/json", schema: health },
+      {
+        status: 503,
+        description: "It starts, drains or has stopped, or an engine does not answer.",
+        type: "application/json",
+        schema: health,
+      },
+    ],
+    errors: ["internal"],
+  },
+  openapi: {
+    method: "get",
+    path: "/openapi.json",
+    summary: "This document",
+    secured: false,
+    answers: [
+      {
+        status: 200,
+        description: "OpenAPI 3.1.",
+        type: "application/json",
+        schema: z.looseObject({}),
+      },
+    ],
+    errors: ["internal"],
+  },
+};
+
+/** What was wrong with a request: `bad-argument`. */
+export class BadRequest extends Error {
+  override readonly name = "BadRequest";
+  readonly code = "bad-argument";
+}
+
+/** @throws {BadRequest} */
+export function readMessage(body: unknown): OutgoingMessage {
+  const { text, payload, id, ...rest } = check(message, body);
+  if ((text === undefined) === (payload === undefined)) {
+    throw new BadRequest("there must be one of text and payload");
+  }
+  const bytes = text === undefined ? decodeBase64(payload ?? "") : new TextEncoder().encode(text);
+  if (bytes === undefined) throw new BadRequest("payload: must be base64 or base64url");
+  return { ...rest, payload: bytes, id: id === undefined ? undefined : parseId(id) };
+}
+
+function parseId(text: string): Uint8Array {
+  const id = parseUuid(text);
+  if (id === undefined || !isUuidv7(id)) throw new BadRequest("id: must be a UUIDv7");
+  return id;
+}
+
+/** @throws {BadRequest} */
+export function readDevice(body: unknown): DeviceRegistration {
+  const { push, ...rest } = check(device, body);
+  const key = decodeBase64(push.key.key);
+  if (key?.length !== 32) throw new BadRequest("push.key.key: must be 32 bytes in base64");
+  return { ...rest, push: { ...push, key: { id: push.key.id, key } } };
+}
+
+/** @throws {BadRequest} */
+export function readDeviceName(params: unknown): { user: string; device: string } {
+  return check(z.object({ user: userId, device: deviceId }), params);
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const { path, message } = result.error.issues[0]!;
+  // zod says what it wants and of which type a value is, never the value.
+  throw new BadRequest(path.length === 0 ? message : `${path.join(".")}: ${message}`);
+}

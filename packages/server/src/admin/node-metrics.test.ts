@@ -1,0 +1,44 @@
+import { expect, test } from "bun:test";
+
+import { Counters } from "../delivery/counters.ts";
+import { createMetrics } from "../lib/metrics.ts";
+import { exposeNode } from "./node-metrics.ts";
+
+test("B4: what a server counted, as it stands at the scrape", async () => {
+  const metrics = createMetrics();
+  const counters = new Counters("eu-1");
+  exposeNode(metrics, {
+    name: "eu-1",
+    counters,
+    connections: () => 12,
+    servers: () => 3,
+    open: () => 1,
+    unsaved: () => 2,
+    trusted: () => true,
+  });
+  counters.delivered(true);
+  counters.delivered(true);
+  counters.delivered(false);
+  counters.answered("held");
+  counters.refused("forbidden");
+  counters.pushed("sent");
+  counters.failed("replaced");
+  const text = await metrics.render();
+  for (const line of [
+    'beckon_server_info{server="eu-1"} 1',
+    'beckon_deliveries_total{via="live",route="local"} 2',
+    'beckon_deliveries_total{via="live",route="remote"} 1',
+    'beckon_deliveries_total{via="store",route="local"} 0',
+    'beckon_acks_total{status="held"} 1',
+    'beckon_refusals_total{code="forbidden"} 1',
+    'beckon_connection_errors_total{code="replaced"} 1',
+    'beckon_pushes_total{outcome="sent"} 1',
+    "beckon_connections 12",
+    "beckon_servers 3",
+    "beckon_table_trusted 1",
+  ]) {
+    expect(text).toContain(`${line}\n`);
+  }
+  counters.delivered(true);
+  expect(metrics.read("beckon_deliveries_total", { via: "live", route: "local" })).toBe(3);
+});

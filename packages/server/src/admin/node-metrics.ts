@@ -1,0 +1,66 @@
+import type { Counters } from "../delivery/counters.ts";
+import type { Labels, Metrics } from "../lib/metrics.ts";
+
+/** What a communication server says of itself; read at each scrape. */
+export interface NodeFigures {
+  readonly name: string;
+  readonly counters: Counters;
+  /** Connections that terminate here. */
+  readonly connections: () => number;
+  /** Servers of the system that are known here, this one among them. */
+  readonly servers: () => number;
+  /** Messages accepted and not answered. */
+  readonly open: () => number;
+  /** What has to reach the store before this server may go. */
+  readonly unsaved: () => number;
+  /** Whether the session table may be relied on. */
+  readonly trusted: () => boolean;
+}
+
+type Samples = Iterable<readonly [Labels, number]>;
+
+/** Locality (B4) is `beckon_deliveries_total{route="local"}` over all of `beckon_deliveries_total`. */
+export function exposeNode(metrics: Metrics, node: NodeFigures): void {
+  const { counters } = node;
+  const count = (name: string, help: string, read: () => Samples): void =>
+    metrics.collect(`beckon_${name}_total`, help, "counter", read);
+  const gauge = (name: string, help: string, read: () => number): void =>
+    void metrics.gauge(`beckon_${name}`, help, {}, read);
+
+  metrics.gauge("beckon_server_info", "1, with the server's name.", {
+    server: node.name,
+  }).value = 1;
+  count("acks", "SENDs answered: delivered to every durable device, or held.", () => [
+    [{ status: "delivered" }, counters.ackedDelivered],
+    [{ status: "held" }, counters.ackedHeld],
+  ]);
+  count(
+    "deliveries",
+    "Messages acknowledged by a device: live or from the store, by the server that accepted them (local) or through another (remote).",
+    () => [
+      [{ via: "live", route: "local" }, counters.deliveredLocal],
+      [{ via: "live", route: "remote" }, counters.deliveredRemote],
+      [{ via: "store", route: "local" }, counters.heldDeliveredLocal],
+      [{ via: "store", route: "remote" }, counters.heldDeliveredRemote],
+    ],
+  );
+  count("held_rows", "Messages held, one for each device that is owed one.", () => [
+    [{}, counters.held],
+  ]);
+  count("refusals", "SENDs refused, by error.", () => byLabel("code", counters.refusals));
+  count("connection_errors", "Connections closed for an error.", () =>
+    byLabel("code", counters.failures),
+  );
+  count("pushes", "Wakes, by what became of them.", () => byLabel("outcome", counters.pushes));
+  gauge("connections", "Connections that terminate here.", node.connections);
+  gauge("servers", "Servers of the system, as far as this one knows.", node.servers);
+  gauge("messages_open", "Messages accepted and not answered.", node.open);
+  gauge("messages_unsaved", "What has to reach the store before this server may go.", node.unsaved);
+  gauge("table_trusted", "1: what the session table says of other servers may be relied on.", () =>
+    node.trusted() ? 1 : 0,
+  );
+}
+
+function byLabel(label: string, counts: ReadonlyMap<string, number>): Samples {
+  return [...counts].map(([value, count]) => [{ [label]: value }, count] as const);
+}
