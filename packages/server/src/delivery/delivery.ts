@@ -335,6 +335,8 @@ export class Delivery implements TryOwner {
       if (attempt.state === "open") exclude.add(device);
       else if (attempt.state !== "acked" && attempt.sent) sent.push(device);
     }
+    // The user's own row is for any device, and those that were sent it are among them (L2).
+    if (message.tries.some((attempt) => attempt.sent)) sent.push("");
     const isCopy = message.main !== undefined;
     if (isCopy) exclude.add(origin.device);
     return {

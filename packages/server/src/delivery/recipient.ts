@@ -44,6 +44,8 @@ export interface RecipientOptions {
   readonly generation: number;
   /** Whether the store may have rows for it. */
   readonly behind: boolean;
+  /** Another connection of the device may have been sent what the store still has, and be marking it at this moment (L2). */
+  readonly mayHaveRows: boolean;
   /** It has acknowledged nothing for too long (L6). */
   readonly silent: () => void;
   /** The device has a connection with a higher epoch. */
@@ -80,6 +82,8 @@ export class Recipient {
   readonly #rows = new Map<RowRef, PendingRow>();
   #page: PendingRow[] = [];
   #behind: boolean;
+  /** Until the store was read to its end. */
+  #mayHaveRows: boolean;
   #reading = false;
   #readAgain = false;
   #cancelRetry: (() => void) | undefined;
@@ -103,6 +107,7 @@ export class Recipient {
     this.#liveWindow = who.window - Math.floor(who.window * HELD_SHARE);
     this.#generation = who.generation;
     this.#behind = who.behind;
+    this.#mayHaveRows = who.mayHaveRows;
     this.silent = who.silent;
     this.replaced = who.replaced;
   }
@@ -232,6 +237,7 @@ export class Recipient {
       return;
     }
     this.#behind = false;
+    this.#mayHaveRows = false;
     this.#answerPulls();
     this.#clearIntent();
   };
@@ -256,7 +262,7 @@ export class Recipient {
       const row = this.#page.shift()!;
       this.#rows.set(row.row, row);
       this.#push(new HeldDelivery(row, this));
-      this.#sink.deliver(row.body, true, row.redelivered);
+      this.#sink.deliver(row.body, true, row.redelivered || this.#mayHaveRows);
     }
     if (this.#page.length === 0 && this.#readAgain) this.#read();
   }

@@ -9,6 +9,9 @@ import type { GatewayParts } from "./gateway.ts";
 import { BadToken } from "./identity.ts";
 import type { Identity } from "./identity.ts";
 
+/** After the end of a connection: within it what it had been sent is marked in the store. */
+const MARKING_MS = 1_000;
+
 export interface Refused {
   readonly refused: ConnectionErrorCode;
   readonly why?: string;
@@ -119,6 +122,7 @@ function enter(
     window: limits.inFlight,
     generation: arrival.generation,
     behind: durable || setSize === 0,
+    mayHaveRows: table.wasConnectedWithin(user, device, MARKING_MS),
     silent: () => connection.fail("not-acknowledging"),
     replaced: () => connection.fail("replaced"),
   });

@@ -39,7 +39,7 @@ export interface HoldRequest {
   readonly digest: string;
   /** Devices that need no row: they acknowledged, or are still being tried over their connection, or it is the sending device. */
   readonly exclude: readonly string[];
-  /** Devices to which it was sent without an acknowledgement: their rows are marked `redelivered`. */
+  /** Devices to which it was sent without an acknowledgement, "" if any: their rows are marked `redelivered`. */
   readonly sent: readonly string[];
   /** True: a row for the user alone where the user has no durable device at all. False (copies): then no row. */
   readonly orUser: boolean;

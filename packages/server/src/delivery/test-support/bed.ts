@@ -179,6 +179,7 @@ export class TestDevice {
         window: 256,
         generation: arrival.generation,
         behind: durable || arrival.setSize === 0,
+        mayHaveRows: false,
         silent: () => {
           this.wasSilent = true;
           this.disconnect();
