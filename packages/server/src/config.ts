@@ -16,7 +16,7 @@ import {
 import { readSettings, type Settings } from "./config/settings.ts";
 import { readPublicKey, type TokenKeys } from "./gateway/token-keys.ts";
 
-export type { Config, DrainTimes, HostPort } from "./config/config.ts";
+export type { Config } from "./config/config.ts";
 export { describeConfig } from "./config/describe.ts";
 export { ConfigError };
 
