@@ -326,6 +326,7 @@ export function messageStoreLaws(law: Law): void {
     const { now } = await readTail(b, 0, ALL);
     await a.messages.settle([one!.rows[0]!.row]);
     expect((await readTail(b, 0, ALL)).names.size).toBe(0);
+    await hold(a, request({ n: 2 }));
     // Longer than the overlap of any backend.
     let at = now;
     for (let read = 0; read < 20; read++) at = (await readTail(b, at, ALL)).now;

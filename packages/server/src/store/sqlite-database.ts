@@ -2,8 +2,6 @@
  * The database on its own thread: runs calls in batches, the reads of a batch on one snapshot, its writes in one transaction
  * that is one commit (group commit).
  */
-import type { Database } from "bun:sqlite";
-
 import type { Millis } from "@beckon/protocol";
 
 import { Devices } from "./sqlite-devices.ts";
@@ -11,7 +9,7 @@ import { Holders } from "./sqlite-holders.ts";
 import { Messages } from "./sqlite-messages.ts";
 import { Rows } from "./sqlite-rows.ts";
 import { codeOf, openFile, reasonOf } from "./sqlite-schema.ts";
-import type { FileOptions } from "./sqlite-schema.ts";
+import type { FileOptions, SqliteFile } from "./sqlite-schema.ts";
 import { Wakes } from "./sqlite-wakes.ts";
 import { StoreUnavailable } from "./store.ts";
 import type { StoreLimits } from "./store.ts";
@@ -64,7 +62,7 @@ export function isRead({ operation }: SqliteCall): boolean {
 }
 
 interface Open {
-  readonly file: Database;
+  readonly file: SqliteFile;
   readonly holders: Holders;
   readonly rows: Rows;
   readonly messages: Messages;

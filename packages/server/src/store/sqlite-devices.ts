@@ -1,4 +1,4 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
@@ -15,6 +15,7 @@ import {
 import type { Holder, Holders, User } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type { Arrival, ArrivalResult, DeviceRecord, DurableSet, StoreLimits } from "./store.ts";
+import type { SqliteFile } from "./sqlite-schema.ts";
 
 /** Users of whom one `retire` looks at devices, so that it does not hold up what waits behind it. */
 export const RETIRE_SLICE = 2_000;
@@ -26,14 +27,14 @@ export class Devices {
   readonly #set: Statement<{ version: number | null; size: number | null }, [string]>;
   readonly #nextUsers: Statement<{ user: string }, [string, number]>;
 
-  constructor(database: Database, limits: StoreLimits, holders: Holders, rows: Rows) {
+  constructor(file: SqliteFile, limits: StoreLimits, holders: Holders, rows: Rows) {
     this.#limits = limits;
     this.#holders = holders;
     this.#rows = rows;
-    this.#set = database.prepare(
+    this.#set = file.prepare(
       "SELECT max(set_version) AS version, sum(device <> '' AND NOT dormant) AS size FROM holder WHERE user = ?",
     );
-    this.#nextUsers = database.prepare(
+    this.#nextUsers = file.prepare(
       "SELECT user FROM holder WHERE device = '' AND user > ? ORDER BY user LIMIT ?",
     );
   }

@@ -1,10 +1,11 @@
 /** Whom rows are held for, as transactions see and change them: read when first asked for, written at the end. */
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
 
 import type { Intent } from "./intent.ts";
 import type { Debt } from "./rules.ts";
+import type { SqliteFile } from "./sqlite-schema.ts";
 
 /** A device, or ("") the user alone. */
 export interface Holder extends Debt {
@@ -88,23 +89,23 @@ export class Holders {
   /** To be written; true: not only what a hold changes. */
   readonly #changed = new Map<Holder, boolean>();
 
-  constructor(database: Database) {
-    this.#byUser = database.prepare(`SELECT ${COLUMNS} FROM holder WHERE user = ?`);
-    this.#byId = database.prepare(`SELECT ${COLUMNS} FROM holder WHERE id = ?`);
-    this.#insert = database.prepare(
+  constructor(file: SqliteFile) {
+    this.#byUser = file.prepare(`SELECT ${COLUMNS} FROM holder WHERE user = ?`);
+    this.#byId = file.prepare(`SELECT ${COLUMNS} FROM holder WHERE id = ?`);
+    this.#insert = file.prepare(
       `INSERT INTO holder (user, device, set_version, dormant, protocols, seen, missed, held, generation)
        VALUES (?, ?, 0, 0, '[]', 0, 0, 0, 0)`,
     );
     const held = `missed = ?, told_epoch = ?, held = ?, generation = ?, class = ?, attempts = ?, activity = ?,
       conversation = ?, server = ?, preview = ?, expires = ?, owner = ?, again = ?`;
-    this.#updateHeld = database.prepare(`UPDATE holder SET ${held} WHERE id = ?`);
-    this.#updateDue = database.prepare("UPDATE holder SET due = ? WHERE id = ?");
-    this.#update = database.prepare(
+    this.#updateHeld = file.prepare(`UPDATE holder SET ${held} WHERE id = ?`);
+    this.#updateDue = file.prepare("UPDATE holder SET due = ? WHERE id = ?");
+    this.#update = file.prepare(
       `UPDATE holder SET set_version = ?, dormant = ?, protocols = ?, provider = ?, token = ?, key_id = ?,
         wake_key = ?, seen = ?, gone_at = ?, ${held} WHERE id = ?`,
     );
-    this.#delete = database.prepare("DELETE FROM holder WHERE id = ?");
-    this.#version = database.prepare("PRAGMA data_version");
+    this.#delete = file.prepare("DELETE FROM holder WHERE id = ?");
+    this.#version = file.prepare("PRAGMA data_version");
   }
 
   user(name: string): User {

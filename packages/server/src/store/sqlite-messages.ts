@@ -1,4 +1,4 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 
 import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
@@ -8,6 +8,7 @@ import { markMissed } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
+import type { SqliteFile } from "./sqlite-schema.ts";
 import type {
   HoldRequest,
   HoldResult,
@@ -40,21 +41,21 @@ export class Messages {
   readonly #name: Statement<TailEntry, [number]>;
   readonly #last: Statement<{ last: number }, []>;
 
-  constructor(database: Database, limits: StoreLimits, holders: Holders, rows: Rows) {
+  constructor(file: SqliteFile, limits: StoreLimits, holders: Holders, rows: Rows) {
     this.#limits = limits;
     this.#holders = holders;
     this.#rows = rows;
-    this.#holdersOf = database.prepare(
+    this.#holdersOf = file.prepare(
       "SELECT id, device FROM holder WHERE user = ? AND device IN ('', ?) AND held > 0",
     );
-    this.#pending = database.prepare(
+    this.#pending = file.prepare(
       `SELECT held.row, redelivered, id, sender, sender_device, body
        FROM held JOIN message ON mid = held.row / ${ROWS_PER_MESSAGE}
        WHERE holder = ? ORDER BY urgency, lane, n, held.row LIMIT ?`,
     );
-    this.#after = database.prepare("SELECT row, holder FROM held WHERE row > ? ORDER BY row");
-    this.#name = database.prepare("SELECT user, device FROM holder WHERE id = ?");
-    this.#last = database.prepare("SELECT last FROM counter");
+    this.#after = file.prepare("SELECT row, holder FROM held WHERE row > ? ORDER BY row");
+    this.#name = file.prepare("SELECT user, device FROM holder WHERE id = ?");
+    this.#last = file.prepare("SELECT last FROM counter");
   }
 
   hold(request: HoldRequest, now: Millis): HoldResult {

@@ -1,8 +1,9 @@
 /** Messages and their held rows, as one transaction sees and changes them. */
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
+import type { SqliteFile } from "./sqlite-schema.ts";
 import type { HoldRequest, MessageKey } from "./store.ts";
 
 const CALL_URGENCY = 0;
@@ -33,31 +34,31 @@ export class Rows {
   #last: number | undefined;
   #isCounterChanged = false;
 
-  constructor(database: Database, holders: Holders) {
+  constructor(file: SqliteFile, holders: Holders) {
     this.#holders = holders;
-    this.#byKey = database.prepare(
+    this.#byKey = file.prepare(
       "SELECT mid, user, digest FROM message WHERE id = ? AND sender = ? AND sender_device = ?",
     );
-    this.#ofMessage = database.prepare("SELECT row, holder FROM held WHERE row BETWEEN ? AND ?");
-    this.#ofHolder = database.prepare("SELECT row FROM held WHERE holder = ?");
-    this.#insertMessage = database.prepare(
+    this.#ofMessage = file.prepare("SELECT row, holder FROM held WHERE row BETWEEN ? AND ?");
+    this.#ofHolder = file.prepare("SELECT row FROM held WHERE holder = ?");
+    this.#insertMessage = file.prepare(
       "INSERT INTO message (mid, id, sender, sender_device, user, digest, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
-    this.#insertRow = database.prepare(
+    this.#insertRow = file.prepare(
       "INSERT INTO held (row, holder, urgency, lane, n, redelivered) VALUES (?, ?, ?, ?, ?, ?)",
     );
-    this.#deleteRow = database.prepare("DELETE FROM held WHERE row = ? RETURNING holder");
-    this.#deleteMessage = database.prepare(
+    this.#deleteRow = file.prepare("DELETE FROM held WHERE row = ? RETURNING holder");
+    this.#deleteMessage = file.prepare(
       "DELETE FROM message WHERE mid = ?1 AND NOT EXISTS (SELECT 1 FROM held WHERE row BETWEEN ?2 AND ?3)",
     );
-    this.#markSent = database.prepare("UPDATE held SET redelivered = 1 WHERE row = ?");
-    this.#move = database.prepare("UPDATE held SET holder = ? WHERE holder = ?");
-    this.#older = database.prepare(
+    this.#markSent = file.prepare("UPDATE held SET redelivered = 1 WHERE row = ?");
+    this.#move = file.prepare("UPDATE held SET holder = ? WHERE holder = ?");
+    this.#older = file.prepare(
       `SELECT held.row FROM (SELECT mid FROM message WHERE id < ? LIMIT ?) AS old
        JOIN held ON held.row BETWEEN old.mid * ${ROWS_PER_MESSAGE} AND old.mid * ${ROWS_PER_MESSAGE} + ${ROWS_PER_MESSAGE - 1}`,
     );
-    this.#readCounter = database.prepare("SELECT last FROM counter");
-    this.#writeCounter = database.prepare("UPDATE counter SET last = ?");
+    this.#readCounter = file.prepare("SELECT last FROM counter");
+    this.#writeCounter = file.prepare("UPDATE counter SET last = ?");
   }
 
   kept({ id, from, fromDevice }: MessageKey): Kept[] {

@@ -1,5 +1,6 @@
 /** The file: how it is laid out, opened, checked and brought up to date. */
 import { Database, SQLiteError } from "bun:sqlite";
+import type { SQLQueryBindings, Statement } from "bun:sqlite";
 import { closeSync, openSync } from "node:fs";
 
 import { StoreUnavailable } from "./store.ts";
@@ -85,8 +86,38 @@ export interface FileOptions {
   readonly maxBytes: number;
 }
 
+/** An open file and its statements. */
+export class SqliteFile {
+  readonly #database: Database;
+  readonly #statements: Statement[] = [];
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  get inTransaction(): boolean {
+    return this.#database.inTransaction;
+  }
+
+  run(sql: string): void {
+    this.#database.run(sql);
+  }
+
+  prepare<Row, Args extends SQLQueryBindings[]>(sql: string): Statement<Row, Args> {
+    const statement = this.#database.prepare(sql);
+    this.#statements.push(statement);
+    return statement as Statement<Row, Args>;
+  }
+
+  /** A statement that is left would keep the file open behind our back. */
+  close(): void {
+    for (const statement of this.#statements.splice(0)) statement.finalize();
+    this.#database.close();
+  }
+}
+
 /** @throws {StoreUnavailable} */
-export function openFile(path: string, { busyTimeoutMs, maxBytes }: FileOptions): Database {
+export function openFile(path: string, { busyTimeoutMs, maxBytes }: FileOptions): SqliteFile {
   let database: Database | undefined;
   try {
     // Messages and wake keys are for the server alone; the files that SQLite puts beside this one take its mode.
@@ -96,7 +127,7 @@ export function openFile(path: string, { busyTimeoutMs, maxBytes }: FileOptions)
     checkKind(database);
     setUp(database, maxBytes);
     migrate(database);
-    return database;
+    return new SqliteFile(database);
   } catch (error) {
     database?.close();
     throw error instanceof StoreUnavailable ? error : new StoreUnavailable(reasonOf(error));
@@ -116,12 +147,21 @@ export function reasonOf(error: unknown): string {
 }
 
 function pragma(database: Database, name: string): unknown {
-  return database.prepare(`PRAGMA ${name}`).values()[0]?.[0];
+  return firstValue(database, `PRAGMA ${name}`);
+}
+
+function firstValue(database: Database, sql: string): unknown {
+  const statement = database.prepare(sql);
+  try {
+    return statement.values()[0]?.[0];
+  } finally {
+    statement.finalize();
+  }
 }
 
 function checkKind(database: Database): void {
   const kind = pragma(database, "application_id");
-  const tables = database.prepare("SELECT count(*) FROM sqlite_schema").values()[0]?.[0];
+  const tables = firstValue(database, "SELECT count(*) FROM sqlite_schema");
   if (kind === APPLICATION_ID || (kind === 0 && tables === 0)) return;
   throw new StoreUnavailable("the database cannot be used: the file is not one of Beckon's");
 }

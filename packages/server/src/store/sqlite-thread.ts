@@ -36,12 +36,18 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** In this form a compiled executable finds it too. */
+export function startSqliteWorker(): Worker {
+  return new Worker(new URL("./sqlite-worker.ts", import.meta.url).href);
+}
+
 type Unnumbered<Call = SqliteCall> = Call extends unknown ? Omit<Call, "id"> : never;
 
 export class SqliteThread {
   readonly #clock: Clock;
   readonly #limits: QueueLimits;
   readonly #openMessage: OpenMessage;
+  readonly #startWorker: () => Worker;
   #worker: Worker | undefined;
   /** Settles once the first open has. */
   readonly opened: Promise<void>;
@@ -62,10 +68,16 @@ export class SqliteThread {
   #batches = 0;
   #calls = 0;
 
-  constructor(clock: Clock, limits: QueueLimits, openMessage: OpenMessage) {
+  constructor(
+    clock: Clock,
+    limits: QueueLimits,
+    openMessage: OpenMessage,
+    startWorker: () => Worker = startSqliteWorker,
+  ) {
     this.#clock = clock;
     this.#limits = limits;
     this.#openMessage = openMessage;
+    this.#startWorker = startWorker;
     this.opened = new Promise((resolve, reject) => {
       this.#onOpened = (error) => {
         if (error === "") resolve();
@@ -120,10 +132,10 @@ export class SqliteThread {
     const batch = this.#nextBatch();
     this.#batches++;
     for (const waiting of batch) this.#inFlight.set(waiting.call.id, waiting);
+    this.#cancelTimeout = this.#clock.after(this.#limits.answerTimeoutMs, this.#timedOut);
     const message = packCalls(batch.map(({ call }) => call));
     this.#worker ??= this.#start();
     this.#worker.postMessage(message, [message.bytes.buffer]);
-    this.#cancelTimeout = this.#clock.after(this.#limits.answerTimeoutMs, this.#timedOut);
   };
 
   #nextBatch(): Waiting[] {
@@ -182,6 +194,7 @@ export class SqliteThread {
   /** The thread is gone: the next batch gets a new one. */
   readonly #failed = (event: Event): void => {
     if (event.target !== this.#worker) return;
+    this.#worker?.terminate();
     this.#worker = undefined;
     const reason = "the database's thread has failed";
     const inFlight = [...this.#inFlight.values()];
@@ -197,9 +210,10 @@ export class SqliteThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url).href);
+    const worker = this.#startWorker();
     worker.addEventListener("message", this.#received);
     worker.addEventListener("error", this.#failed);
+    worker.addEventListener("close", this.#failed);
     worker.postMessage(this.#openMessage, []);
     return worker;
   }
@@ -207,23 +221,26 @@ export class SqliteThread {
   /** What waits is answered first. */
   async close(): Promise<void> {
     if (this.#inFlight.size > 0 || this.#waiting.length > 0) {
-      await new Promise<void>((resolve) => {
+      await this.#within((resolve) => {
         this.#onIdle = resolve;
-        this.#clock.after(this.#limits.answerTimeoutMs, resolve);
       });
     }
     const worker = this.#worker;
     if (worker === undefined) return;
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(this.#limits.answerTimeoutMs, resolve);
-      this.#onClosed = () => {
-        cancel();
-        resolve();
-      };
+    await this.#within((resolve) => {
+      this.#onClosed = resolve;
       worker.postMessage({ kind: "close" } satisfies CloseMessage, []);
     });
     this.#worker = undefined;
     worker.terminate();
+  }
+
+  async #within(start: (resolve: () => void) => void): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#clock.after(this.#limits.answerTimeoutMs, resolve);
+    start(resolve);
+    await promise;
+    cancel();
   }
 }
 

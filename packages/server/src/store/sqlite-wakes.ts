@@ -1,23 +1,24 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 
 import type { Millis } from "@beckon/protocol";
 
 import { conclude, lease } from "./intent.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { WakeIntent, WakeOutcome } from "./store.ts";
+import type { SqliteFile } from "./sqlite-schema.ts";
 
 export class Wakes {
   readonly #holders: Holders;
   readonly #due: Statement<{ id: number }, [number, number]>;
   readonly #nextDue: Statement<{ due: number | null }, []>;
 
-  constructor(database: Database, holders: Holders) {
+  constructor(file: SqliteFile, holders: Holders) {
     this.#holders = holders;
-    this.#due = database.prepare(
+    this.#due = file.prepare(
       `SELECT id FROM holder WHERE due <= ? AND due IS NOT NULL AND token IS NOT NULL
        ORDER BY due LIMIT ?`,
     );
-    this.#nextDue = database.prepare(
+    this.#nextDue = file.prepare(
       "SELECT min(due) AS due FROM holder WHERE due IS NOT NULL AND token IS NOT NULL",
     );
   }
