@@ -32,6 +32,8 @@ export interface SetRecord {
 export interface RemovedRecord {
   readonly user: string;
   readonly device: string;
+  /** The device itself said that it goes: it is not about to come back. */
+  readonly goodbye: boolean;
 }
 
 interface FromOwner {
@@ -191,11 +193,14 @@ function readEntry(input: ByteReader): SessionRecord {
 }
 
 function writeRemoved(out: ByteWriter, removed: RemovedRecord): void {
-  out.string(removed.user).string(removed.device);
+  out
+    .string(removed.user)
+    .string(removed.device)
+    .byte(removed.goodbye ? 1 : 0);
 }
 
 function readRemoved(input: ByteReader): RemovedRecord {
-  return { user: input.string(), device: input.string() };
+  return { user: input.string(), device: input.string(), goodbye: input.byte() === 1 };
 }
 
 function writeSet(out: ByteWriter, set: SetRecord): void {

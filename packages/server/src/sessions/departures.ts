@@ -20,6 +20,10 @@ export class Departures {
     }
   }
 
+  forget(user: string, device: string): void {
+    this.#at.delete(deviceKey(user, device));
+  }
+
   /** When the device departed last; undefined: not known. */
   of(user: string, device: string): number | undefined {
     return this.#at.get(deviceKey(user, device));

@@ -56,17 +56,17 @@ export class Publication {
     return this.#users !== undefined;
   }
 
-  entryChanged(user: string, device: string): void {
+  entryChanged(user: string, device: string, goodbye = false): void {
     this.#version++;
-    this.#changed.set(deviceKey(user, device), { user, device });
+    this.#changed.set(deviceKey(user, device), { user, device, goodbye });
     this.#bound();
   }
 
   /** If nobody was told of the entry yet, at least they are told what it said of the set. */
-  entryRemoved(entry: SessionRecord): void {
+  entryRemoved(entry: SessionRecord, goodbye: boolean): void {
     const { user, device, setVersion, setSize } = entry;
     const wasUntold = this.#changed.has(deviceKey(user, device));
-    this.entryChanged(user, device);
+    this.entryChanged(user, device, goodbye);
     if (wasUntold && setVersion > 0) this.setAnnounced({ user, setVersion, setSize });
   }
 

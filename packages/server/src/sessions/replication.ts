@@ -33,13 +33,15 @@ interface Replica {
   requestAt: number;
 }
 
+type DeviceName = Pick<RemovedRecord, "user" | "device">;
+
 /** A snapshot that is coming in. */
 interface Taking {
   readonly snapshot: number;
   /** The page that has to come next. */
   page: number;
   /** Entries of before that neither a page nor a delta has confirmed, by {@link deviceKey}. */
-  readonly unconfirmed: Map<string, RemovedRecord>;
+  readonly unconfirmed: Map<string, DeviceName>;
 }
 
 const MAX_BACKOFF = 8;
@@ -86,7 +88,9 @@ export class Replication {
   delta({ server, incarnation, version, base, entries, removed, sets }: Delta): void {
     const replica = this.#known(server, incarnation);
     if (replica?.version === base) {
-      for (const { user, device } of removed) this.#options.index.remove(server, user, device);
+      for (const { user, device, goodbye } of removed) {
+        this.#options.index.remove(server, user, device, goodbye);
+      }
       this.#put(server, replica, entries);
       replica.version = version;
     } else if (replica?.version !== undefined) {
@@ -186,9 +190,9 @@ export class Replication {
     }
   }
 
-  #entriesOf(server: string): Map<string, RemovedRecord> {
+  #entriesOf(server: string): Map<string, DeviceName> {
     const { index } = this.#options;
-    const entries = new Map<string, RemovedRecord>();
+    const entries = new Map<string, DeviceName>();
     for (const user of index.usersOf(server)) {
       for (const entry of index.entriesOf(server, user)) {
         entries.set(deviceKey(user, entry.device), entry);

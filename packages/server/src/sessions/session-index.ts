@@ -124,9 +124,9 @@ export class SessionIndex {
     this.#tell();
   }
 
-  remove(server: string, user: string, device: string): Session | undefined {
+  remove(server: string, user: string, device: string, goodbye = false): Session | undefined {
     const entry = this.get(server, user, device);
-    if (entry !== undefined) this.#withdraw(entry);
+    if (entry !== undefined) this.#withdraw(entry, goodbye);
     this.#tell();
     return entry;
   }
@@ -165,7 +165,8 @@ export class SessionIndex {
   #contend(entry: Session): void {
     const current = this.find(entry.user, entry.device);
     if (current === undefined) {
-      this.#shown.set(entry.user, [...this.lookup(entry.user), entry]);
+      const others = this.#shown.get(entry.user);
+      this.#shown.set(entry.user, others === undefined ? [entry] : [...others, entry]);
       this.#changes.push({ kind: "appeared", session: entry, before: undefined });
     } else if (wins(entry, current)) {
       this.#show(current, entry);
@@ -205,9 +206,9 @@ export class SessionIndex {
   }
 
   /** The entry's owner has withdrawn it, or is gone. */
-  #withdraw(entry: Session): void {
+  #withdraw(entry: Session, goodbye = false): void {
     const { server, user } = entry;
-    if (!this.#unhide(entry)) this.#unshow(entry);
+    if (!this.#unhide(entry)) this.#unshow(entry, goodbye);
     // What it said of the set stays true.
     if (entry.setVersion > 0) this.#sets.add(user, entry, this.#options.now());
     const partition = this.#partition(server);
@@ -215,7 +216,7 @@ export class SessionIndex {
     if (this.entriesOf(server, user).length === 0) partition.users.delete(user);
   }
 
-  #unshow(entry: Session): void {
+  #unshow(entry: Session, goodbye = false): void {
     const left = this.lookup(entry.user).filter((other) => other !== entry);
     if (left.length === 0) this.#shown.delete(entry.user);
     else this.#shown.set(entry.user, left);
@@ -223,7 +224,7 @@ export class SessionIndex {
     for (const hidden of this.#hidden.get(entry.user) ?? []) {
       if (hidden.entry.device === entry.device) hidden.until = until;
     }
-    this.#changes.push({ kind: "gone", session: entry });
+    this.#changes.push({ kind: "gone", session: entry, goodbye });
   }
 
   /** Puts `entry` where `before` is shown. */

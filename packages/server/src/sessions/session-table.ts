@@ -101,12 +101,12 @@ export class OwnedTable implements SessionTable {
     this.index.put({ ...own, background }, this.server);
   }
 
-  close(user: string, device: string, epoch: number): void {
+  close(user: string, device: string, epoch: number, goodbye = false): void {
     const own = this.index.get(this.server, user, device);
     if (own?.epoch !== epoch) return;
-    this.publication.entryRemoved(own);
+    this.publication.entryRemoved(own, goodbye);
     this.#options.onOwnChange();
-    this.index.remove(this.server, user, device);
+    this.index.remove(this.server, user, device, goodbye);
   }
 
   announceSet(user: string, setVersion: number, setSize: number): void {
@@ -147,7 +147,8 @@ export class OwnedTable implements SessionTable {
   #tell(change: SessionChange): void {
     if (change.kind === "gone") {
       const { user, device } = change.session;
-      this.#departures.add(user, device, this.#options.clock.monotonic());
+      if (change.goodbye === true) this.#departures.forget(user, device);
+      else this.#departures.add(user, device, this.#options.clock.monotonic());
     }
     for (const listener of this.#listeners) listener(change);
   }

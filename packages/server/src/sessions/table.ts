@@ -30,7 +30,12 @@ export type SessionChange =
   /** Same connection, other particulars (background, set). */
   | { readonly kind: "changed"; readonly session: Session }
   /** Closed, or its server was dropped. */
-  | { readonly kind: "gone"; readonly session: Session };
+  | {
+      readonly kind: "gone";
+      readonly session: Session;
+      /** The device said that it goes. */
+      readonly goodbye?: boolean;
+    };
 
 export interface SessionTable {
   /** Name of the server whose partition this table owns. */
@@ -53,10 +58,13 @@ export interface SessionTable {
   open(session: Omit<Session, "server">): void;
   /** This and `close` are ignored unless `epoch` is that of the own entry. */
   setBackground(user: string, device: string, epoch: number, background: boolean): void;
-  close(user: string, device: string, epoch: number): void;
+  /** `goodbye`: the device said that it goes, and is not one that may come back in a moment. */
+  close(user: string, device: string, epoch: number, goodbye?: boolean): void;
   /** The user's set of durable devices has changed: own entries take it on, other servers are told. Older versions are ignored. */
   announceSet(user: string, setVersion: number, setSize: number): void;
-  /** Whether the device is connected, or was within the last `ms`, as far as this table saw. Bounded memory. */
+  /**
+   * Whether the device is connected, or was within the last `ms` and did not say goodbye, as far as this table saw. Bounded memory.
+   */
   wasConnectedWithin(user: string, device: string, ms: number): boolean;
   /** Connections that terminate here. */
   readonly ownSize: number;

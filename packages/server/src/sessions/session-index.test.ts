@@ -1,0 +1,272 @@
+import { expect, test } from "bun:test";
+import type { SessionRecord } from "../cluster/session-messages.ts";
+import { SessionIndex } from "./session-index.ts";
+
+const HIDE_MS = 5000;
+const HORIZON_MS = 10_000;
+
+interface Made {
+  readonly index: SessionIndex;
+  /** What the listeners heard since it was asked last. */
+  heard(): string[];
+  readonly lifted: string[];
+  now: number;
+  forgotten: number;
+}
+
+/** The index of server "own". */
+function make(): Made {
+  let changes: string[] = [];
+  const made: Omit<Made, "index"> = {
+    now: 0,
+    forgotten: 0,
+    lifted: [],
+    heard: () => {
+      const heard = changes;
+      changes = [];
+      return heard;
+    },
+  };
+  const index = new SessionIndex({
+    own: "own",
+    now: () => result.now,
+    hideMs: HIDE_MS,
+    horizonMs: HORIZON_MS,
+    onLifted: ({ device }) => void made.lifted.push(device),
+    onChange: (change) => {
+      const { server, epoch } = change.session;
+      const before = change.kind === "appeared" ? change.before : undefined;
+      const after = before === undefined ? "" : ` for ${before.server} ${before.epoch}`;
+      changes.push(`${change.kind} ${server} ${epoch}${after}`);
+    },
+    onForgotten: () => void result.forgotten++,
+  });
+  const result: Made = Object.assign(made, { index });
+  return result;
+}
+
+function record(epoch: number, more: Partial<SessionRecord> = {}): SessionRecord {
+  return {
+    user: "ann",
+    device: "phone",
+    epoch,
+    durable: true,
+    background: false,
+    setVersion: 1,
+    setSize: 1,
+    ...more,
+  };
+}
+
+const shown = (index: SessionIndex): string[] =>
+  index.lookup("ann").map(({ server, device, epoch }) => `${device} ${server} ${epoch}`);
+
+test("a lookup answers with all devices of a user, wherever they are (M3)", () => {
+  const { index } = make();
+  expect(index.lookup("ann")).toEqual([]);
+  index.put(record(1), "own");
+  index.put(record(2, { device: "tab" }), "b");
+  index.put(record(3, { user: "bob" }), "b");
+  expect(shown(index)).toEqual(["phone own 1", "tab b 2"]);
+  expect(index.find("ann", "tab")?.server).toBe("b");
+  expect(index.find("ann", "watch")).toBeUndefined();
+  expect([index.sizeOf("own"), index.sizeOf("b"), index.sizeOf("c")]).toEqual([1, 2, 0]);
+  expect([...index.usersOf("b")]).toEqual(["ann", "bob"]);
+});
+
+test("the answer of a lookup stays as it was, whatever happens next", () => {
+  const { index } = make();
+  index.put(record(1), "b");
+  const before = index.lookup("ann");
+  index.put(record(1, { background: true }), "b");
+  index.put(record(1, { device: "tab" }), "b");
+  expect(before).toEqual([{ ...record(1), server: "b" }]);
+});
+
+test("the higher epoch wins, whichever comes first; a tie goes to the greater name", () => {
+  for (const [first, second, winner] of [
+    [5, 6, "c 6"],
+    [6, 5, "b 6"],
+    [5, 5, "c 5"],
+  ] as const) {
+    const { index } = make();
+    index.put(record(first), "b");
+    index.put(record(second), "c");
+    expect(shown(index)).toEqual([`phone ${winner}`]);
+  }
+});
+
+test("an own session that loses is told with the one that displaced it", () => {
+  const { index, heard } = make();
+  index.put(record(5), "own");
+  index.put(record(6), "b");
+  expect(heard()).toEqual(["appeared own 5", "appeared b 6 for own 5"]);
+});
+
+test("an own session that has lost before it came is told in the same way", () => {
+  const { index, heard } = make();
+  index.put(record(6), "b");
+  index.put(record(5), "own");
+  expect(heard()).toEqual(["appeared b 6", "appeared b 6 for own 5"]);
+  expect(shown(index)).toEqual(["phone b 6"]);
+});
+
+test("a session of another server that has lost before it came is not told", () => {
+  const { index, heard } = make();
+  index.put(record(6), "b");
+  heard();
+  index.put(record(5), "c");
+  index.remove("c", "ann", "phone");
+  expect(heard()).toEqual([]);
+});
+
+test("a loser is not shown when the winner goes, until its owner had time to withdraw it (L7)", () => {
+  const made = make();
+  const { index, heard } = made;
+  index.put(record(5), "b");
+  index.put(record(6), "c");
+  index.remove("c", "ann", "phone");
+  expect(index.lookup("ann")).toEqual([]);
+  expect(heard().at(-1)).toBe("gone c 6");
+  made.now = HIDE_MS - 1;
+  index.expireHidden();
+  expect(index.lookup("ann")).toEqual([]);
+  index.remove("b", "ann", "phone");
+  made.now = HIDE_MS;
+  index.expireHidden();
+  expect(heard()).toEqual([]);
+});
+
+test("a loser whose owner sticks to it is shown in the end: it alone knows", () => {
+  const made = make();
+  const { index, heard } = made;
+  index.put(record(5), "b");
+  index.put(record(6), "c");
+  index.remove("c", "ann", "phone");
+  heard();
+  index.put(record(5, { background: true }), "b");
+  expect(heard()).toEqual([]);
+  made.now = HIDE_MS;
+  index.expireHidden();
+  expect(heard()).toEqual(["appeared b 5"]);
+  expect(index.find("ann", "phone")?.background).toBe(true);
+});
+
+test("a new connection is shown though a loser is still hidden", () => {
+  const made = make();
+  const { index, heard } = made;
+  index.put(record(5), "b");
+  index.put(record(6), "c");
+  index.remove("c", "ann", "phone");
+  index.put(record(7), "d");
+  made.now = HIDE_MS;
+  index.expireHidden();
+  expect(shown(index)).toEqual(["phone d 7"]);
+  expect(heard()).toEqual(["appeared b 5", "appeared c 6 for b 5", "gone c 6", "appeared d 7"]);
+});
+
+test("the highest epoch of a device counts hidden entries, too", () => {
+  const { index } = make();
+  index.put(record(5), "b");
+  index.put(record(6), "c");
+  index.remove("c", "ann", "phone");
+  expect(index.highestEpoch("ann", "phone")).toBe(5);
+  expect(index.highestEpoch("ann", "tab")).toBe(0);
+});
+
+test("another connection to the same server takes the place of the one before", () => {
+  const { index, heard } = make();
+  index.put(record(5), "b");
+  index.put(record(6), "b");
+  index.put(record(4), "b");
+  expect(heard()).toEqual(["appeared b 5", "appeared b 6 for b 5", "gone b 6", "appeared b 4"]);
+  expect(index.sizeOf("b")).toBe(1);
+});
+
+test("a partition is dropped whole, hidden entries with it (M2)", () => {
+  const { index, heard } = make();
+  index.put(record(5), "b");
+  index.put(record(1, { device: "tab" }), "b");
+  index.put(record(6), "c");
+  heard();
+  index.drop("b");
+  expect(heard()).toEqual(["gone b 1"]);
+  expect(shown(index)).toEqual(["phone c 6"]);
+  index.drop("c");
+  expect([index.lookup("ann"), index.sizeOf("b"), index.sizeOf("c")]).toEqual([[], 0, 0]);
+});
+
+test("all entries of a user take on the newest set, and own ones are told on", () => {
+  const made = make();
+  const { index, lifted } = made;
+  index.put(record(1), "own");
+  index.put(record(2), "b");
+  index.put(record(1, { device: "tab" }), "own");
+  expect(index.takeSet("ann", { setVersion: 3, setSize: 2 })).toBe(true);
+  expect(index.takeSet("ann", { setVersion: 3, setSize: 2 })).toBe(false);
+  expect(index.takeSet("ann", { setVersion: 2, setSize: 9 })).toBe(false);
+  expect(index.lookup("ann").map(({ setVersion, setSize }) => [setVersion, setSize])).toEqual([
+    [3, 2],
+    [3, 2],
+  ]);
+  expect(lifted.toSorted()).toEqual(["phone", "tab"]);
+  // What its owner does not know of yet is not forgotten when it speaks of something else.
+  index.put(record(2, { background: true }), "b");
+  expect(index.find("ann", "phone")).toMatchObject({ background: true, setVersion: 3 });
+});
+
+test("an entry with a newer set lifts the others", () => {
+  const { index, lifted } = make();
+  index.put(record(1), "own");
+  index.put(record(1, { device: "tab", setVersion: 2, setSize: 2 }), "b");
+  expect(index.find("ann", "phone")).toMatchObject({ setVersion: 2, setSize: 2 });
+  expect(lifted).toEqual(["phone"]);
+});
+
+test("a set that was announced while a session was being opened is not missed", () => {
+  const { index } = make();
+  index.takeSet("ann", { setVersion: 4, setSize: 2 });
+  index.put(record(1, { setVersion: 3 }), "own");
+  expect(index.find("ann", "phone")).toMatchObject({ setVersion: 4, setSize: 2 });
+});
+
+test("what a session said of the set is remembered when it goes", () => {
+  const made = make();
+  const { index } = made;
+  index.put(record(1, { setVersion: 4, setSize: 2 }), "b");
+  index.remove("b", "ann", "phone");
+  made.now = HORIZON_MS;
+  index.put(record(1, { device: "tab", setVersion: 3 }), "own");
+  expect(index.find("ann", "tab")?.setVersion).toBe(4);
+});
+
+test("at the bound of remembered sets the loss is told, if it was too early (L10)", () => {
+  const made = make();
+  for (let i = 0; i <= 65_536; i++) made.index.takeSet(`u${i}`, { setVersion: 1, setSize: 1 });
+  expect(made.forgotten).toBe(1);
+  made.now = HORIZON_MS + 1;
+  made.index.takeSet("later", { setVersion: 1, setSize: 1 });
+  expect(made.forgotten).toBe(1);
+});
+
+test("a listener may call back", () => {
+  const heard: string[] = [];
+  const index: SessionIndex = new SessionIndex({
+    own: "own",
+    now: () => 0,
+    hideMs: HIDE_MS,
+    horizonMs: HORIZON_MS,
+    onLifted: () => {},
+    onChange: (change) => {
+      heard.push(`${change.kind} ${change.session.server}`);
+      if (change.kind !== "appeared" || change.before?.server !== "own") return;
+      index.remove("own", "ann", "phone");
+      index.put(record(1, { device: "tab" }), "own");
+    },
+    onForgotten: () => {},
+  });
+  index.put(record(5), "own");
+  index.put(record(6), "b");
+  expect(heard).toEqual(["appeared own", "appeared b", "appeared own"]);
+  expect(index.sizeOf("own")).toBe(1);
+});
