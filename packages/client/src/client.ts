@@ -56,6 +56,8 @@ export function connect(options: ConnectOptions): Beckon {
   /** What the last HELLO said. */
   let said: { readonly push: PushRegistration | undefined; readonly background: boolean };
   let started = false;
+  /** What was called before; bounded by the outbox, which each call is to fill or to read. */
+  const early: (() => void)[] = [];
   let closing: Promise<void> | undefined;
   /** Wakes that are being opened. */
   const opening = new Set<Promise<unknown>>();
@@ -116,6 +118,7 @@ export function connect(options: ConnectOptions): Beckon {
       report(error);
       void shut(error);
     }
+    for (const task of early.splice(0)) task();
     started = true;
     if (closing === undefined) void dialer.run();
   }
@@ -286,8 +289,18 @@ export function connect(options: ConnectOptions): Beckon {
     current?.write({ type: "state", background });
   }
 
+  /** In the order of the calls: none that comes later overtakes one that waits for the storage. */
   function whenReady<T>(task: () => T | Promise<T>): Promise<T> {
-    return started ? Promise.resolve(task()) : ready.then(task);
+    if (started) return Promise.resolve(task());
+    return new Promise((resolve, reject) => {
+      early.push(() => {
+        try {
+          resolve(task());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
   }
 
   /** Ends everything; `clear` removes what is stored. */
@@ -301,7 +314,7 @@ export function connect(options: ConnectOptions): Beckon {
     unlisten();
     handover.close();
     if (current !== undefined) leave(current, CLOSE.bye);
-    await ready;
+    if (!started) await ready;
     outbox.close(new BeckonError("closed", "", { cause: error }));
     setState({ ...stateOf("closed"), error });
     await journal.settled();

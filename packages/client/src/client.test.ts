@@ -1,0 +1,204 @@
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+
+import { connect } from "./client.ts";
+import { BeckonError } from "./errors.ts";
+import type { ConnectOptions } from "./options.ts";
+import { memory } from "./storage.ts";
+import { collect, outcome, setup } from "./test-support/setup.ts";
+
+describe("connect", () => {
+  test.each([
+    ["bad-argument", { servers: [] }],
+    ["bad-argument", { servers: ["https://a"] }],
+    ["bad-argument", { servers: [""] }],
+    ["bad-argument", { device: "a\nb" }],
+    ["bad-argument", { token: "secret" as never }],
+    ["unsupported-runtime", { servers: ["tcp://a"] }],
+  ])("throws %s for options that can never work: %p", (code, options: Partial<ConnectOptions>) => {
+    const { start } = setup();
+    expect(() => start(options)).toThrow(expect.objectContaining({ code }) as Error);
+  });
+
+  test("without a WebSocket says what to do about it", () => {
+    const { WebSocket } = globalThis;
+    try {
+      Object.assign(globalThis, { WebSocket: undefined });
+      connect({ servers: ["ws://a"], token: () => "t" });
+      throw new Error("it did not throw");
+    } catch (error) {
+      expect(error).toMatchObject({ code: "unsupported-runtime", retryable: false });
+      expect((error as BeckonError).hint).toContain("ws");
+    } finally {
+      Object.assign(globalThis, { WebSocket });
+    }
+  });
+
+  test("does not throw for the network, and returns before anything happens", () => {
+    const { clock, a, network, start } = setup();
+    a.state = "refuses";
+    const beckon = start();
+    expect([beckon.state.name, network.dialled.length]).toEqual(["connecting", 0]);
+    clock.run(10);
+    expect(beckon.state.name).toBe("waiting");
+  });
+
+  test("makes a device id once, and keeps it in the storage", async () => {
+    const { clock, a, start } = setup({ storage: memory() });
+    const ids: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { device: _, ...options } = { device: "" };
+      const beckon = start({ ...options, device: undefined as never });
+      clock.run(10);
+      ids.push(a.last.hello!.device);
+      const closing = beckon.close();
+      clock.run(10);
+      await closing;
+    }
+    expect(ids[0]).toMatch(/^[\da-f-]{36}$/);
+    expect(ids[1]).toBe(ids[0]);
+  });
+});
+
+describe("state", () => {
+  test("is told at once, and at each change, with what WELCOME says", () => {
+    const { clock, a, states, start } = setup();
+    a.onHello = (connection) => connection.welcome({ recovered: false });
+    const beckon = start();
+    expect(states.map(({ name }) => name)).toEqual(["connecting"]);
+    clock.run(10);
+    expect(states.at(-1)).toMatchObject({ name: "connected", server: "a", recovered: false });
+    expect(beckon.state).toBe(states.at(-1)!);
+  });
+
+  test("a listener that has ended hears nothing", () => {
+    const { clock, start } = setup();
+    const beckon = start();
+    const heard: string[] = [];
+    beckon.on("state", ({ name }) => heard.push(name))();
+    clock.run(10);
+    expect(heard).toEqual(["connecting"]);
+  });
+});
+
+describe("errors", () => {
+  test("without a listener go to the console, without what is secret", () => {
+    const warn = spyOn(console, "warn").mockImplementation(() => {});
+    const { clock, network } = setup();
+    connect({
+      servers: ["ws://a"],
+      token: () => Promise.reject(new Error("secret")),
+      clock,
+      transports: { ws: network.dial },
+    });
+    clock.run(10);
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn.mock.calls[0]![0]).toStartWith("beckon: token-failed: ");
+    expect(String(warn.mock.calls)).not.toContain("secret");
+    warn.mockRestore();
+  });
+
+  test("have a hint, and do not bear the payload or the token", () => {
+    const error = new BeckonError("forbidden");
+    expect(error).toBeInstanceOf(Error);
+    expect(error.hint).not.toBe("");
+  });
+});
+
+describe("forget()", () => {
+  test("closes, and leaves nothing stored", async () => {
+    const storage = memory();
+    const { clock, a, start } = setup({ storage, push: { provider: "dev", token: "t" } });
+    const beckon = start();
+    collect(beckon);
+    clock.run(10);
+    a.last.deliver({ n: 1 });
+    clock.run(10);
+    expect([...(await storage.read())]).not.toBeEmpty();
+    const forgetting = beckon.forget();
+    clock.run(10);
+    await forgetting;
+    expect([...(await storage.read())]).toEqual([]);
+    expect(beckon.state.name).toBe("closed");
+  });
+});
+
+describe("a page", () => {
+  const added: string[] = [];
+  afterEach(() => {
+    for (const name of added.splice(0)) Reflect.deleteProperty(globalThis, name);
+  });
+
+  /** What of a browser the SDK looks at. */
+  function browse(visibilityState: string): {
+    document: EventTarget & { visibilityState: string };
+  } {
+    const document = Object.assign(new EventTarget(), { visibilityState });
+    const target = new EventTarget();
+    const globals = {
+      document,
+      addEventListener: target.addEventListener.bind(target),
+      removeEventListener: target.removeEventListener.bind(target),
+      dispatchEvent: target.dispatchEvent.bind(target),
+    };
+    for (const [name, value] of Object.entries(globals)) {
+      added.push(name);
+      Object.defineProperty(globalThis, name, { value, configurable: true });
+    }
+    return { document };
+  }
+
+  test("that is back online does not wait for the next attempt", () => {
+    browse("visible");
+    const { clock, a, start } = setup();
+    a.state = "refuses";
+    start();
+    clock.run(60_000);
+    a.state = "up";
+    globalThis.dispatchEvent(new Event("online"));
+    clock.run(10);
+    expect(a.connections).toHaveLength(1);
+  });
+
+  test("that becomes visible probes its connection", () => {
+    const { document } = browse("visible");
+    const { clock, a, start } = setup();
+    start();
+    clock.run(10);
+    a.last.silent = true;
+    document.dispatchEvent(new Event("visibilitychange"));
+    clock.run(6_000);
+    expect(a.connections).toHaveLength(2);
+  });
+
+  test('tells the server that it is hidden, with background: "auto"', () => {
+    const { document } = browse("hidden");
+    const { clock, a, start } = setup();
+    const beckon = start({ background: "auto" });
+    clock.run(10);
+    expect(a.last.hello!.background).toBe(true);
+    document.visibilityState = "visible";
+    document.dispatchEvent(new Event("visibilitychange"));
+    clock.run(10);
+    expect(a.last.frames.findLast(({ type }) => type === "state")).toEqual({
+      type: "state",
+      background: false,
+    });
+    void beckon.close();
+    clock.run(10);
+    document.visibilityState = "hidden";
+    document.dispatchEvent(new Event("visibilitychange"));
+    expect(clock.pending).toBe(0);
+  });
+});
+
+test("trace sees every message, both ways", () => {
+  const seen: string[] = [];
+  const { clock, start } = setup();
+  const beckon = start({
+    trace: (direction, { length }) => seen.push(`${direction} ${length > 0}`),
+  });
+  const result = outcome(beckon.send("bob", "x"));
+  clock.run(10);
+  expect(result.value).toBeDefined();
+  expect(seen).toEqual(["up true", "down true", "up true", "down true"]);
+});

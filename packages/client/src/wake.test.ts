@@ -1,0 +1,334 @@
+import { describe, expect, test } from "bun:test";
+
+import {
+  encodeBase64Url,
+  encodeHint,
+  encodeWake,
+  type Hint,
+  type PushRegistration,
+  type ServerAddresses,
+  type WakeKey,
+} from "@beckon/protocol";
+
+import { webCrypto } from "./crypto.ts";
+import type { SealCrypto } from "./options.ts";
+import { memory, type Storage } from "./storage.ts";
+import { outcome, seededRandom, type Setup, setup } from "./test-support/setup.ts";
+
+const PUSH = { provider: "dev", token: "phone-1" };
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+/** Sealing that can be seen through, but not without the key, the nonce and the device. */
+function sealOf(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  text: Uint8Array,
+  device: Uint8Array,
+): Uint8Array {
+  const head = [...key, 0, ...nonce, 0, ...device, 0];
+  return Uint8Array.from([...head, ...text]);
+}
+
+const plainCrypto: SealCrypto = {
+  open(key, nonce, sealed, device) {
+    const head = sealOf(key, nonce, new Uint8Array(0), device);
+    if (!head.every((byte, i) => sealed[i] === byte)) return Promise.reject(new Error("forged"));
+    return Promise.resolve(sealed.slice(head.length));
+  },
+};
+
+function hintOf(server: ServerAddresses, expires: number, fields: Partial<Hint> = {}): Hint {
+  return {
+    server,
+    conversation: "bob",
+    activity: 1,
+    wake: "message",
+    expires,
+    preview: "",
+    ...fields,
+  };
+}
+
+let nonces = 0;
+
+/** What a push carries. */
+function push({ id, key }: WakeKey, hint: Hint, device = "phone"): string {
+  const nonce = new Uint8Array(12).fill(++nonces);
+  const sealed = sealOf(key, nonce, encodeHint(hint), new TextEncoder().encode(device));
+  return JSON.stringify({ beckon: encodeBase64Url(encodeWake({ key: id, nonce, sealed })) });
+}
+
+/** A device that was registered by a first run on server `a`, and sleeps. */
+async function sleeping(): Promise<Setup & { key: WakeKey; storage: Storage }> {
+  const storage = memory();
+  const all = setup({ push: PUSH, storage, crypto: plainCrypto });
+  const beckon = all.start();
+  all.clock.run(10);
+  const { key } = all.a.last.hello!.push!;
+  const closing = beckon.close();
+  all.clock.run(10);
+  await closing;
+  all.network.dialled.length = 0;
+  return { ...all, key, storage };
+}
+
+describe("registration", () => {
+  test("is said until it was welcome, and again when it changes", async () => {
+    const { clock, a, start } = setup({ storage: memory(), crypto: plainCrypto });
+    const said: (PushRegistration | undefined)[] = [];
+    for (const token of ["1", "1", "2"]) {
+      const beckon = start({ push: { provider: "dev", token } });
+      clock.run(10);
+      said.push(a.last.hello!.push);
+      const closing = beckon.close();
+      clock.run(10);
+      await closing;
+    }
+    expect(said[0]).toMatchObject({ provider: "dev", token: "1" });
+    expect(said[0]!.key.key).toHaveLength(32);
+    expect(said[1]).toBeUndefined();
+    expect(said[2]!.token).toBe("2");
+    expect(said[2]!.key.id).not.toBe(said[0]!.key.id);
+  });
+
+  test("that no server has welcomed is said again", () => {
+    const { clock, a, start } = setup({ push: PUSH });
+    a.onHello = (connection) => connection.close(1006);
+    start();
+    clock.run(1_000);
+    expect(a.connections.length).toBeGreaterThan(1);
+    for (const { hello } of a.connections) expect(hello!.push).toBeDefined();
+  });
+
+  test("makes the device durable", () => {
+    const { clock, a, start } = setup();
+    start({ push: PUSH });
+    start({ storage: memory(), device: "2" });
+    start({ durable: true, device: "3" });
+    start({ storage: memory(), durable: false, device: "4" });
+    clock.run(10);
+    const durable = a.connections.map(({ hello }) => hello!.durable);
+    expect(durable).toEqual([true, true, true, false]);
+  });
+
+  test("the key is on disk before any server knows it", () => {
+    const storage = { ...memory(), write: () => new Promise<void>(() => {}) };
+    const { clock, network, start } = setup({ push: PUSH, storage });
+    start();
+    clock.run(MINUTE_MS);
+    expect(network.dialled).toEqual([]);
+  });
+});
+
+describe("M8: a woken device connects to the server that the wake names", () => {
+  test("in place of the last one", async () => {
+    const { clock, b, key, network, start } = await sleeping();
+    const result = outcome(start().onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(20);
+    expect(result.value).toBe("connected");
+    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b"]);
+    expect(b.last.hello!.hinted).toBe("b");
+  });
+
+  test("also when it is already dialling another", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    a.state = "hangs";
+    const beckon = start();
+    clock.run(100);
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(20);
+    expect(result.value).toBe("connected");
+    expect([a.connections.length, b.connections.length]).toEqual([1, 1]);
+  });
+
+  test("also when it is waiting between two attempts", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    a.state = "refuses";
+    b.state = "refuses";
+    const beckon = start();
+    clock.run(MINUTE_MS);
+    b.state = "up";
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(20);
+    expect(result.value).toBe("connected");
+  });
+
+  test("M12: and when that cannot be reached, to another one", async () => {
+    const { clock, b, key, states, start } = await sleeping();
+    b.state = "refuses";
+    const result = outcome(start().onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(20);
+    expect(result.value).toBe("connected");
+    expect(states.at(-1)).toMatchObject({ server: "a" });
+  });
+
+  test("if none can be reached in 30 s it says so, and goes on trying", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    for (const server of [a, b]) server.state = "refuses";
+    const beckon = start();
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(31_000);
+    expect(result.value).toBe("ignored");
+    b.state = "up";
+    clock.run(MINUTE_MS);
+    expect(beckon.state.name).toBe("connected");
+  });
+});
+
+describe("a device that is connected", () => {
+  test("stays where it is", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    const beckon = start();
+    clock.run(10);
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(20);
+    expect(result.value).toBe("connected");
+    expect([a.last.open, b.connections.length]).toEqual([true, 0]);
+  });
+
+  test("finds out that it is not, and follows the hint", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    const beckon = start();
+    clock.run(10);
+    a.last.silent = true;
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(6_000);
+    expect(result.value).toBe("connected");
+    expect(b.connections).toHaveLength(1);
+  });
+});
+
+describe("B5: ignored", () => {
+  test.each([
+    ["no push of ours", "hello"],
+    ["JSON of something else", '{"aps":{}}'],
+    ["broken JSON", '{"beckon":'],
+    ["nothing", undefined],
+    ["a number", 7],
+    ["no base64url", { beckon: "!!" }],
+    ["no wake", { beckon: "AAAA" }],
+    ["buried too deep", { data: { data: { data: { data: { beckon: "AAAA" } } } } }],
+  ])("%s", async (_, data) => {
+    const { clock, start } = await sleeping();
+    const result = outcome(start().onWake(data));
+    clock.run(10);
+    expect(result.value).toBe("ignored");
+  });
+
+  test.each([
+    ["for another device", (all: Sleeping) => push(all.key, fresh(all), "tablet")],
+    [
+      "sealed with another key",
+      (all: Sleeping) => push({ ...all.key, key: new Uint8Array(32) }, fresh(all)),
+    ],
+    ["with a key that it never had", (all: Sleeping) => push({ ...all.key, id: 1 }, fresh(all))],
+    ["expired", (all: Sleeping) => push(all.key, hintOf(all.b.addresses, all.clock.now() - 10))],
+  ])("a wake %s", async (_, make) => {
+    const all = await sleeping();
+    const result = outcome(all.start().onWake(make(all)));
+    all.clock.run(10);
+    expect(result.value).toBe("ignored");
+    expect(all.network.dialled.map(({ url }) => url)).toEqual(["ws://a"]);
+  });
+
+  test("expiry is judged by the server's clock", async () => {
+    const all = await sleeping();
+    const { clock, a, key, start } = all;
+    a.onHello = (connection) => connection.welcome({ time: clock.now() + DAY_MS });
+    const beckon = start();
+    clock.run(10);
+    const early = outcome(beckon.onWake(push(key, hintOf(a.addresses, clock.now() + DAY_MS / 2))));
+    const later = outcome(beckon.onWake(push(key, hintOf(a.addresses, clock.now() + 2 * DAY_MS))));
+    clock.run(10);
+    expect([early.value, later.value]).toEqual(["ignored", "connected"]);
+  });
+
+  test("a wake opens twice: for a service worker, then for the application", async () => {
+    const all = await sleeping();
+    const data = push(all.key, fresh(all));
+    const answers: unknown[] = [];
+    for (let i = 0; i < 3; i++) {
+      const beckon = all.start();
+      const result = outcome(beckon.onWake(data));
+      all.clock.run(50);
+      answers.push(result.value);
+      const closing = beckon.close();
+      all.clock.run(10);
+      await closing;
+    }
+    expect(answers).toEqual(["connected", "connected", "ignored"]);
+  });
+
+  test("the key before the last still opens; the one before that does not", async () => {
+    const all = await sleeping();
+    const { clock, start } = all;
+    const answers: unknown[] = [];
+    for (const token of ["2", "3"]) {
+      const beckon = start({ push: { provider: "dev", token } });
+      const result = outcome(beckon.onWake(push(all.key, fresh(all))));
+      clock.run(50);
+      answers.push(result.value);
+      const closing = beckon.close();
+      clock.run(10);
+      await closing;
+    }
+    expect(answers).toEqual(["connected", "ignored"]);
+  });
+});
+
+type Sleeping = Awaited<ReturnType<typeof sleeping>>;
+
+function fresh({ b, clock }: Sleeping): Hint {
+  return hintOf(b.addresses, clock.now() + DAY_MS);
+}
+
+describe("any form in which a push may come", () => {
+  test.each([
+    ["text", (text: string) => text],
+    ["an object", (text: string) => JSON.parse(text) as unknown],
+    ["under data", (text: string) => ({ from: "x", data: JSON.parse(text) as unknown })],
+    ["text under data", (text: string) => ({ data: text })],
+  ])("%s", async (_, wrap) => {
+    const all = await sleeping();
+    const result = outcome(all.start().onWake(wrap(push(all.key, fresh(all)))));
+    all.clock.run(20);
+    expect(result.value).toBe("connected");
+  });
+});
+
+describe("M11: of several wakes a device follows one by a rule", () => {
+  test.each([
+    ["last", "c"],
+    ["first", "b"],
+    ["active", "a"],
+  ] as const)("%s", async (wake, server) => {
+    const all = await sleeping();
+    const { clock, a, b, key, network, states, start } = all;
+    const c = network.add("c");
+    const beckon = start({ prefer: { wake } });
+    for (const [to, activity] of [
+      [b, 1],
+      [a, 9],
+      [c, 2],
+    ] as const) {
+      void beckon.onWake(push(key, hintOf(to.addresses, clock.now() + DAY_MS, { activity })));
+    }
+    clock.run(20);
+    expect(states.at(-1)).toMatchObject({ name: "connected", server });
+  });
+});
+
+test("WebCrypto opens what AES-256-GCM has sealed, and nothing else", async () => {
+  const random = seededRandom();
+  const [key, nonce] = [new Uint8Array(32), new Uint8Array(12)];
+  random(key);
+  random(nonce);
+  const device = new TextEncoder().encode("phone");
+  const imported = await crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt"]);
+  const text = Uint8Array.of(1, 2, 3);
+  const algorithm = { name: "AES-GCM", iv: nonce, additionalData: device };
+  const sealed = new Uint8Array(await crypto.subtle.encrypt(algorithm, imported, text));
+  expect(await webCrypto.open(key, nonce, sealed, device)).toEqual(text);
+  expect(webCrypto.open(key, nonce, sealed, new TextEncoder().encode("tablet"))).rejects.toThrow();
+});
