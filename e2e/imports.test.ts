@@ -25,6 +25,8 @@ const SERVER = "packages/server/src/";
 const LAYERS: readonly (readonly string[])[] = [
   ["index.ts"],
   ["server.ts"],
+  ["service.ts"],
+  ["node.ts"],
   ["config.ts"],
   ["config"],
   ["gateway", "admin"],

@@ -1,4 +1,10 @@
-export { startServer } from "./server.ts";
-export type { Server, ServerParts } from "./server.ts";
+export { ConfigError, describeConfig, loadConfig } from "./config.ts";
+export type { Config } from "./config.ts";
 export { createNode, SendRefused } from "./node.ts";
 export type { Node, NodeParts } from "./node.ts";
+export { createAuthenticate } from "./gateway/jwt.ts";
+export { processLog } from "./lib/log.ts";
+export { systemClock } from "./lib/clock.ts";
+export { DevPushService, devProvider } from "./push/dev.ts";
+export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
+export type { ConfiguredServer, Embedding, Server, ServerParts } from "./server.ts";

@@ -1,19 +1,43 @@
 import type { Address, Millis, ProtocolLimits } from "@beckon/protocol";
 
+import { createAdminApp } from "./admin/app.ts";
+import type { Health } from "./admin/backend.ts";
+import { listenAdmin } from "./admin/listen.ts";
+import type { AdminListener } from "./admin/listen.ts";
+import { exposeNode } from "./admin/node-metrics.ts";
+import type { NodeFigures } from "./admin/node-metrics.ts";
 import type { Bus } from "./cluster/bus.ts";
-import type { Authorize } from "./delivery/authorize.ts";
+import { createMemoryBus } from "./cluster/memory-bus.ts";
+import type { Config } from "./config.ts";
+import { createAuthorize, embeddedAuthorize } from "./delivery/authorize.ts";
+import type { Authorize, EmbeddedAuthorize } from "./delivery/authorize.ts";
 import type { Authenticate } from "./gateway/identity.ts";
+import { createAuthenticate } from "./gateway/jwt.ts";
 import { listenWs } from "./gateway/listen-ws.ts";
 import type { Listener } from "./gateway/listen-ws.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Clock } from "./lib/clock.ts";
+import { processLog } from "./lib/log.ts";
+import type { Log } from "./lib/log.ts";
+import { createMetrics } from "./lib/metrics.ts";
 import { createNode } from "./node.ts";
 import type { Node, StopOptions } from "./node.ts";
 import { composeWake } from "./push/compose.ts";
+import { devHttpProvider } from "./push/dev-http.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
+import { adminBackend } from "./service.ts";
+import { openSqlite } from "./store/sqlite.ts";
+import type { SqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
+
+export { createMemoryBus } from "./cluster/memory-bus.ts";
+export { openSqlite } from "./store/sqlite.ts";
+
+const STORE_WATCH_MS = 5_000;
+/** In the OpenAPI document. */
+const VERSION = "0.1.0";
 
 const MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 
@@ -83,6 +107,152 @@ export function startServer(parts: ServerParts): Server {
       listener.kill();
     },
   };
+}
+
+/** What an application may bring of its own, beside the configuration. */
+export interface Embedding {
+  /** Instead of `auth.send`: who may write to whom. */
+  readonly authorize?: EmbeddedAuthorize;
+  /** Shared by the servers of one process; by default this one is alone. */
+  readonly sharedBus?: Bus;
+  readonly providers?: readonly PushProvider[];
+  /** Default: to the process's standard error, at the configured level. */
+  readonly logger?: Log;
+}
+
+/** A server as it is configured, with its admin API. */
+export interface ConfiguredServer {
+  /** Resolves when devices and the admin API are served. Rejects where the store or a port cannot be had. */
+  start(): Promise<void>;
+  /** Where devices connect; undefined before `start`. */
+  readonly url: string | undefined;
+  readonly adminUrl: URL | undefined;
+  /** Sends the devices elsewhere at the configured rate, finishes what is under way, and stops. Nothing acknowledged is lost. */
+  drain(): Promise<void>;
+}
+
+interface Running {
+  readonly server: Server;
+  readonly store: SqliteStore;
+  readonly admin: AdminListener;
+  readonly bus: Bus;
+  readonly health: ReturnType<typeof watchStore>;
+}
+
+/** A communication server from its configuration (see `loadConfig`). */
+export function createServer(options: Config & Embedding): ConfiguredServer {
+  const log = options.logger ?? processLog(options.log);
+  const metrics = createMetrics();
+  let state: Health["state"] = "starting";
+  let running: Running | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const start = async (): Promise<void> => {
+    if (running !== undefined) return;
+    const store = await openSqlite(options.store.path, options.storeLimits);
+    const bus = options.sharedBus ?? createMemoryBus({ clock: systemClock }).connect();
+    let server: Server | undefined;
+    try {
+      server = startServer({
+        name: options.name,
+        listen: { hostname: options.listen.host, port: options.listen.port },
+        ...(options.addresses.length === 0 ? {} : { addresses: options.addresses }),
+        bus,
+        store,
+        authenticate: createAuthenticate(options.auth, systemClock),
+        authorize:
+          options.authorize === undefined
+            ? createAuthorize(options.send, systemClock, fetch)
+            : embeddedAuthorize(options.authorize, systemClock),
+        clusterKey: options.clusterKey,
+        providers: options.providers ?? configuredProviders(options),
+        limits: options.limits,
+        maxConnections: options.maxConnections,
+        retentionMs: options.storeLimits.retentionMs,
+      });
+      const { node } = server;
+      const health = watchStore(store, systemClock);
+      metrics.observeProcess();
+      exposeNode(metrics, figuresOf(node));
+      const app = createAdminApp({
+        backend: adminBackend(node, store, options.limits, metrics, () => ({
+          server: options.name,
+          state,
+          connections: node.gateway.size,
+          checks: { store: health.isUp(), bus: bus.up },
+        })),
+        token: options.apiToken,
+        payloadLimit: options.limits.payload,
+        version: VERSION,
+        log,
+      });
+      const admin = listenAdmin(app, options.admin.host, options.admin.port);
+      running = { server, store, admin, bus, health };
+    } catch (error) {
+      server?.kill();
+      await store.close();
+      throw error;
+    }
+    state = "up";
+    log.info("server.up", { server: options.name });
+  };
+
+  const drain = async (): Promise<void> => {
+    if (running === undefined) return;
+    const { server, store, admin, bus, health } = running;
+    state = "draining";
+    log.info("server.draining", { server: options.name, count: server.node.gateway.size });
+    const { batch, interval, deadline } = options.drain;
+    await server.stop({ batch, intervalMs: interval, deadlineMs: deadline });
+    health.stop();
+    await admin.close();
+    await bus.close();
+    await store.close();
+    state = "stopped";
+    log.info("server.stopped", { server: options.name });
+  };
+
+  return {
+    start,
+    get url() {
+      return running?.server.url;
+    },
+    get adminUrl() {
+      return running?.admin.url;
+    },
+    drain: () => (stopping ??= drain()),
+  };
+}
+
+function configuredProviders({ push }: Config): PushProvider[] {
+  return push.dev === undefined ? [] : [devHttpProvider(push.dev.url, fetch)];
+}
+
+function figuresOf(node: Node): NodeFigures {
+  return {
+    name: node.name,
+    counters: node.counters,
+    connections: () => node.gateway.size,
+    servers: () => node.members.list().length,
+    open: () => node.delivery.open,
+    unsaved: () => node.delivery.unsaved,
+    trusted: () => node.table.trusted,
+  };
+}
+
+/** Asks the store now and then whether it is there, so that a health check need not wait for it. */
+function watchStore(store: Store, clock: Clock): { isUp: () => boolean; stop: () => void } {
+  let isUp = true;
+  let cancel: () => void = () => undefined;
+  const ask = (): void => {
+    store.wakes
+      .nextDue()
+      .then(() => (isUp = true))
+      .catch(() => (isUp = false));
+    cancel = clock.after(STORE_WATCH_MS, ask);
+  };
+  ask();
+  return { isUp: () => isUp, stop: () => cancel() };
 }
 
 function addressOf(url: string): Address {
