@@ -80,6 +80,11 @@ export class Recipient {
 
   /** Rows sent over this connection that are not settled yet. */
   readonly #rows = new Map<RowRef, PendingRow>();
+  /**
+   * Rows of what is unacknowledged and was sent live, by its key. Its accepting server may have given the connection up and not hear
+   * of the acknowledgement: so they are settled here as well.
+   */
+  readonly #liveRows = new Map<string, RowRef>();
   #page: PendingRow[] = [];
   #behind: boolean;
   /** Until the store was read to its end. */
@@ -141,11 +146,19 @@ export class Recipient {
       this.#ring[at] = undefined;
       this.#open--;
       outstanding.acknowledged();
+      if (this.#liveRows.size > 0) this.#liveAcknowledged(outstanding);
     }
     this.#trim();
     this.progress = this.#parts.now();
     if (this.#page.length > 0) this.#sendPage();
     return true;
+  }
+
+  #liveAcknowledged({ key }: Outstanding): void {
+    const row = key === undefined ? undefined : this.#liveRows.get(key);
+    if (row === undefined) return;
+    this.#liveRows.delete(key!);
+    this.#parts.settler.settle(row);
   }
 
   /** The device is in the session table: what is held is read only from now on (L4). */
@@ -177,7 +190,7 @@ export class Recipient {
     this.#cancelRetry?.();
     const ring = this.#ring;
     this.#ring = [];
-    const unsettled = [...this.#rows.keys()];
+    const unsettled = [...this.#rows.keys(), ...this.#liveRows.values()];
     if (unsettled.length > 0) this.#parts.settler.markSent(unsettled);
     for (const outstanding of ring) outstanding?.lost();
   }
@@ -223,7 +236,13 @@ export class Recipient {
     if (this.#closed) return;
     this.#reading = false;
     const live = this.#liveKeys();
-    this.#page = rows.filter((row) => !this.#rows.has(row.row) && !live.has(keyOf(row)));
+    this.#page = rows.filter((row) => {
+      if (this.#rows.has(row.row)) return false;
+      const key = keyOf(row);
+      if (!live.has(key)) return true;
+      this.#liveRows.set(key, row.row);
+      return false;
+    });
     if (this.#page.length > 0) {
       this.#behind = true;
       this.#readAgain = true;
