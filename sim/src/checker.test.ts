@@ -438,6 +438,16 @@ describe("a planted fault is found by its law's name:", () => {
     ],
     [
       "L2",
+      "unsettled",
+      "what was acknowledged stays in the store",
+      history(
+        world({ bobSleeps: true }),
+        without(throughStore("m1", 10_000, 12_030), "settled"),
+        bobWakes(12_000),
+      ),
+    ],
+    [
+      "L2",
       "misdelivered",
       "to somebody else's device",
       history(world(), live("m1", 10_000), [

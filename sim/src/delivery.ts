@@ -41,9 +41,9 @@ export function simulate(plan: Plan, sabotage: Sabotage = {}): Outcome {
   run.begin();
   world.scheduler.run(plan.duration);
   run.heal();
-  run.until(PUSHES_MS, () => run.isSettled(({ isRunning, isIdle }) => !isRunning || isIdle));
+  run.until(PUSHES_MS, () => run.isSettled((phone) => phone.isRunning || phone.isPushable));
   run.wake();
-  run.until(SETTLING_MS, () => run.isSettled(({ isIdle }) => isIdle));
+  run.until(SETTLING_MS, () => run.isSettled(() => true));
   world.record({ kind: "ended" });
   const { history } = world;
   return { plan, history, report: check(history), events: world.scheduler.events };
@@ -148,18 +148,15 @@ class Run {
     }
   }
 
-  /** No device that is there has anything in the store, and all phones are as they should be. */
-  isSettled(isWell: (phone: Phone) => boolean): boolean {
-    for (const phone of this.#phones.values()) if (!isWell(phone)) return false;
-    return this.#store.heldRows((device) => this.#isThere(device)) === 0;
-  }
-
-  #isThere(device: DeviceName): boolean {
-    if (!device.endsWith("/")) return this.#phones.has(device);
-    for (const { name, isRunning } of this.#phones.values()) {
-      if (isRunning && name.startsWith(device)) return true;
-    }
-    return false;
+  /** Those that run are connected and idle, and nothing is in the store for those of which `isExpected` says that they come. */
+  isSettled(isExpected: (phone: Phone) => boolean): boolean {
+    const expected = [...this.#phones.values()].filter(isExpected);
+    if (expected.some(({ isRunning, isIdle }) => isRunning && !isIdle)) return false;
+    const names = expected.map(({ name }) => name);
+    // The rows of a user alone are for any device.
+    const isThere = (device: DeviceName): boolean =>
+      device.endsWith("/") ? names.some((name) => name.startsWith(device)) : names.includes(device);
+    return this.#store.heldRows(isThere) === 0;
   }
 
   #do(step: Step): void {
@@ -185,7 +182,7 @@ class Run {
         this.#phone(step.device, (phone) => phone.background(step.value));
         break;
       case "forget":
-        this.#phone(step.device, (phone) => phone.forget());
+        this.#phone(step.device, (phone) => phone.forget(() => this.#forget(phone)));
         break;
       case "renew push token":
         this.#phone(step.device, (phone) => phone.renewPushToken());
@@ -239,6 +236,12 @@ class Run {
       case "push service":
         this.#push.setAway(step.isAway);
     }
+  }
+
+  /** The application's backend removes the device, through any server. */
+  #forget({ plan: { user, device } }: Phone): void {
+    const up = [...this.#servers.values()].filter(({ isRunning }) => isRunning);
+    if (up.length > 0) this.world.random.pick(up).forget(user, device);
   }
 
   #phone(device: DeviceName, act: (phone: Phone) => void): void {

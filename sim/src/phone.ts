@@ -57,6 +57,8 @@ export class Phone implements Pushable {
   #beckon: Beckon | undefined;
   #token: string | undefined;
   #starts = 0;
+  /** Nothing is stored on it. */
+  #isNew = true;
   #cancelRest: (() => void) | undefined;
   /** From now on it neither sleeps nor crashes. */
   #isCalm = false;
@@ -78,6 +80,11 @@ export class Phone implements Pushable {
     return this.isRunning && this.#beckon?.state.name === "connected";
   }
 
+  /** Whether a push reaches it. */
+  get isPushable(): boolean {
+    return this.#token !== undefined;
+  }
+
   /** Connected, no handler is at work, and the outbox is empty. */
   get isIdle(): boolean {
     return this.isConnected && this.#handling === 0 && this.#unanswered === 0;
@@ -91,6 +98,8 @@ export class Phone implements Pushable {
     }
     const { world } = this.#town;
     if (storage === "lost") this.#disk.erase();
+    const isFresh = this.#isNew || storage === "lost";
+    this.#isNew = false;
     this.#starts += 1;
     this.#handling = 0;
     this.#unanswered = 0;
@@ -99,7 +108,7 @@ export class Phone implements Pushable {
       skew: this.plan.skew,
     });
     this.#process = process;
-    const has = this.plan.storage ? (this.#starts === 1 ? "kept" : storage) : "none";
+    const has = this.plan.storage ? (isFresh ? "lost" : "kept") : "none";
     world.record({ kind: "started", device: this.name, storage: has });
     process.input(0, () => this.#launch(process));
     this.#restLater();
@@ -157,14 +166,17 @@ export class Phone implements Pushable {
     this.#process!.input(1, () => this.#send(to, message, wake, size));
   }
 
-  /** The user logs out. */
-  forget(): void {
+  /** The user logs out; then `removed` tells the application's backend. The device may come back as a new one. */
+  forget(removed: () => void): void {
     const process = this.#process;
     if (process === undefined || !process.isRunning) return;
     process.input(0, () => {
       void this.#beckon?.forget().then(() => {
         if (process.isAlive) this.#end("exit", "reset");
         this.#disk.erase();
+        this.#isNew = true;
+        this.renewPushToken();
+        removed();
       });
     });
   }

@@ -9,6 +9,7 @@ import type { Host, Network } from "./network.ts";
 import type { PushService } from "./push.ts";
 import { Process } from "./scheduler.ts";
 import { seal } from "./seal.ts";
+import type { Store } from "../../packages/server/src/store/store.ts";
 import type { SimStore } from "./store.ts";
 import type { World } from "./world.ts";
 
@@ -32,6 +33,7 @@ export class SimServer implements Host {
   readonly #cluster: Cluster;
   readonly #skew: number;
   #process: Process | undefined;
+  #store: Store | undefined;
   #node: Node | undefined;
   #starts = 0;
 
@@ -44,6 +46,10 @@ export class SimServer implements Host {
 
   get process(): Process | undefined {
     return this.#process;
+  }
+
+  get isRunning(): boolean {
+    return this.#process?.isRunning === true;
   }
 
   get isUp(): boolean {
@@ -62,13 +68,14 @@ export class SimServer implements Host {
     const process = new Process(world.scheduler, { name, skew: this.#skew });
     this.#process = process;
     this.#record("started");
+    this.#store = store.connect(this.name, process);
     const url = `ws://${this.name}`;
     const parts: NodeParts = {
       name: this.name,
       clock: process.clock,
       random: (bytes) => void process.random.fill(bytes),
       bus: bus.connect(this.name, process),
-      store: store.connect(this.name, process),
+      store: this.#store,
       authenticate: (token) => Promise.resolve(identityOf(token)),
       authorize: this.#cluster.authorize(process),
       tickets,
@@ -85,6 +92,17 @@ export class SimServer implements Host {
   crash(says: "reset" | "nothing"): void {
     if (!this.isUp) return;
     this.#end(says);
+  }
+
+  /** The application's backend removes a device at its log-out. */
+  forget(user: string, device: string): void {
+    const [store, node] = [this.#store!, this.#node!];
+    this.#process!.input(0, () => {
+      store.devices.forget(user, device).then(
+        ({ setVersion, setSize }) => node.table.announceSet(user, setVersion, setSize),
+        () => undefined,
+      );
+    });
   }
 
   /** Drains, finishes, stops. */

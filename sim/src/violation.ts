@@ -7,6 +7,7 @@ export type Fault =
   | "lost"
   | "early ack"
   | "duplicated"
+  | "unsettled"
   | "misdelivered"
   | "reordered"
   | "silent hole"

@@ -4,12 +4,38 @@ import type { Violation } from "../violation.ts";
 
 /** What was handled this long before a crash must have been noted as handled. */
 const NOTED_MS = 2_000;
+/** Within it what was acknowledged is settled, when the store is there. */
+const SETTLED_MS = 5_000;
 
 export function checkOnce(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => [
     ...misdelivered(device),
     ...repeats(facts, device),
+    ...unsettled(facts, device),
   ]);
+}
+
+/** What the device has acknowledged is still in the store when all is healthy: it will come again. */
+function unsettled(facts: Facts, device: DeviceFacts): Violation[] {
+  if (!facts.isOnlineAtEnd(device)) return [];
+  const violations: Violation[] = [];
+  for (const message of facts.messages.values()) {
+    const passage = message.passages.get(device.name);
+    if (passage?.held === undefined || passage.settled !== undefined) continue;
+    const last = passage.received.at(-1);
+    const isKept = passage.dropped === undefined && device.registered.spans.at(-1)?.to === Infinity;
+    if (!isKept || last === undefined || last < passage.held || facts.end - last < SETTLED_MS)
+      continue;
+    violations.push({
+      law: "L2",
+      fault: "unsettled",
+      says: `${device.name} has acknowledged ${message.name}, which is still in the store for it`,
+      at: facts.end,
+      messages: [message.name],
+      devices: [device.name],
+    });
+  }
+  return violations;
 }
 
 function misdelivered(device: DeviceFacts): Violation[] {
