@@ -99,6 +99,8 @@ export function openConnection(
 
   function write(frame: Frame): void {
     if (!open) return;
+    // The server reads nothing after it.
+    if (frame.type === "bye") acknowledge();
     if (out.frames > 0 && out.size + sizeOf(frame) > limits.messageBytes) transmit();
     out.write(frame);
     if (out.frames >= limits.messageFrames) transmit();
@@ -111,12 +113,15 @@ export function openConnection(
     clock.defer(flush);
   }
 
+  function acknowledge(): void {
+    if (acknowledged.length === 0) return;
+    const ranges = rangesOf(acknowledged);
+    acknowledged = [];
+    write({ type: "received", ranges });
+  }
+
   function flush(): void {
-    if (acknowledged.length > 0) {
-      const ranges = rangesOf(acknowledged);
-      acknowledged = [];
-      write({ type: "received", ranges });
-    }
+    acknowledge();
     if (open && out.frames > 0) transmit();
     flushing = false;
   }
