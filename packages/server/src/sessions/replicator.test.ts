@@ -259,6 +259,19 @@ test("after a loss the sets of the own users are read again, until the store ans
   }
 });
 
+test("a session that is opened after a loss with a set that was read before it is looked after", async () => {
+  const world = await running("a", "b");
+  world.cut("a");
+  world.connect("a", "ann", "phone", 500);
+  world.announce("b", "ann", 2);
+  await world.clock.advance(100);
+  world.heal("a");
+  await world.clock.advance(390);
+  expect(world.servers.get("a")!.connections.size).toBe(0);
+  await world.clock.advance(50);
+  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 1 });
+});
+
 test("sets are read again from time to time though nothing seems to be missed", async () => {
   const world = await running("a", "b");
   world.connect("a", "ann", "phone", 0);
