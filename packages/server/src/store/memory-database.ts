@@ -382,24 +382,24 @@ export class MemoryDatabase implements Transactions {
 
   /** Takes the message on. Answers whether that made the device's intent due now. */
   #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
+    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
+    if (holder.rows.size === 0) this.#deleteIntent(holder);
     if (wake.class === "none") return false;
     const now = this.#clock.now();
     const due = now + (wake.delays.get(holder.device) ?? wake.delay);
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
+    const wasDue = isDue(holder.intent, now);
     holder.generation++;
-    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    const present = holder.rows.size === 0 ? undefined : holder.intent;
-    const wasDue = isDue(present, now);
-    if (present === undefined) holder.intent = newIntent(wake, due, expires);
-    else takeOn(present, wake, due, expires, now);
+    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
+    else takeOn(holder.intent, wake, due, expires, now);
     if (!isDevice(holder)) return false;
     this.#intents.add(holder);
     return !wasDue && isDue(holder.intent, now);
   }
 
-  #deleteIntent(device: Device): void {
-    device.intent = undefined;
-    this.#intents.delete(device);
+  #deleteIntent(holder: Holder): void {
+    holder.intent = undefined;
+    if (isDevice(holder)) this.#intents.delete(holder);
   }
 
   claim(owner: string, leaseMs: Millis, limit: number): WakeIntent[] {

@@ -100,15 +100,15 @@ export class Messages {
 
   /** Takes the message on. Answers whether that made the device's intent due now. */
   #wake(holder: Holder, { key, wake }: HoldRequest, now: Millis): boolean {
+    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
+    if (holder.held === 0) holder.intent = undefined;
     if (wake.class === "none") return false;
     const due = now + (wake.delays.get(holder.device) ?? wake.delay);
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
+    const wasDue = isDue(holder.intent, now);
     holder.generation++;
-    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    const present = holder.held === 0 ? undefined : holder.intent;
-    const wasDue = isDue(present, now);
-    if (present === undefined) holder.intent = newIntent(wake, due, expires);
-    else takeOn(present, wake, due, expires, now);
+    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
+    else takeOn(holder.intent, wake, due, expires, now);
     this.#holders.heldChanged(holder);
     return holder.device !== "" && !wasDue && isDue(holder.intent, now);
   }
