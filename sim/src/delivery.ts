@@ -116,7 +116,7 @@ class Run {
   heal(): void {
     this.#doomed.clear();
     this.#authorizer.isCalm = true;
-    this.#store.slowness = 1;
+    this.#store.slowDown(1);
     this.#push.retries = 0;
     this.#push.losses = 0;
     this.#push.setAway(false);
@@ -231,7 +231,7 @@ class Run {
         this.#store.restore(step.server);
         break;
       case "store slowness":
-        this.#store.slowness = step.times;
+        this.#store.slowDown(step.times);
         break;
       case "push service":
         this.#push.setAway(step.isAway);

@@ -75,10 +75,11 @@ export interface DeviceFacts {
   readonly busy: { readonly from: number; to: number }[];
 }
 
-/** One server, its link to the store, its link to the bus: when they were not there. */
+/** One server, its link to the store, its link to the bus: when they were not there, or no use. */
 export interface ServerFacts {
   readonly down: Spans;
   readonly noStore: Spans;
+  readonly slowStore: Spans;
   readonly noBus: Spans;
 }
 
@@ -106,8 +107,8 @@ export class Facts {
       const last = lives.at(-1);
       if (last?.to === Infinity) last.to = this.end;
     }
-    for (const { down, noStore, noBus } of this.servers.values()) {
-      for (const spans of [down, noStore, noBus]) spans.end(Infinity);
+    for (const { down, noStore, slowStore, noBus } of this.servers.values()) {
+      for (const spans of [down, noStore, slowStore, noBus]) spans.end(Infinity);
     }
   }
 
@@ -139,7 +140,12 @@ export class Facts {
   server(name: string): ServerFacts {
     let facts = this.servers.get(name);
     if (facts === undefined) {
-      facts = { down: new Spans(), noStore: new Spans(), noBus: new Spans() };
+      facts = {
+        down: new Spans(),
+        noStore: new Spans(),
+        slowStore: new Spans(),
+        noBus: new Spans(),
+      };
       this.servers.set(name, facts);
     }
     return facts;
@@ -371,10 +377,11 @@ export class Facts {
     }
     const servers =
       event.server === undefined ? [...this.servers.values()] : [this.server(event.server)];
-    for (const facts of servers) {
-      const spans = event.kind === "store" ? facts.noStore : facts.noBus;
-      if (event.state === "away") spans.begin(event.at);
-      else spans.end(event.at);
+    for (const server of servers) {
+      if (event.kind === "bus") mark(server.noBus, event.state === "away", event.at);
+      else if (event.state === "away" || event.state === "back") {
+        mark(server.noStore, event.state === "away", event.at);
+      } else mark(server.slowStore, event.state === "slow", event.at);
     }
   }
 
@@ -384,4 +391,9 @@ export class Facts {
       if (connection.welcomed.server === server) connection.closedByServer ??= at;
     }
   }
+}
+
+function mark(spans: Spans, begins: boolean, at: number): void {
+  if (begins) spans.begin(at);
+  else spans.end(at);
 }

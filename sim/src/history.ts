@@ -141,12 +141,13 @@ type Happening =
       readonly server: string;
       readonly state: "started" | "crashed" | "stalled" | "resumed";
     }
-  /** `server` undefined: for all of them. */
+  /** A server's link. `server` undefined: those of all. */
   | {
-      readonly kind: "store" | "bus";
+      readonly kind: "store";
       readonly server: string | undefined;
-      readonly state: "away" | "back";
+      readonly state: "away" | "back" | "slow" | "fast";
     }
+  | { readonly kind: "bus"; readonly server: string; readonly state: "away" | "back" }
   | { readonly kind: "push service"; readonly state: "away" | "back" }
   /** Every fault is over; devices that sleep are left to be woken by push. */
   | { readonly kind: "healed" }

@@ -35,6 +35,8 @@ interface Link {
   readonly inFlight: Set<(error: Error) => void>;
 }
 
+const SLOWEST_MS = 2_000;
+
 export class SimStore {
   readonly #world: World;
   readonly #database: MemoryDatabase;
@@ -42,8 +44,7 @@ export class SimStore {
   readonly #rows = new Map<RowRef, Row>();
   /** Durable devices, and whether they can be pushed to. */
   readonly #durable = new Map<DeviceName, boolean>();
-  /** Commits take this many times as long. */
-  slowness = 1;
+  #slowness = 1;
   /** Called in the moment after a hold of this server was committed. */
   onHold: ((server: string) => void) | undefined;
 
@@ -64,6 +65,14 @@ export class SimStore {
     const link: Link = { process, isAway: false, inFlight: new Set() };
     this.#links.set(server, link);
     return storeOf(this.#runner(server, link), () => Promise.resolve());
+  }
+
+  /** Everything takes this many times as long, and no more than {@link SLOWEST_MS}. */
+  slowDown(times: number): void {
+    if (times > 1 !== this.#slowness > 1) {
+      this.#world.record({ kind: "store", server: undefined, state: times > 1 ? "slow" : "fast" });
+    }
+    this.#slowness = times;
   }
 
   /** The link of a server breaks. What is under way fails; by chance it was committed all the same. */
@@ -122,7 +131,8 @@ export class SimStore {
     const { random } = this.#world;
     const isRead = operation === "pending" || operation === "tail" || operation === "nextDue";
     const base = isRead ? random.between(0.2, 2) : random.between(0.5, 6);
-    return Math.ceil((base + (random.chance(0.01) ? random.between(10, 300) : 0)) * this.slowness);
+    const pause = random.chance(0.01) ? random.between(10, 300) : 0;
+    return Math.ceil(Math.min(SLOWEST_MS, (base + pause) * this.#slowness));
   }
 
   #transact(server: string, operation: Operation, args: readonly unknown[]): unknown {

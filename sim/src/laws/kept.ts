@@ -3,7 +3,7 @@ import type { DeviceFacts, Facts, MessageFacts } from "../facts.ts";
 import type { Violation } from "../violation.ts";
 
 /** A new device is owed what is accepted from one lease after its WELCOME on, at the latest. */
-export const LEASE_MS = 5_000;
+const LEASE_MS = 5_000;
 
 export function checkKept(facts: Facts): Violation[] {
   const violations: Violation[] = [];

@@ -4,9 +4,9 @@ import { cutAt, type Interval, without } from "../intervals.ts";
 import type { Violation } from "../violation.ts";
 
 /** Within it servers that can talk to each other close all but one connection of a device. */
-export const FENCE_MS = 5_000;
+const FENCE_MS = 5_000;
 /** 10 s in which the server was reading, and what a timer may add. */
-export const SILENT_MS = 15_000;
+const SILENT_MS = 15_000;
 
 export function checkOneConnection(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => [
@@ -88,10 +88,11 @@ function healthyTimes(
   connections: readonly ConnectionFacts[],
 ): Interval[] {
   const servers = connections.map(({ welcomed }) => facts.server(welcomed.server));
-  const ill = servers.flatMap(({ down, noBus, noStore }) => [
+  const ill = servers.flatMap(({ down, noBus, noStore, slowStore }) => [
     ...down.spans,
     ...noBus.spans,
     ...noStore.spans,
+    ...slowStore.spans,
   ]);
   return without(interval, ill).flatMap((part) => cutAt(part, facts.shocks));
 }

@@ -3,7 +3,7 @@ import type { ConnectionFacts, DeviceFacts, Facts, MessageFacts, Passage } from 
 import { type Interval, without } from "../intervals.ts";
 import type { Violation } from "../violation.ts";
 
-export const PROMPT_MS = 5_000;
+const PROMPT_MS = 5_000;
 
 export interface Promptness {
   readonly violations: Violation[];
@@ -70,7 +70,7 @@ function waitedIn(device: DeviceFacts, passage: Passage, held: number, time: Int
 /** When a connection carried, its server ran and reached the store, and the device was not busy with a message. */
 function reachable(facts: Facts, device: DeviceFacts, connection: ConnectionFacts): Interval[] {
   if (connection.online === undefined) return [];
-  const { down, noStore } = facts.server(connection.welcomed.server);
+  const { down, noStore, slowStore } = facts.server(connection.welcomed.server);
   const from = connection.online.at;
   const next = device.connections.find(({ online }) => online !== undefined && online.at > from);
   const life = device.lives.find((one) => one.from <= from && one.to >= from);
@@ -86,6 +86,7 @@ function reachable(facts: Facts, device: DeviceFacts, connection: ConnectionFact
   return without({ from, to }, [
     ...down.spans,
     ...noStore.spans,
+    ...slowStore.spans,
     ...device.suspended.spans,
     ...device.busy,
   ]);

@@ -7,7 +7,7 @@ import type { Violation } from "../violation.ts";
  * From the moment that a device is away and owed something, and nothing fails: 10 s until a silent connection is given up,
  * 10 s that its intent had still to wait, 5 s for a device that was connected a moment ago, and the lease of a claim.
  */
-export const PUSH_MS = 40_000;
+const PUSH_MS = 40_000;
 /** The second push for one intent comes after a minute. */
 const REPEAT_MS = 55_000;
 
