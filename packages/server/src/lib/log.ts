@@ -161,5 +161,7 @@ export function streamSink(stream: LogStream): LogSink {
 /** Of a server process: to standard error, as text for a person at a terminal, else as JSON. */
 export function processLog(level: LogLevel): Log {
   const format = process.stderr.isTTY ? "text" : "json";
+  // Who reads the log may go away; the server stays.
+  process.stderr.on("error", () => undefined);
   return createLog({ level, format, sink: streamSink(process.stderr), now: () => Date.now() });
 }
