@@ -38,6 +38,8 @@ const CLIENT = "beckon-js/0.1.0";
 const WAKE_MS: Millis = 30_000;
 /** How long dialling waits for wakes to be opened. */
 const HOLD_MS: Millis = 1_000;
+/** The longest time that a server can take to drain. */
+const MAX_DRAIN_MS: Millis = 3_600_000;
 /** Between two tries to get a token while connected. */
 const RENEW_MS: Millis = 5_000;
 
@@ -216,20 +218,15 @@ export function connect(options: ConnectOptions): Beckon {
   /** Goes elsewhere, at some moment within the time that is given, so that not all go at once (B3). */
   function drained(connection: Connection, { within, servers }: DrainFrame): void {
     session.learned(servers);
-    clock.after(within * randomFraction(random), () => {
+    clock.after(Math.min(within, MAX_DRAIN_MS) * randomFraction(random), () => {
       if (!connection.open) return;
       const expires = session.serverTime() + WAKE_MS;
       // The last hint is the first to be followed.
       for (const server of [...servers].reverse()) {
         dialer.follow({ ...NO_WAKE, server, expires });
       }
-      leave(connection, CLOSE.draining);
+      connection.leave(CLOSE.draining);
     });
-  }
-
-  function leave(connection: Connection, code: number): void {
-    connection.write({ type: "bye" });
-    connection.close(code, "");
   }
 
   function hold(): Promise<void> | undefined {
@@ -313,11 +310,11 @@ export function connect(options: ConnectOptions): Beckon {
     dialer.stop();
     unlisten();
     handover.close();
-    if (current !== undefined) leave(current, CLOSE.bye);
+    current?.leave(CLOSE.bye);
     if (!started) await ready;
     outbox.close(new BeckonError("closed", "", { cause: error }));
     setState({ ...stateOf("closed"), error });
-    await journal.settled();
+    await journal.close();
     if (clear) await storage?.clear();
     await storage?.close();
   }

@@ -2,7 +2,7 @@
 export interface Clock {
   /** Milliseconds since 1970. May jump: a jump ahead is how waking from sleep is noticed. */
   now(): number;
-  /** Runs `task` once after `ms`; the answer cancels it. */
+  /** Runs `task` once after `ms`, which is a day at most; the answer cancels it. */
   after(ms: number, task: () => void): () => void;
   /** Runs `task` at the end of this turn of the event loop: what is written until then leaves as one message. */
   defer(task: () => void): void;

@@ -188,11 +188,13 @@ describe("close()", () => {
   test("says goodbye after the last acknowledgement", async () => {
     const { clock, a, states, start } = setup();
     const beckon = start();
-    collect(beckon);
+    let closing: Promise<void> | undefined;
+    beckon.on("message", () => {
+      // In the turn in which the acknowledgement would leave.
+      clock.defer(() => (closing = beckon.close()));
+    });
     clock.run(10);
     a.last.deliver({ n: 1 });
-    clock.run(1);
-    const closing = beckon.close();
     clock.run(10);
     await closing;
     expect(a.last.frames.map(({ type }) => type)).toEqual(["hello", "received", "bye"]);

@@ -46,6 +46,8 @@ export interface Connection {
   buffered(): number;
   /** Whether the server answers, which it has to do in 5 s; if not, the connection is closed. */
   probe(): Promise<boolean>;
+  /** Says goodbye, after what was to be said, and ends it as if the server had closed it with this code. */
+  leave(code: number): void;
   /** Ends it here, as if the server had closed it with this code. */
   close(code: number, message: string): void;
 }
@@ -113,17 +115,17 @@ export function openConnection(
     clock.defer(flush);
   }
 
+  function flush(): void {
+    acknowledge();
+    if (open && out.frames > 0) transmit();
+    flushing = false;
+  }
+
   function acknowledge(): void {
     if (acknowledged.length === 0) return;
     const ranges = rangesOf(acknowledged);
     acknowledged = [];
     write({ type: "received", ranges });
-  }
-
-  function flush(): void {
-    acknowledge();
-    if (open && out.frames > 0) transmit();
-    flushing = false;
   }
 
   function transmit(): void {
@@ -248,6 +250,10 @@ export function openConnection(
         tick();
       }
       return new Promise((resolve) => answered.push(resolve));
+    },
+    leave(code) {
+      write({ type: "bye" });
+      close(code, "");
     },
     close,
   };

@@ -159,7 +159,8 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
     if (lanes.pull()) on.write({ type: "pull" });
     const deadline = lanes.deadline();
     if (deadline === undefined || cancelGap !== undefined) return;
-    cancelGap = clock.after(Math.max(0, deadline - clock.now()), () => {
+    const left = Math.min(LIMITS.gap, Math.max(0, deadline - clock.now()));
+    cancelGap = clock.after(left, () => {
       cancelGap = undefined;
       admit(lanes.expire(clock.now()));
       turn(on);

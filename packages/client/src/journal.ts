@@ -8,8 +8,8 @@ export interface Journal {
   /** Whether there is a storage at all. Without one every write is done at once. */
   readonly durable: boolean;
   write(changes: readonly Change[], done?: Written): void;
-  /** Everything asked for so far is written or has failed. */
-  settled(): Promise<void>;
+  /** Resolves when all that was asked for is written or has failed; what is asked for later is not written, and nobody is told. */
+  close(): Promise<void>;
 }
 
 /** `failed` is told each failure once, also where nobody waits for the write. */
@@ -20,6 +20,7 @@ export function createJournal(
   let changes: Change[] = [];
   let waiting: Written[] = [];
   let running: Promise<void> | undefined;
+  let closed = false;
 
   async function run(store: Storage): Promise<void> {
     // What is asked for in this turn goes along.
@@ -48,12 +49,14 @@ export function createJournal(
         done?.(undefined);
         return;
       }
+      if (closed) return;
       for (const change of more) changes.push(change);
       if (done !== undefined) waiting.push(done);
       running ??= run(storage);
     },
-    async settled() {
+    async close() {
       await running;
+      closed = true;
     },
   };
 }

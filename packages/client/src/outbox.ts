@@ -86,6 +86,8 @@ export interface OutboxParts {
 
 /** Recipients remembered; beyond it the one longest unused starts anew, above all numbers given out so far. */
 const LANES = 10_000;
+/** The clock is looked at as often: it may jump, and no runtime has a timer for any time. */
+const DAY_MS: Millis = 86_400_000;
 /** Time after which a write that failed is tried again. */
 const RETRY_MS = 1_000;
 
@@ -183,7 +185,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
     for (const entry of entries.values()) {
       const left = entry.created + LIMITS.idAge - clock.now();
       if (left > 0) {
-        cancelExpiry = clock.after(left, expire);
+        cancelExpiry = clock.after(Math.min(left, DAY_MS), expire);
         return;
       }
       refused(entry, new BeckonError("expired"));

@@ -38,6 +38,8 @@ const BUFFERED_MS = 50;
 /** From the first refusal that may pass to the next attempt, and at most. */
 const PAUSE_MS = 250;
 const MAX_PAUSE_MS = 30_000;
+/** The longest wait that a server can ask for. */
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
 export function createSender(outbox: Outbox, clock: Clock, random: Random): Sender {
   const pace = createPace();
@@ -176,7 +178,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
       if (course.pause === 0) {
         course.pause = backoff(course.attempts++, PAUSE_MS, MAX_PAUSE_MS, random);
       }
-      course.pause = Math.max(course.pause, retryAfter);
+      course.pause = Math.max(course.pause, Math.min(retryAfter, MAX_RETRY_AFTER_MS));
     }
     settle(lane);
     pump();

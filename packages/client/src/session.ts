@@ -59,7 +59,7 @@ export function createSession(clock: Clock, random: Random, journal: Journal): S
     journal.write([{ key: "m/place", value: place as unknown as Stored }]);
   }
 
-  return {
+  const session: Session = {
     get device() {
       return identity!.device;
     },
@@ -77,11 +77,13 @@ export function createSession(clock: Clock, random: Random, journal: Journal): S
     },
     serverTime: () => clock.now() + place.offset,
     corrected(time) {
-      place = { ...place, offset: time - clock.now() };
+      // 0: the server did not say.
+      if (time > 0) place = { ...place, offset: time - clock.now() };
     },
-    welcomed({ epoch, server, servers, time }) {
-      const known = merge(servers, place.servers);
-      remember({ epoch, server, servers: known, offset: time - clock.now() });
+    welcomed(welcome) {
+      const { epoch, server } = welcome;
+      session.corrected(welcome.time);
+      remember({ epoch, server, servers: merge(welcome.servers, place.servers) });
     },
     learned: (servers) => remember({ servers: merge(servers, place.servers) }),
     load(key, value) {
@@ -103,6 +105,7 @@ export function createSession(clock: Clock, random: Random, journal: Journal): S
       );
     },
   };
+  return session;
 }
 
 /** The newer word of each server, in the newer order. */
