@@ -191,7 +191,7 @@ describe("close()", () => {
     let closing: Promise<void> | undefined;
     beckon.on("message", () => {
       // In the turn in which the acknowledgement would leave.
-      clock.defer(() => (closing = beckon.close()));
+      clock.defer(() => void (closing = beckon.close()));
     });
     clock.run(10);
     a.last.deliver({ n: 1 });
