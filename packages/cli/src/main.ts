@@ -1,3 +1,4 @@
-import { PROTOCOL_VERSION } from "@beckon/protocol";
+import { run } from "./program.ts";
+import { systemTerminal } from "./terminal.ts";
 
-console.log(`beckon: protocol ${PROTOCOL_VERSION}`);
+process.exitCode = await run(process.argv.slice(2), systemTerminal);

@@ -1,36 +1,44 @@
-import { decodeText } from "@beckon/protocol";
+import { decodeText, ProtocolError } from "@beckon/protocol";
 import { Command } from "commander";
 
+import { Failure } from "../failure.ts";
 import type { Terminal } from "../terminal.ts";
 
-interface DecodeOptions {
-  readonly payload?: true;
-  readonly json?: true;
-}
+const HELP = `
+Takes one message of the transport (one or more frames) as hexadecimal, base64 or base64url; without an argument the
+same, or the bytes themselves, from the standard input. Tokens, tickets and keys are never shown; payloads and
+previews only with --payload. Where the bytes stop being frames, the last line says why.
+
+Examples:
+  beckon decode 02 2a 00
+  beckon decode --payload < message.bin`;
 
 export function decodeCommand(terminal: Terminal): Command {
   return new Command("decode")
-    .summary("print the frames of the device protocol in a readable form")
-    .description(
-      "Prints the frames of a message of the device protocol, one a line. Tokens, tickets and keys are never shown.",
-    )
-    .argument(
-      "[message]",
-      "hexadecimal or base64; without it the standard input, which may be the bytes themselves",
-    )
-    .option("--payload", "show the beginning of payloads, too")
-    .option("--json", "one JSON object a line")
-    .addHelpText(
-      "after",
-      `
-Examples:
-  beckon decode 022a00                     a PING
-  beckon decode --payload < message.bin    a message from a file`,
-    )
-    .action(async (message: string | undefined, options: DecodeOptions) => {
-      const input = message ?? (await terminal.input());
-      terminal.out(
-        `${decodeText(input, { payload: options.payload ?? false, json: options.json ?? false })}\n`,
-      );
-    });
+    .summary("print frames of the protocol so that people can read them")
+    .description("Prints the frames of a message of the device protocol, a line each.")
+    .argument("[text...]", "hexadecimal, base64 or base64url; spaces do not matter")
+    .option("--payload", "show the beginning of payloads and previews")
+    .option("--json", "print one JSON object a line")
+    .addHelpText("after", HELP)
+    .action(
+      async (
+        words: readonly string[],
+        options: { readonly payload?: true; readonly json?: true },
+      ) => {
+        const input = words.length > 0 ? words.join("") : await terminal.input();
+        if (input.length === 0)
+          throw new Failure("there is nothing to decode", "Name the bytes, or pipe them in.");
+        try {
+          const { payload = false, json = false } = options;
+          terminal.out(`${decodeText(input, { payload, json })}\n`);
+        } catch (error) {
+          if (!(error instanceof ProtocolError)) throw error;
+          throw new Failure(
+            `cannot be decoded: ${error.message}`,
+            "Write the bytes as hexadecimal, base64 or base64url.",
+          );
+        }
+      },
+    );
 }

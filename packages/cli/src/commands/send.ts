@@ -1,9 +1,9 @@
 import { Command, Option } from "commander";
 
-import { Failure } from "../failure.ts";
+import { Failure, UsageError } from "../failure.ts";
 import type { Terminal } from "../terminal.ts";
 
-interface SendOptions {
+interface Options {
   readonly from: string;
   readonly to: string;
   readonly wake: string;
@@ -20,67 +20,86 @@ interface Answer {
   readonly route: string;
 }
 
+/** Longer than the server takes to try, and then to store. */
+const TIMEOUT_MS = 15_000;
+
+const HELP = `
+Examples:
+  BECKON_API_TOKEN=$(cat api-token) beckon send --from shop --to ann "Your parcel is here"
+  beckon send --admin http://10.0.0.5:9090 --from shop --to ann "Hello" --json`;
+
 export function sendCommand(terminal: Terminal): Command {
   return new Command("send")
-    .summary("send a message as your application's backend does")
+    .summary("send a message as the application's backend does")
     .description(
-      "Sends a message through a server's admin API, as a named service. It answers when the message is delivered, or held for a device that is away.",
+      "Sends a message as a named service, through a server's admin API (POST /v1/messages). It answers when the message is delivered, or durably held for a device that is away.",
     )
     .argument("<text>", "the message")
     .requiredOption("--from <service>", "who sends: the name of a service")
     .requiredOption("--to <user>", "who receives")
     .addOption(
-      new Option("--wake <class>", "how to wake who is away")
+      new Option("--wake <class>", "how to wake a device that is away")
         .choices(["message", "call", "silent", "none"])
         .default("message"),
     )
-    .option("--preview <text>", "shown by the notification")
-    .option("--id <uuid>", "UUIDv7; the same again is the same message")
+    .option("--preview <text>", "shown by the notification; sealed for the device")
+    .option("--id <uuid>", "UUIDv7; the same one again is the same message")
     .option("--admin <url>", "the server's admin address", "http://127.0.0.1:9090")
     .addOption(
       new Option(
         "--token <token>",
-        "the admin token; better as a variable, which other users cannot see",
+        "the admin token; better as the variable, which other users cannot see",
       ).env("BECKON_API_TOKEN"),
     )
-    .option("--json", "print one JSON object")
-    .addHelpText(
-      "after",
-      `
-Example:
-  BECKON_API_TOKEN=$(cat api-token) beckon send --from shop --to ann "Your parcel is here"`,
-    )
-    .action(async (text: string, options: SendOptions) => {
+    .option("--json", "print the answer as JSON")
+    .addHelpText("after", HELP)
+    .action(async (text: string, options: Options) => {
       const answer = await post(text, options);
       const { id, status, route } = answer;
-      terminal.out(
-        options.json === true ? `${JSON.stringify(answer)}\n` : `${status} (${route}) ${id}\n`,
-      );
+      terminal.out(options.json ? `${JSON.stringify(answer)}\n` : `${status} (${route}) ${id}\n`);
     });
 }
 
-async function post(text: string, options: SendOptions): Promise<Answer> {
-  const { from, to, wake, preview, id, token } = options;
+async function post(text: string, options: Options): Promise<Answer> {
+  const { from, to, wake, preview, id, admin, token } = options;
+  if (!/^https?:/.test(admin) || !URL.canParse(admin)) {
+    throw new UsageError(
+      `--admin: "${admin}" is not an address`,
+      "Write it as http://127.0.0.1:9090",
+    );
+  }
+  if (token === undefined) {
+    throw new UsageError(
+      "the admin API needs its token",
+      "Set BECKON_API_TOKEN to the server's api.token.",
+    );
+  }
   let response: Response;
   try {
-    response = await fetch(new URL("/v1/messages", options.admin), {
+    response = await fetch(new URL("/v1/messages", admin), {
       method: "POST",
-      headers: { authorization: `Bearer ${token ?? ""}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       body: JSON.stringify({ from, to, text, wake, preview, id }),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-  } catch {
+  } catch (error) {
+    const isSlow = (error as Error).name === "TimeoutError";
     throw new Failure(
-      `no server answers at ${options.admin}`,
+      isSlow ? `the server at ${admin} does not answer` : `no server answers at ${admin}`,
       "Start one (beckon serve), or say where it is with --admin.",
     );
   }
-  const body: unknown = await response.json().catch(() => undefined);
-  if (response.ok) return body as Answer;
-  const { error } = (body ?? {}) as { error?: { code: string; message: string; hint?: string } };
-  throw new Failure(
-    error === undefined
-      ? `the server answered ${response.status}`
-      : `${error.code}: ${error.message}`,
-    error?.hint,
-  );
+  const body = (await response.json().catch(() => undefined)) as (Answer & Refusal) | undefined;
+  if (response.ok && body !== undefined) return body;
+  if (body?.error === undefined) {
+    throw new Failure(
+      `${admin} answered ${response.status}, and not as a Beckon server does`,
+      "Is it the admin address, and not the one for devices?",
+    );
+  }
+  throw new Failure(`${body.error.code}: ${body.error.message}`, body.error.hint);
+}
+
+interface Refusal {
+  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
 }

@@ -1,56 +1,77 @@
 import { createServer, describeConfig } from "@beckon/server";
 import { Command } from "commander";
 
+import { CONFIG_HELP, readConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
 import type { Terminal } from "../terminal.ts";
-import { readConfiguration } from "./configuration.ts";
 
-interface ServeOptions {
-  readonly check?: true;
-}
+const HELP = `
+${CONFIG_HELP}
+
+SIGTERM and SIGINT stop it gracefully: it takes no more connections, sends its devices elsewhere, and finishes or
+stores what is under way. A second one stops it at once; what was acknowledged is safe all the same.
+
+Examples:
+  beckon serve beckon.toml --check     say what it would run with, or what is wrong
+  beckon serve beckon.toml
+  BECKON_LISTEN=0.0.0.0:8080 BECKON_AUTH_SEND=anyone BECKON_AUTH_SECRET_FILE=secret.txt beckon serve
+
+The least that a file has to say:
+  [auth]
+  secret_file = "secret.txt"   # what the application's backend signs its tokens with: 32 bytes or more
+  send = "anyone"              # who may write to whom`;
 
 export function serveCommand(terminal: Terminal): Command {
   return new Command("serve")
-    .summary("run one communication server")
-    .description(
-      "Runs one communication server until SIGTERM or SIGINT; then it sends its devices elsewhere, finishes what is under way, and ends.",
-    )
-    .argument(
-      "[config]",
-      "configuration file (TOML); default: $BECKON_CONFIG. Each key is also a BECKON_… variable",
-    )
-    .option("--check", "validate the configuration, print it with secrets masked, and end")
-    .addHelpText(
-      "after",
-      `
-Examples:
-  beckon serve --check beckon.toml
-  BECKON_NAME=eu-2 BECKON_LISTEN=0.0.0.0:8081 beckon serve beckon.toml`,
-    )
-    .action(async (path: string | undefined, options: ServeOptions) => {
-      const config = await readConfiguration(path, terminal);
-      if (options.check === true) {
+    .summary("run one server")
+    .description("Runs one communication server until it is told to stop.")
+    .argument("[file]", "the configuration")
+    .option("--check", "check the configuration, print it with its secrets masked, and end")
+    .addHelpText("after", HELP)
+    .action(async (file: string | undefined, options: { readonly check?: true }) => {
+      const config = await readConfig(file, terminal);
+      if (options.check) {
         terminal.out(describeConfig(config));
         return;
       }
       const server = createServer(config);
+      const stopped = untilStopped(() => server.drain());
       try {
         await server.start();
       } catch (error) {
-        throw new Failure(
-          `the server could not start: ${(error as Error).message}`,
-          "Check that listen and admin are free, and that the folder of the store can be written.",
-        );
+        throw explain(error);
       }
-      terminal.note(`beckon: ${config.name} serves devices at ${server.url}\n`);
-      terminal.note(`beckon: health, metrics and the API for your backend at ${server.adminUrl}\n`);
-      await stopSignal();
-      await server.drain();
+      terminal.note(
+        `${config.name} serves devices at ${server.url}, and the admin API at ${server.adminUrl?.origin}\n`,
+      );
+      await stopped;
     });
 }
 
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
-  });
+/** Resolves when a signal has come and what it asks for is done. */
+async function untilStopped(stop: () => Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => resolve());
+    process.once(signal, () => process.on(signal, () => process.exit(1)));
+  }
+  await promise;
+  await stop();
+}
+
+function explain(error: unknown): Failure {
+  const { code, message } = error as Error & { readonly code?: string };
+  if (code === "EADDRINUSE") {
+    return new Failure(
+      `cannot listen: ${message}`,
+      "Another program has the port: stop it, or change listen or admin.",
+    );
+  }
+  if (code === "EACCES") {
+    return new Failure(
+      `cannot listen: ${message}`,
+      "Ports below 1024 need a privilege: choose another.",
+    );
+  }
+  return new Failure(`cannot start: ${message}`);
 }

@@ -1,71 +1,73 @@
+import { validDeviceId, validUserId } from "@beckon/protocol";
 import { Command } from "commander";
 
+import { duration, list } from "../arguments.ts";
+import { CONFIG_HELP, readConfig } from "../config.ts";
 import { Failure, UsageError } from "../failure.ts";
 import type { Terminal } from "../terminal.ts";
 import { mintToken } from "../token.ts";
-import { readConfiguration } from "./configuration.ts";
 
-interface TokenOptions {
-  readonly config?: string;
+interface Options {
   readonly user: string;
   readonly device?: string;
   readonly to?: readonly string[];
-  readonly expires: string;
+  readonly expires: number;
+  readonly config?: string;
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+const HELP = `
+In production the application's backend makes the tokens; this is for trying things out. It needs the secret that
+the server checks tokens with (auth.secret or auth.secret_file).
+
+${CONFIG_HELP}
+
+Examples:
+  beckon token --user ann
+  beckon token --config beckon.toml --user ann --device phone --expires 30d --to bob,cem`;
 
 export function tokenCommand(terminal: Terminal): Command {
   return new Command("token")
-    .summary("mint a token for a user's devices")
+    .summary("make a token for a user")
     .description(
-      "Mints a token (JWT, HS256) with the secret of a server's configuration. For trying out: your application's backend mints its own.",
+      "Makes a token (JWT, HS256) with which a user's devices can connect, and prints it.",
     )
-    .requiredOption("--user <user>", "whose token it is")
-    .option("--device <device>", "good for this device alone")
-    .option("--to <users...>", 'users that may be written to, where auth.send is "claim"')
-    .option("--expires <time>", "how long it is good: 90s, 15m, 1h, 7d", "1h")
-    .option("--config <file>", "configuration of the server; default: $BECKON_CONFIG")
-    .addHelpText(
-      "after",
-      `
-Examples:
-  beckon token --config beckon.toml --user ann
-  beckon token --config beckon.toml --user ann --device phone --expires 7d`,
-    )
-    .action(async (options: TokenOptions) => {
-      const seconds = secondsOf(options.expires);
-      const { auth } = await readConfiguration(options.config, terminal);
+    .requiredOption("--user <user>", "whose token")
+    .option("--device <device>", "good for this device alone (default: for any of the user's)")
+    .option("--to <users>", 'whom it allows to write to, where auth.send = "claim"', list)
+    .option("--expires <duration>", "for how long it is good", duration, 3_600_000)
+    .option("--config <file>", "the server's configuration")
+    .addHelpText("after", HELP)
+    .configureHelp({ optionDescription: (option) => describe(option.long, option.description) })
+    .action(async ({ user, device, to, expires, config: file }: Options) => {
+      if (!validUserId(user))
+        throw new UsageError("--user: a user id has 1 to 128 bytes without control characters");
+      if (device !== undefined && !validDeviceId(device)) {
+        throw new UsageError("--device: a device id has 1 to 64 bytes without control characters");
+      }
+      const { auth } = await readConfig(file, terminal);
       if (auth.keys.kind !== "secret") {
+        const hint = "Ask the application's backend for one.";
         throw new Failure(
-          "this server checks tokens with public keys: only who has the private key can mint them",
-          "Ask your application's backend for a token.",
+          "this server checks tokens with a public key, so it cannot sign them",
+          hint,
         );
       }
-      const { user, device, to } = options;
-      const token = await mintToken(
-        {
-          user,
-          expires: Math.floor(Date.now() / 1000) + seconds,
-          ...(device === undefined ? {} : { device }),
-          ...(to === undefined ? {} : { to }),
-        },
-        auth.keys.secret,
-        {
-          device: auth.deviceClaim,
-          to: auth.toClaim,
-          ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
-          ...(auth.audience === undefined ? {} : { audience: auth.audience }),
-        },
-      );
-      terminal.out(`${token}\n`);
+      const claims = {
+        user,
+        expires: Math.floor((Date.now() + expires) / 1_000),
+        ...(device === undefined ? {} : { device }),
+        ...(to === undefined ? {} : { to }),
+      };
+      const names = {
+        device: auth.deviceClaim,
+        to: auth.toClaim,
+        ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
+        ...(auth.audience === undefined ? {} : { audience: auth.audience }),
+      };
+      terminal.out(`${mintToken(claims, auth.keys.secret, names)}\n`);
     });
 }
 
-function secondsOf(text: string): number {
-  const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
-  if (count === undefined || unit === undefined || Number(count) === 0) {
-    throw new UsageError(`--expires: ${text} is no time`, "Say it like 90s, 15m, 1h or 7d.");
-  }
-  return Number(count) * UNITS[unit]!;
-}
+/** The default is kept in milliseconds; people write durations. */
+const describe = (name: string | undefined, description: string): string =>
+  name === "--expires" ? `${description} (default: 1h)` : description;

@@ -97,6 +97,7 @@ export class Ledger {
   #copies = 0;
   #misdelivered = 0;
   #outstanding = 0;
+  #handOvers = 0;
   #lastCall = false;
 
   /** All devices are asleep at the beginning. */
@@ -200,6 +201,7 @@ export class Ledger {
     if (!isReported && since !== undefined && at - since > LATE_MS)
       this.#countLate(message, device);
     if (receiver.owed.delete(message)) this.#outstanding--;
+    this.#handOvers++;
     if (held && receiver.woken) this.#woke++;
     const stored = this.#messages[message]!;
     if (entry.ackedAt === undefined) stored.handed.push(server);
@@ -210,9 +212,24 @@ export class Ledger {
     if (isComplete && !this.#lastCall) this.#delivered++;
   }
 
+  /** Whether every device of the recipient has it. */
+  isComplete(message: number): boolean {
+    const { to } = this.#messages[message]!;
+    return this.#devicesOf(to).every((device) => !this.#devices[device]!.owed.has(message));
+  }
+
   /** Hand-overs of taken messages that have not happened yet. */
   get outstanding(): number {
     return this.#outstanding;
+  }
+
+  /** To devices of the recipients. */
+  get handOvers(): number {
+    return this.#handOvers;
+  }
+
+  isFrom(message: number, user: number): boolean {
+    return this.#messages[message]!.from === user;
   }
 
   /** Devices that something is still owed. */

@@ -1,0 +1,149 @@
+import { Command, Option } from "commander";
+
+import { integer } from "../arguments.ts";
+import { Failure, UsageError } from "../failure.ts";
+import { community, COMMUNITY_LIMITS } from "../replay/community.ts";
+import { type Fault, FAULTS } from "../replay/plant.ts";
+import { replay } from "../replay/replay.ts";
+import { comparison, headline, progressLine, table } from "../replay/report.ts";
+import type { Mode, Policy, Result } from "../replay/result.ts";
+import { type Trace, traceFile } from "../replay/trace.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options {
+  readonly generate?: "community";
+  readonly users: number;
+  readonly messages: number;
+  readonly servers: number;
+  readonly policy: Policy;
+  readonly compare?: true;
+  readonly mode: Mode;
+  readonly inFlight: number;
+  readonly devicesPerUser: number;
+  readonly chaos: number;
+  readonly limit?: number;
+  readonly seed: number;
+  readonly plant?: Fault;
+  readonly json?: true;
+}
+
+const HELP = `
+TRACE is a .tsv or .tsv.gz file with a message a line, in order of time:
+  unix seconds <TAB> sender <TAB> recipient
+
+It starts the servers in this process (a bus in memory, one SQLite file in a temporary folder, a push service for
+development), registers a device for every user, and sends every message of the trace, in its order, through the
+SDK over loopback. A device sleeps when the trace's time is past its last send or receipt by the idle time (--mode).
+One that sends wakes up, and dials a server at random; one that is pushed follows the address in the push.
+
+What is counted:
+  local       handed over by the server that had acknowledged the message to its sender, as both SDKs saw it
+  woken       handed over from the store to a device that a push had woken
+  lost        acknowledged, and never handed over to a device that was online or had been pushed
+  late        handed over more than 5 s after it was acknowledged and the device was online
+  unpushed    held for a sleeping device without a push
+  gaps        handed over with the remark that something before it is missing
+  repeats     sent twice over the wire (wireDuplicates); the SDK keeps them from the application (duplicated)
+
+The exit code is 1 if anything was lost, repeated, out of order, late or not pushed, or if the servers counted
+otherwise.
+
+Examples:
+  beckon replay messages.tsv.gz --servers 4 --json
+  beckon replay messages.tsv.gz --limit 20000 --devices-per-user 2 --chaos 5
+  beckon replay --generate community --seed 7 --compare`;
+
+export function replayCommand(terminal: Terminal): Command {
+  return new Command("replay")
+    .summary("replay real or made-up messages through real servers and devices")
+    .description(
+      "Replays who wrote to whom, and when, through real servers and real devices, and judges what came of it.",
+    )
+    .argument("[trace]", "a .tsv or .tsv.gz file")
+    .addOption(
+      new Option("--generate <model>", "a made-up trace instead of a file").choices(["community"]),
+    )
+    .option("--users <n>", "of the community", integer(2, COMMUNITY_LIMITS.users), 400)
+    .option("--messages <n>", "of the community", integer(1, COMMUNITY_LIMITS.messages), 3_000)
+    .option("--limit <m>", "the first m messages of the trace alone", integer(1, 1e9))
+    .option("--servers <n>", "how many servers", integer(1, 64), 4)
+    .addOption(
+      new Option("--policy <policy>", "which server a wake names: the sender's, or any")
+        .choices(["wake", "random"])
+        .default("wake"),
+    )
+    .option("--compare", "run both policies, random first")
+    .addOption(
+      new Option("--mode <mode>", "idle time of a device: 300 s, or 6 h")
+        .choices(["short", "long"])
+        .default("short"),
+    )
+    .option("--in-flight <n>", "messages under way at most", integer(1, 1_024), 64)
+    .option("--devices-per-user <d>", "one sends, the others mostly sleep", integer(1, 16), 1)
+    .option("--chaos <seconds>", "how often to kill a server; 0: never", integer(0, 3_600), 0)
+    .option("--seed <n>", "repeats what is chosen at random", integer(0, 2 ** 32), 1)
+    .addOption(new Option("--plant <fault>").choices(FAULTS).hideHelp())
+    .option("--json", "print the result as one JSON object")
+    .addHelpText("after", HELP)
+    .action(async (file: string | undefined, options: Options) => {
+      const trace = traceOf(file, options);
+      const policies: readonly Policy[] = options.compare ? ["random", "wake"] : [options.policy];
+      const results: Result[] = [];
+      for (const policy of policies) results.push(await runOnce(trace, policy, options, terminal));
+      if (options.json) {
+        const byPolicy = results.map((result) => [result.policy, result]);
+        const output = options.compare ? Object.fromEntries(byPolicy) : results[0];
+        terminal.out(`${JSON.stringify(output)}\n`);
+      }
+      const problems = results.flatMap((result) => result.problems);
+      if (results.some((result) => !result.ok)) {
+        throw new Failure(["the replay found faults", ...problems].join("\n  "));
+      }
+      if (options.compare && !options.json) terminal.out(comparison(results[0]!, results[1]!));
+    });
+}
+
+async function runOnce(
+  trace: Trace,
+  policy: Policy,
+  options: Options,
+  terminal: Terminal,
+): Promise<Result> {
+  const { servers, mode, inFlight, devicesPerUser, chaos, seed, plant } = options;
+  const line = progressLine(terminal);
+  try {
+    const result = await replay({
+      trace,
+      policy,
+      servers,
+      mode,
+      inFlight,
+      devicesPerUser,
+      chaos,
+      seed,
+      // What was lost on purpose need not be waited for.
+      ...(plant === undefined ? {} : { plant, quietMs: 1_000 }),
+      onProgress: (progress) => line.show(progress),
+    });
+    line.clear();
+    if (!options.json) terminal.out(`${headline(result)}${table(result)}\n`);
+    return result;
+  } finally {
+    line.clear();
+  }
+}
+
+function traceOf(file: string | undefined, options: Options): Trace {
+  const { generate, users, messages, seed, limit = Infinity } = options;
+  if (file !== undefined && generate !== undefined) {
+    throw new UsageError("a trace and --generate cannot both be replayed", "Name one of them.");
+  }
+  if (file !== undefined) return traceFile(file, limit);
+  if (generate === undefined) {
+    throw new UsageError(
+      "there is nothing to replay",
+      "Name a trace, or try: beckon replay --generate community",
+    );
+  }
+  return community({ users, messages: Math.min(messages, limit), seed });
+}

@@ -1,0 +1,198 @@
+import { readFrames } from "@beckon/protocol";
+import type { Message } from "@beckon/client";
+
+import { Device } from "./device.ts";
+import { IdleQueue } from "./idle.ts";
+import type { HandOver, Ledger } from "./ledger.ts";
+import { seeded } from "./random.ts";
+
+export interface CrowdParts {
+  readonly users: readonly string[];
+  readonly devicesPerUser: number;
+  readonly idleSeconds: number;
+  readonly seed: number;
+  /** URLs of the servers. */
+  readonly servers: readonly string[];
+  readonly ledger: Ledger;
+  readonly token: (user: string) => string;
+  /** The push service has something for the device of this name. */
+  readonly listen: (name: string, handler: (body: string) => void) => void;
+  readonly handedOver: (handOver: HandOver) => void;
+  /** Something happened that is not a fault by itself. */
+  readonly problem: (what: string) => void;
+}
+
+/** Registered at the same time. */
+const REGISTERING = 64;
+const REGISTER_MS = 30_000;
+/** Bytes of a payload: a short text. */
+const PAYLOAD = 80;
+const NO_LIMITS = { messageBytes: Infinity, messageFrames: Infinity } as const;
+
+/** All devices of all users, and what they have in common: the clock of people, and the ledger that hears of what they see. */
+export class Crowd {
+  pushes = 0;
+  connects = 0;
+  wireDuplicates = 0;
+  readonly connectsByServer: Map<string, number> = new Map();
+  /** Of the last event that brings a run forward. */
+  lastEvent: number = performance.now();
+  readonly #parts: CrowdParts;
+  readonly #devices: readonly Device[];
+  readonly #numbers: ReadonlyMap<string, number>;
+  readonly #idle: IdleQueue;
+  /** `message * devices + device`: DELIVERs that have come. */
+  readonly #seen = new Set<number>();
+  /** Who waits for a device to be online. */
+  readonly #waiting = new Map<number, () => void>();
+  readonly #decoder = new TextDecoder();
+  #isRegistered = false;
+
+  constructor(parts: CrowdParts) {
+    this.#parts = parts;
+    this.#idle = new IdleQueue(parts.idleSeconds);
+    this.#numbers = new Map(parts.users.map((user, number) => [user, number]));
+    this.#devices = parts.users.flatMap((user, number) =>
+      Array.from({ length: parts.devicesPerUser }, (_, nth) =>
+        this.#createDevice(user, number * parts.devicesPerUser + nth),
+      ),
+    );
+  }
+
+  userNumber(user: string): number {
+    return this.#numbers.get(user)!;
+  }
+
+  /** Every device connects once, says where its pushes go, and falls asleep. */
+  async register(progress: (done: number) => void): Promise<void> {
+    let next = 0;
+    const work = async (): Promise<void> => {
+      while (next < this.#devices.length) {
+        const number = next++;
+        await this.#registerOne(number);
+        progress(number + 1);
+      }
+    };
+    await Promise.all(Array.from({ length: REGISTERING }, work));
+    this.#isRegistered = true;
+  }
+
+  /** The trace has come to this second; whoever has been idle for too long falls asleep. */
+  advance(seconds: number): void {
+    this.#idle.advance(seconds, (number) => {
+      const device = this.#devices[number]!;
+      return !device.awake || device.sleep();
+    });
+  }
+
+  /** Resolves with the name of the server that acknowledged it. */
+  async send(message: number, from: string, to: string): Promise<string> {
+    const number = this.userNumber(from) * this.#parts.devicesPerUser;
+    this.#idle.touch(number);
+    const ack = await this.#devices[number]!.send(to, `${message}`.padEnd(PAYLOAD, " ."));
+    this.#idle.touch(number);
+    this.lastEvent = performance.now();
+    return ack.server;
+  }
+
+  wake(number: number): void {
+    this.#devices[number]!.wake();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#devices.map((device) => device.close()));
+  }
+
+  #createDevice(user: string, number: number): Device {
+    const { ledger, token, listen, problem } = this.#parts;
+    const name = `d${number}`;
+    let wakings = 0;
+    const device = new Device({
+      name,
+      token: () => token(user),
+      servers: () => this.#route(number, wakings++),
+      events: {
+        awake: (byPush) => {
+          if (!this.#isRegistered) return;
+          ledger.awake(number, performance.now(), byPush);
+          this.#idle.touch(number);
+        },
+        asleep: () => {
+          if (this.#isRegistered) ledger.asleep(number, performance.now());
+        },
+        online: (server) => this.#online(number, server),
+        offline: () => ledger.offline(number, performance.now()),
+        message: (message) => this.#message(number, user, message),
+        wire: (bytes) => this.#wire(number, bytes),
+        error: (error) => problem(`device ${number}: ${error.message}`),
+      },
+    });
+    listen(name, (body) => {
+      this.pushes++;
+      this.lastEvent = performance.now();
+      ledger.pushed(number);
+      this.#idle.touch(number);
+      device.pushed(body);
+    });
+    return device;
+  }
+
+  /** On its own a device dials one server, chosen uniformly; the others are there in case it does not answer. */
+  #route(device: number, waking: number): string[] {
+    const { servers, seed } = this.#parts;
+    const first = seeded(`${seed}/${device}/${waking}`).below(servers.length);
+    return [...servers.slice(first), ...servers.slice(0, first)];
+  }
+
+  #online(device: number, server: string): void {
+    this.#waiting.get(device)?.();
+    if (!this.#isRegistered) return;
+    this.connects++;
+    this.connectsByServer.set(server, (this.connectsByServer.get(server) ?? 0) + 1);
+    this.lastEvent = performance.now();
+    this.#parts.ledger.online(device, this.lastEvent);
+  }
+
+  #message(device: number, user: string, message: Message): void {
+    const { handedOver, problem } = this.#parts;
+    const number = Number.parseInt(message.text());
+    if (!Number.isSafeInteger(number)) {
+      problem(`device ${device} was handed a message that nobody sent`);
+      return;
+    }
+    const at = performance.now();
+    this.lastEvent = at;
+    // A copy of what the user wrote on another device is no reason to stay awake.
+    if (message.to === user) this.#idle.touch(device);
+    const { server, held, gap } = message;
+    handedOver({ message: number, device, at, server, held, gap });
+  }
+
+  #wire(device: number, bytes: Uint8Array): void {
+    readFrames(bytes, NO_LIMITS, (frame) => {
+      if (frame.type !== "deliver") return;
+      const message = Number.parseInt(this.#decoder.decode(frame.payload.subarray(0, 16)));
+      const key = message * this.#devices.length + device;
+      if (this.#seen.has(key)) this.wireDuplicates++;
+      this.#seen.add(key);
+    });
+  }
+
+  async #registerOne(device: number): Promise<void> {
+    const online = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      online.reject(
+        new Error(`device ${device} could not register within ${REGISTER_MS / 1000} s`),
+      );
+    }, REGISTER_MS);
+    this.#waiting.set(device, online.resolve);
+    try {
+      this.#devices[device]!.wake();
+      await online.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting.delete(device);
+    }
+    await this.#devices[device]!.close();
+  }
+}

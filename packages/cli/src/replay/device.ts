@@ -1,0 +1,143 @@
+import { type Ack, type Beckon, connect, type Message } from "@beckon/client";
+import { memory, type Storage } from "@beckon/client/storage";
+
+import { forgetful } from "./forgetful.ts";
+
+/** What its owner sees of a device. */
+export interface DeviceEvents {
+  awake(byPush: boolean): void;
+  online(server: string): void;
+  offline(): void;
+  asleep(): void;
+  message(message: Message): void;
+  /** Every message of the transport that came in. */
+  wire(bytes: Uint8Array): void;
+  error(error: Error): void;
+}
+
+export interface DeviceParts {
+  /** The device's id; also what the push service calls it. */
+  readonly name: string;
+  readonly token: () => string;
+  /** Where a device that connects on its own begins, and where it goes on if that cannot be reached. Asked at each waking. */
+  readonly servers: () => readonly string[];
+  readonly events: DeviceEvents;
+}
+
+/** For how long a device that was woken stays up waiting for what it was woken for. */
+const PATIENCE_MS = 10_000;
+
+/**
+ * A phone: the SDK while it is awake, and nothing but its storage while it sleeps. It does not fall asleep over a message that is not
+ * acknowledged, nor before that has come for which it was woken.
+ */
+export class Device {
+  readonly #parts: DeviceParts;
+  readonly #storage: Storage = forgetful(memory());
+  #client: Beckon | undefined;
+  /** The client before is on its way out: two at a time would share a storage. */
+  #closing: Promise<void> | undefined;
+  /** What is to be done as soon as that has happened. */
+  #waiting: (() => void)[] = [];
+  #unacknowledged = 0;
+  /** When it was woken by a push that has not brought anything yet. */
+  #expecting: number | undefined;
+
+  constructor(parts: DeviceParts) {
+    this.#parts = parts;
+  }
+
+  get awake(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** The application is opened, if it is not open. */
+  wake(): void {
+    this.#open(false, () => {});
+  }
+
+  /** A push has come. */
+  pushed(body: string): void {
+    this.#open(true, (client) => void client.onWake(body));
+  }
+
+  send(to: string, payload: string): Promise<Ack> {
+    this.#unacknowledged++;
+    const { promise, resolve, reject } = Promise.withResolvers<Ack>();
+    this.#open(false, (client) => void client.send(to, payload).then(resolve, reject));
+    return promise.finally(() => this.#unacknowledged--);
+  }
+
+  /** Answers whether it falls asleep. */
+  sleep(): boolean {
+    if (this.#unacknowledged > 0 || this.#closing !== undefined) return false;
+    const since = this.#expecting;
+    if (since !== undefined && performance.now() - since < PATIENCE_MS) return false;
+    void this.close();
+    return true;
+  }
+
+  /** At once, whatever it is doing. */
+  close(): Promise<void> {
+    const client = this.#client;
+    if (client === undefined) return this.#closing ?? Promise.resolve();
+    this.#client = undefined;
+    this.#expecting = undefined;
+    const { events } = this.#parts;
+    events.asleep();
+    this.#closing = this.#shut(client);
+    return this.#closing;
+  }
+
+  async #shut(client: Beckon): Promise<void> {
+    try {
+      await client.close();
+    } catch (error) {
+      this.#parts.events.error(error as Error);
+    }
+    this.#closing = undefined;
+    for (const task of this.#waiting.splice(0)) task();
+  }
+
+  #open(byPush: boolean, use: (client: Beckon) => void): void {
+    if (this.#closing !== undefined) {
+      this.#waiting.push(() => this.#open(byPush, use));
+      return;
+    }
+    if (this.#client === undefined) {
+      if (byPush) this.#expecting = performance.now();
+      this.#parts.events.awake(byPush);
+      this.#client = this.#connect();
+    }
+    use(this.#client);
+  }
+
+  #connect(): Beckon {
+    const { name, token, servers, events } = this.#parts;
+    const client = connect({
+      servers: servers(),
+      token,
+      device: name,
+      push: { provider: "dev", token: name },
+      storage: this.#storage,
+      trace: (direction, bytes) => {
+        if (direction === "down") events.wire(bytes);
+      },
+    });
+    let isOnline = false;
+    client.on("state", ({ name: state, server }) => {
+      const connected = state === "connected";
+      // What the client says after it was put to sleep is of no interest.
+      if (connected === isOnline || this.#client !== client) return;
+      isOnline = connected;
+      if (connected) events.online(server ?? "");
+      else events.offline();
+    });
+    client.on("message", (message) => {
+      this.#expecting = undefined;
+      events.message(message);
+    });
+    client.on("error", (error) => events.error(error));
+    return client;
+  }
+}

@@ -1,0 +1,100 @@
+import type { Terminal } from "../terminal.ts";
+import type { Result } from "./result.ts";
+
+const number = (value: number): string => value.toLocaleString("en-US");
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** The result as a table for people. */
+export function table(result: Result): string {
+  const { acked, seconds, connects, pushes, kills } = result;
+  const deliveries = result.local + result.remote;
+  const rows: [name: string, value: string, remark: string][] = [
+    ["messages", number(result.messages), `${number(Math.round(acked / seconds))} a second`],
+    ["acknowledged", number(acked), `at most ${result.peakInFlight} unanswered at a time`],
+    ["delivered", number(result.delivered), faultsOf(result)],
+    [
+      "local",
+      percent(result.locality),
+      `of ${number(deliveries)}: accepted and delivered by one server`,
+    ],
+    ["woken", number(result.woke), `deliveries after a push, ${number(pushes)} pushes`],
+    ["connects", number(connects), spreadOf(result)],
+    ["repeats", number(result.wireDuplicates), "on the wire; none may reach the application"],
+  ];
+  if (kills > 0) rows.push(["kills", number(kills), "servers killed without a last word"]);
+  const name = Math.max(...rows.map((row) => row[0].length));
+  const value = Math.max(...rows.map((row) => row[1].length));
+  return rows
+    .map((row) => `  ${row[0].padEnd(name)}  ${row[1].padStart(value)}  ${row[2]}\n`)
+    .join("");
+}
+
+export function headline({ trace, policy, servers, users, devicesPerUser }: Result): string {
+  const names = policy === "wake" ? "the sender's server" : "a random server";
+  const devices = devicesPerUser === 1 ? "" : ` with ${devicesPerUser} devices each`;
+  return `${trace}: ${number(users)} users${devices}, ${servers} servers, wakes name ${names}\n`;
+}
+
+function faultsOf(result: Result): string {
+  const { lost, duplicated, reordered, late, unpushed, gaps } = result;
+  const faults = `${lost} lost, ${duplicated} repeated, ${reordered} out of order`;
+  return `${faults}, ${gaps} with a gap, ${late} late, ${unpushed} without a push`;
+}
+
+function spreadOf({ connects, connectsByServer }: Result): string {
+  const shares = Object.entries(connectsByServer).map(
+    ([server, count]) => `${server} ${connects === 0 ? "0 %" : percent(count / connects)}`,
+  );
+  return shares.join(", ");
+}
+
+/** What two runs over the same trace show. */
+export function comparison(random: Result, wake: Result): string {
+  return `With wakes that name a random server, ${percent(random.locality)} of the deliveries stayed on one server; with wakes that name
+the sender's server, ${percent(wake.locality)} did. Every message was acknowledged, and handed over once and in order, by real servers and
+devices on this machine.
+
+How it works:            docs/architecture.md
+What is guaranteed:      docs/guarantees.md
+With messages of yours:  npx beckon replay --help
+A server of your own:    npx beckon serve --help
+`;
+}
+
+/** What is told while it runs. */
+export interface Progress {
+  readonly done: number;
+  readonly of: number;
+  readonly seconds: number;
+  readonly locality: number;
+}
+
+/** One line that is written over again; nothing where nobody watches. */
+export interface ProgressLine {
+  show(progress: Progress | string): void;
+  clear(): void;
+}
+
+export function progressLine(terminal: Terminal): ProgressLine {
+  let length = 0;
+  function write(text: string): void {
+    if (!terminal.interactive) return;
+    const line = text.slice(0, terminal.columns - 1);
+    terminal.note(`\r${line.padEnd(length)}`);
+    length = line.length;
+  }
+  return {
+    show: (progress) => write(typeof progress === "string" ? progress : describe(progress)),
+    clear() {
+      if (length === 0) return;
+      write("");
+      terminal.note("\r");
+      length = 0;
+    },
+  };
+}
+
+function describe({ done, of, seconds, locality }: Progress): string {
+  const rate = seconds === 0 ? 0 : Math.round(done / seconds);
+  return `${number(done)} of ${number(of)} messages, ${number(rate)} a second, ${percent(locality)} local`;
+}

@@ -1,0 +1,77 @@
+import type { Verdict } from "./ledger.ts";
+
+export type Policy = "random" | "wake";
+export type Mode = "short" | "long";
+
+/** What `--json` prints. The counts of the ledger mean what {@link Verdict} says. */
+export interface Result extends Omit<Verdict, "problems"> {
+  readonly trace: string;
+  readonly servers: number;
+  readonly users: number;
+  readonly devicesPerUser: number;
+  readonly policy: Policy;
+  readonly mode: Mode;
+  readonly inFlight: number;
+  /** Seconds between two kills; 0: none. */
+  readonly chaos: number;
+  readonly seed: number;
+  /** SENDs that the SDK gave up. */
+  readonly refused: number;
+  /** Pushes that reached a device. */
+  readonly pushes: number;
+  /** Connections after the registration of all devices. */
+  readonly connects: number;
+  readonly connectsByServer: Readonly<Record<string, number>>;
+  /** Most SENDs without an ACK at one time. */
+  readonly peakInFlight: number;
+  /** DELIVERs that a device had seen before, whether or not the SDK held them back. */
+  readonly wireDuplicates: number;
+  readonly kills: number;
+  /** From the first message to the last hand-over. */
+  readonly seconds: number;
+  /** What the servers counted: local and remote deliveries. */
+  readonly counted: { readonly local: number; readonly remote: number };
+  readonly ok: boolean;
+  /** What went wrong, in words: the first of it. */
+  readonly problems: readonly string[];
+}
+
+/** Counts that are zero in a run in which all went well. */
+const FAULTS = [
+  "refused",
+  "lost",
+  "duplicated",
+  "reordered",
+  "gaps",
+  "late",
+  "unpushed",
+  "misdelivered",
+] as const satisfies readonly (keyof Result)[];
+
+type Judged = Omit<Result, "ok" | "problems">;
+
+/** `details`: what is known of faults in words, which by itself is none. */
+export function judge(counts: Judged, details: readonly string[]): Result {
+  const found: string[] = FAULTS.filter((fault) => counts[fault] > 0).map(
+    (fault) => `${fault}: ${counts[fault]}`,
+  );
+  const { messages, acked, delivered } = counts;
+  if (acked !== messages) found.push(`${messages - acked} messages were not acknowledged`);
+  if (delivered !== acked) found.push(`${delivered} delivered, but ${acked} acknowledged`);
+  const disagreement = disagreementOf(counts);
+  if (disagreement !== undefined) found.push(disagreement);
+  return { ...counts, ok: found.length === 0, problems: [...found, ...details] };
+}
+
+/**
+ * The servers have to count what the devices saw. They count an acknowledgement; one that was under way when a server died or a device
+ * went away is counted at the repeat, or never.
+ */
+function disagreementOf(counts: Judged): string | undefined {
+  const { local, remote, counted, wireDuplicates, kills, inFlight } = counts;
+  const allowed = wireDuplicates + kills * inFlight * counts.devicesPerUser;
+  const off = Math.max(Math.abs(counted.local - local), Math.abs(counted.remote - remote));
+  if (off <= allowed) return undefined;
+  const servers = `${counted.local} local and ${counted.remote} remote`;
+  return `the servers counted ${servers}, the devices saw ${local} and ${remote}`;
+}

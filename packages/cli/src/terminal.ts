@@ -1,0 +1,21 @@
+/** Where a command writes to: results to `out`, everything else to `note`. */
+export interface Terminal {
+  readonly out: (text: string) => void;
+  readonly note: (text: string) => void;
+  /** Whether somebody watches the notes: only then is there anything that moves. */
+  readonly interactive: boolean;
+  /** Characters in a line of the notes. */
+  readonly columns: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** All of the standard input. */
+  input(): Promise<Uint8Array>;
+}
+
+export const systemTerminal: Terminal = {
+  out: (text) => void process.stdout.write(text),
+  note: (text) => void process.stderr.write(text),
+  interactive: process.stderr.isTTY,
+  columns: process.stderr.columns ?? 80,
+  env: process.env,
+  input: () => Bun.stdin.bytes(),
+};
