@@ -176,6 +176,7 @@ function setUp(database: Database, maxBytes: number): void {
     );
   }
   database.run("PRAGMA wal_autocheckpoint = 4000");
+  database.run("PRAGMA journal_size_limit = 67108864");
   database.run("PRAGMA cache_size = -32768");
   if (maxBytes > 0) {
     const pages = Math.floor(maxBytes / Number(pragma(database, "page_size")));

@@ -23,20 +23,22 @@ export interface SqliteStats {
   readonly calls: number;
 }
 
-/** Hold requests, and other calls, of one batch: some 50 ms of work, so that a read behind it need not wait for longer. */
-const MAX_BATCH = 2_000;
-/** Settled rows that weigh as much as one hold. */
-const ROWS_PER_UNIT = 4;
+/** Of one batch, in units of about 20 µs: what comes behind it need not wait for much longer than 50 ms. */
+const MAX_BATCH_WORK = 2_000;
+/** Rows that are as much work to settle, or to read, as one message to hold. */
+const ROWS_SETTLED = 4;
+const ROWS_READ = 16;
 
 interface Waiting {
   readonly call: SqliteCall;
-  readonly weight: number;
+  /** Hold requests; 1 for any other call. */
+  readonly count: number;
   readonly bytes: number;
   resolve(value: unknown): void;
   reject(error: Error): void;
 }
 
-/** In this form a compiled executable finds it too. */
+/** `bun build --compile --root <this folder> MAIN sqlite-worker.ts` puts the file where an executable finds it under this name. */
 export function startSqliteWorker(): Worker {
   return new Worker(new URL("./sqlite-worker.ts", import.meta.url).href);
 }
@@ -56,7 +58,7 @@ export class SqliteThread {
   #onIdle: (() => void) | undefined;
 
   #waiting: Waiting[] = [];
-  #waitingWeight = 0;
+  #waitingCount = 0;
   #waitingBytes = 0;
   #isDeferred = false;
   /** Sent to the thread and not answered. */
@@ -89,7 +91,7 @@ export class SqliteThread {
 
   get stats(): SqliteStats {
     return {
-      waiting: this.#waitingWeight,
+      waiting: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
       batches: this.#batches,
       calls: this.#calls,
@@ -97,14 +99,14 @@ export class SqliteThread {
   }
 
   call(call: Unnumbered): Promise<unknown> {
-    const weight = weightOf(call);
+    const count = call.operation === "hold" ? call.args[0].length : 1;
     const bytes = bytesOf(call);
-    const refusal = this.#refusal(weight, bytes);
+    const refusal = this.#refusal(count, bytes);
     if (refusal !== undefined) return Promise.reject(new StoreUnavailable(refusal));
     return new Promise((resolve, reject) => {
       const numbered = { ...call, id: ++this.#lastId } as SqliteCall;
-      this.#waiting.push({ call: numbered, weight, bytes, resolve, reject });
-      this.#waitingWeight += weight;
+      this.#waiting.push({ call: numbered, count, bytes, resolve, reject });
+      this.#waitingCount += count;
       this.#waitingBytes += bytes;
       this.#calls++;
       if (this.#inFlight.size > 0 || this.#isDeferred) return;
@@ -113,11 +115,11 @@ export class SqliteThread {
     });
   }
 
-  #refusal(weight: number, bytes: number): string | undefined {
+  #refusal(count: number, bytes: number): string | undefined {
     if (this.#isStuck) return "the database does not answer";
     if (this.#waiting.length === 0) return undefined;
     const { maxWaiting, maxWaitingBytes } = this.#limits;
-    if (this.#waitingWeight + weight > maxWaiting) {
+    if (this.#waitingCount + count > maxWaiting) {
       return `${maxWaiting} calls wait for the database`;
     }
     if (this.#waitingBytes + bytes > maxWaitingBytes) {
@@ -139,16 +141,17 @@ export class SqliteThread {
   };
 
   #nextBatch(): Waiting[] {
-    let weight = 0;
+    let work = 0;
     let end = 0;
     for (; end < this.#waiting.length; end++) {
-      const next = this.#waiting[end]!.weight;
-      if (end > 0 && weight + next > MAX_BATCH) break;
-      weight += next;
+      work += workOf(this.#waiting[end]!.call);
+      if (end > 0 && work > MAX_BATCH_WORK) break;
     }
     const batch = this.#waiting.splice(0, end);
-    this.#waitingWeight -= weight;
-    for (const { bytes } of batch) this.#waitingBytes -= bytes;
+    for (const { count, bytes } of batch) {
+      this.#waitingCount -= count;
+      this.#waitingBytes -= bytes;
+    }
     return batch;
   }
 
@@ -187,7 +190,7 @@ export class SqliteThread {
     this.#isStuck = true;
     this.#rejectAll([...this.#inFlight.values(), ...this.#waiting], "the database does not answer");
     this.#waiting = [];
-    this.#waitingWeight = 0;
+    this.#waitingCount = 0;
     this.#waitingBytes = 0;
   };
 
@@ -244,13 +247,15 @@ export class SqliteThread {
   }
 }
 
-function weightOf(call: Unnumbered): number {
+function workOf(call: SqliteCall): number {
   switch (call.operation) {
     case "hold":
       return call.args[0].length;
     case "settle":
     case "markSent":
-      return 1 + Math.floor(call.args[0].length / ROWS_PER_UNIT);
+      return 1 + call.args[0].length / ROWS_SETTLED;
+    case "pending":
+      return 1 + call.args[2] / ROWS_READ;
     default:
       return 1;
   }

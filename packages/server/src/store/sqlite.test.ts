@@ -6,12 +6,14 @@ import { join } from "node:path";
 import { systemClock } from "../lib/clock.ts";
 import { openSqlite } from "./sqlite.ts";
 import type { SqliteOptions, SqliteStore } from "./sqlite.ts";
+import { RETIRE_SLICE } from "./sqlite-devices.ts";
+import { EXPIRE_SLICE } from "./sqlite-messages.ts";
 import { SqliteThread, startSqliteWorker } from "./sqlite-thread.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { Store } from "./store.ts";
 import { storeSuite } from "./store.suite.ts";
-import { openSqliteHarness, temporaryFolder } from "./test-support/harness.ts";
-import { arrival, held, request } from "./test-support/requests.ts";
+import { openSqliteHarness, steppedClock, temporaryFolder } from "./test-support/harness.ts";
+import { DAY, START, arrival, held, newId, request } from "./test-support/requests.ts";
 
 const ALL = 100_000;
 
@@ -194,6 +196,21 @@ test("what is in the file is there after a restart, the order of commits include
   expect(devices).toEqual([{ user: "carol", device: "" }]);
 });
 
+test("expire and retire go on to the end, slice by slice", async () => {
+  const limits = { ...DEFAULT_STORE_LIMITS, heldPerDevice: EXPIRE_SLICE * 2 };
+  const clock = steppedClock();
+  const store = await openSqlite(newPath(), limits, { clock });
+  cleanups.push(() => store.close());
+  await store.messages.hold(Array.from({ length: EXPIRE_SLICE + 10 }, () => request()));
+  await store.messages.hold([request({ id: newId(START + DAY) })]);
+  expect(await store.messages.expire(START + DAY)).toBe(EXPIRE_SLICE + 10);
+  const users = Array.from({ length: RETIRE_SLICE + 10 }, (_, at) => `u${at}`);
+  await Promise.all(users.map((user) => store.devices.arrive(arrival(user, "phone"))));
+  clock.advance(30 * DAY);
+  const changed = await store.devices.retire(clock.now());
+  expect(changed.map(({ user }) => user).toSorted()).toEqual(users.toSorted());
+});
+
 describe("a file that cannot be used is refused, and says why", () => {
   test.each([
     ["no database", (path: string) => writeFileSync(path, "no database ".repeat(1_000)), "NOTADB"],
@@ -259,7 +276,7 @@ test("after its thread has failed the database is opened by another", async () =
 });
 
 describe("other processes", () => {
-  const script = join(import.meta.dir, "test-support", "holder-process.ts");
+  const script = new URL("./test-support/holder-process.ts", import.meta.url).pathname;
 
   /** A process that holds messages for Bob's phone, and says the number of each when it is acknowledged. */
   function startHolder(path: string, first: number, count: number) {
