@@ -364,6 +364,39 @@ test("at the bound of what waits to be told all is dropped, and the hole is seen
   expect(receiver.users).toEqual(["ann", "bob", "cyd", "dan", "eve"]);
 });
 
+test("what was announced while the position was lost is in no snapshot: that is a loss of its own", () => {
+  const { owner, receiver } = pair();
+  owner.open("bob");
+  owner.deltas();
+  receiver.take(owner.heartbeat());
+  expect(receiver.losses).toBe(1);
+  owner.publication.setAnnounced({ user: "ann", setVersion: 2, setSize: 2 });
+  owner.deltas();
+  receiver.take(...owner.snapshot());
+  expect(receiver.losses).toBe(2);
+});
+
+test("a goodbye shows whether all was heard that was said before it", () => {
+  const all = pair();
+  all.owner.open("ann");
+  all.receiver.take(...all.owner.deltas());
+  all.receiver.replication.farewell(all.owner.heartbeat());
+  expect([all.receiver.users, all.receiver.losses]).toEqual([[], 0]);
+
+  const missed = pair();
+  missed.owner.open("ann");
+  missed.owner.deltas();
+  missed.receiver.replication.farewell(missed.owner.heartbeat());
+  expect(missed.receiver.losses).toBe(1);
+
+  const lost = pair();
+  lost.owner.open("ann");
+  lost.owner.deltas();
+  lost.receiver.take(lost.owner.heartbeat());
+  lost.receiver.replication.farewell(lost.owner.heartbeat());
+  expect(lost.receiver.losses).toBe(2);
+});
+
 test("an empty partition is a snapshot, too", () => {
   const owner = new Owner();
   owner.open("ann");

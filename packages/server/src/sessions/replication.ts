@@ -85,6 +85,12 @@ export class Replication {
     replica.isSettled = settled;
   }
 
+  /** The server's last heartbeat. */
+  farewell({ server, incarnation, version }: Heartbeat): void {
+    if (this.#known(server, incarnation)?.version !== version) this.#options.onLoss();
+    this.drop(server);
+  }
+
   delta({ server, incarnation, version, base, entries, removed, sets }: Delta): void {
     const replica = this.#known(server, incarnation);
     if (replica?.version === base) {
@@ -106,6 +112,8 @@ export class Replication {
     if (replica === undefined) return;
     const isNeeded = replica.version === undefined || replica.taking !== undefined;
     if (isNeeded && page.page === 0) {
+      // Announcements that were made while the position was lost are in no snapshot.
+      this.#options.onLoss();
       replica.version = page.version;
       const unconfirmed = this.#entriesOf(page.server);
       replica.taking = { snapshot: page.snapshot, page: 0, unconfirmed };

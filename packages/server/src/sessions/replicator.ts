@@ -208,13 +208,12 @@ class Shell implements Replicator {
   #heardHeartbeat(heartbeat: Heartbeat): void {
     const hearing = this.members.heard(heartbeat);
     if (hearing === "ignored") return;
-    // The last heartbeat, too, shows whether anything was missed.
-    this.#replication.heartbeat(heartbeat);
     if (hearing === "left") {
-      this.#replication.drop(heartbeat.server);
+      this.#replication.farewell(heartbeat);
       this.#review();
       return;
     }
+    this.#replication.heartbeat(heartbeat);
     // One that is new here need not wait for our next.
     if (hearing !== "known") this.#beat();
     this.#review();
