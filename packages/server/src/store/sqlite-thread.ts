@@ -29,6 +29,8 @@ const MAX_BATCH_WORK = 2_000;
 const ROWS_SETTLED = 4;
 const ROWS_READ = 16;
 
+const NO_ANSWER = "the database does not answer";
+
 interface Waiting {
   readonly call: SqliteCall;
   /** Hold requests; 1 for any other call. */
@@ -81,7 +83,9 @@ export class SqliteThread {
     this.#openMessage = openMessage;
     this.#startWorker = startWorker;
     this.opened = new Promise((resolve, reject) => {
+      const cancel = clock.after(limits.answerTimeoutMs, () => this.#onOpened?.(NO_ANSWER));
       this.#onOpened = (error) => {
+        cancel();
         if (error === "") resolve();
         else reject(new StoreUnavailable(error));
       };
@@ -116,7 +120,7 @@ export class SqliteThread {
   }
 
   #refusal(count: number, bytes: number): string | undefined {
-    if (this.#isStuck) return "the database does not answer";
+    if (this.#isStuck) return NO_ANSWER;
     if (this.#waiting.length === 0) return undefined;
     const { maxWaiting, maxWaitingBytes } = this.#limits;
     if (this.#waitingCount + count > maxWaiting) {
@@ -188,7 +192,7 @@ export class SqliteThread {
 
   readonly #timedOut = (): void => {
     this.#isStuck = true;
-    this.#rejectAll([...this.#inFlight.values(), ...this.#waiting], "the database does not answer");
+    this.#rejectAll([...this.#inFlight.values(), ...this.#waiting], NO_ANSWER);
     this.#waiting = [];
     this.#waitingCount = 0;
     this.#waitingBytes = 0;

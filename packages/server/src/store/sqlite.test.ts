@@ -196,13 +196,16 @@ test("what is in the file is there after a restart, the order of commits include
   expect(devices).toEqual([{ user: "carol", device: "" }]);
 });
 
-test("expire and retire go on to the end, slice by slice", async () => {
+test("tail, expire and retire go on to the end, slice by slice", async () => {
   const limits = { ...DEFAULT_STORE_LIMITS, heldPerDevice: EXPIRE_SLICE * 2 };
   const clock = steppedClock();
   const store = await openSqlite(newPath(), limits, { clock });
   cleanups.push(() => store.close());
   await store.messages.hold(Array.from({ length: EXPIRE_SLICE + 10 }, () => request()));
-  await store.messages.hold([request({ id: newId(START + DAY) })]);
+  await store.messages.hold([request({ user: "carol", id: newId(START + DAY) })]);
+  const { devices, now } = await store.messages.tail(0, 1);
+  expect(devices).toEqual([{ user: "bob", device: "" }]);
+  expect((await store.messages.tail(now, 1)).devices).toEqual([{ user: "carol", device: "" }]);
   expect(await store.messages.expire(START + DAY)).toBe(EXPIRE_SLICE + 10);
   const users = Array.from({ length: RETIRE_SLICE + 10 }, (_, at) => `u${at}`);
   await Promise.all(users.map((user) => store.devices.arrive(arrival(user, "phone"))));
