@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
 
+import { ERRORS } from "@beckon/protocol";
+
+import { deliverFrame } from "./test-support/fake-server.ts";
 import { collect, outcome, type Setup, setup } from "./test-support/setup.ts";
 
 /** How many PINGs the newest connection has sent. */
@@ -37,13 +40,19 @@ describe("HELLO", () => {
   });
 
   test("gets no answer in 10 s: the next address is tried", () => {
-    const { clock, a, b, start } = setup();
+    const { clock, a, b, network, start } = setup();
     a.onHello = () => {};
     start({ servers: ["ws://a", "ws://b"] });
     clock.run(9_900);
     expect(b.connections).toHaveLength(0);
     clock.run(200);
     expect(b.connections).toHaveLength(1);
+    b.last.close(1006);
+    b.state = "refuses";
+    network.dialled.length = 0;
+    clock.run(600);
+    // It comes last now.
+    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b", "ws://a"]);
   });
 });
 
@@ -98,6 +107,22 @@ describe("liveness", () => {
     expect(all.a.connections).toHaveLength(2);
   });
 
+  test("a short sleep is noticed too, and a PING from before it has its 5 s from then", () => {
+    const all = setup();
+    all.start();
+    all.clock.run(10);
+    all.clock.sleep(15_000);
+    all.clock.run(5_000);
+    expect(pings(all)).toBe(1);
+    all.clock.run(25_000);
+    all.a.onPing = () => {};
+    all.clock.until(() => pings(all) === 3);
+    all.clock.sleep(3_600_000);
+    all.a.onPing = (connection) => connection.write({ type: "pong", time: all.clock.now() });
+    all.clock.run(10_000);
+    expect([pings(all), all.a.connections.length]).toEqual([4, 1]);
+  });
+
   test("timers that always come late do not keep a dead connection alive", () => {
     const { clock, a, start } = setup();
     start();
@@ -129,6 +154,38 @@ describe("what the server sends that it should not", () => {
     a.last.writeRaw(Uint8Array.of(0xff, 0xff));
     clock.run(1_000);
     expect(a.connections).toHaveLength(2);
+  });
+
+  test("what follows the end in the same message is not taken", () => {
+    const { clock, a, start } = setup();
+    const messages = collect(start());
+    clock.run(10);
+    const { number, meaning } = ERRORS.replaced;
+    a.last.write(
+      { type: "error", code: number, message: meaning, send: 0, retryAfter: 0 },
+      deliverFrame({ n: 1 }),
+    );
+    clock.run(10);
+    expect(messages).toEqual([]);
+  });
+
+  test("an error before WELCOME that it does not know: nothing is said before WELCOME", () => {
+    const { clock, a, start } = setup();
+    a.onPull = () => {};
+    start();
+    clock.run(10);
+    a.last.deliver({ n: 2 });
+    clock.run(10);
+    a.onHello = (connection) => {
+      connection.write({ type: "error", code: 9_999, message: "", send: 0, retryAfter: 0 });
+      clock.after(100, () => connection.welcome());
+    };
+    a.last.close(1006);
+    clock.until(() => a.connections.length === 2);
+    clock.run(50);
+    expect(a.last.frames.map(({ type }) => type)).toEqual(["hello"]);
+    clock.run(100);
+    expect(a.last.frames.map(({ type }) => type)).toEqual(["hello", "pull"]);
   });
 
   test("frames of a kind to come are ignored", () => {

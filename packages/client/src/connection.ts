@@ -184,7 +184,6 @@ export function openConnection(
     const now = clock.now();
     const slept = now - ticked > TICK_MS + SLEPT_MS || now < ticked;
     ticked = now;
-    heard = Math.min(heard, now);
     if (slept && !excused) {
       // Whatever came meanwhile has not been read yet: the time to answer begins now, but only once.
       excused = true;

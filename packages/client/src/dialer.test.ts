@@ -67,6 +67,20 @@ describe("the order of addresses", () => {
     expect(b.connections).toHaveLength(1);
   });
 
+  test("L10: no more than four are on their way at once, and none for longer than 10 s", () => {
+    const servers = ["1", "2", "3", "4", "5", "6"].map((name) => `ws://${name}`);
+    const all = setup({ servers });
+    const { clock, network, states, start } = all;
+    for (const url of servers) network.add(url.slice(5)).state = "hangs";
+    start();
+    clock.run(9_900);
+    expect(dialled(all)).toEqual(servers.slice(0, 4));
+    clock.run(1_500);
+    expect(dialled(all)).toEqual(servers.slice(4));
+    clock.run(10_000);
+    expect(states.map(({ name }) => name)).toContain("waiting");
+  });
+
   test("HELLO goes to one of them only", () => {
     const { clock, a, b, start } = setup({ servers: ["ws://a", "ws://b"] });
     a.state = "hangs";
@@ -142,6 +156,33 @@ describe("the order of addresses", () => {
 });
 
 describe("waiting between attempts", () => {
+  test("begins anew after a connection that lasted", () => {
+    const { clock, a, start } = setup();
+    a.state = "refuses";
+    start();
+    clock.run(MINUTE_MS);
+    a.state = "up";
+    clock.run(MINUTE_MS);
+    a.last.close(1006);
+    clock.run(600);
+    expect(a.connections).toHaveLength(2);
+  });
+
+  test("an address that has failed and then served is the first again", () => {
+    const all = setup({ servers: ["ws://a"] });
+    const { clock, a, b, start } = all;
+    a.state = "refuses";
+    start();
+    clock.run(1);
+    a.state = "up";
+    clock.run(20_000);
+    dialled(all);
+    a.last.close(1006);
+    clock.run(600);
+    expect(dialled(all)).toEqual(["ws://a"]);
+    expect(b.connections).toEqual([]);
+  });
+
   test("grows to 30 s, with jitter, and says when it ends", () => {
     const { clock, a, states, network, start } = setup();
     a.state = "refuses";

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
 
+import { ERRORS } from "@beckon/protocol";
+
+import { deliverFrame } from "./test-support/fake-server.ts";
 import { collect, marks, outcome, setup } from "./test-support/setup.ts";
+
+const END = { done: true as const, value: undefined };
 
 describe("messages()", () => {
   test("asking for the next acknowledges the one before", () => {
@@ -106,6 +111,54 @@ describe("one taker at a time", () => {
     expect(messages.map(marks)).toEqual(["2"]);
     expect(a.last.received).toEqual([1, 2]);
   });
+
+  test("also when that one asks", () => {
+    const { clock, a, start } = setup();
+    const beckon = start();
+    let finish = (): void => {};
+    const off = beckon.on("message", () => new Promise((resolve) => (finish = resolve)));
+    clock.run(10);
+    for (const n of [1, 2]) a.last.deliver({ n });
+    clock.run(10);
+    off();
+    const result = outcome(beckon.messages().next());
+    clock.run(10);
+    expect(result.value).toBeUndefined();
+    finish();
+    clock.run(10);
+    expect(result.value!.value.n).toBe(2);
+  });
+
+  test.each(["handler", "loop"])(
+    "a %s that ends in the turn in which a message comes leaves it to the next",
+    (taker) => {
+      const { clock, a, start } = setup();
+      const beckon = start();
+      const taken: number[] = [];
+      const iterator = beckon.messages();
+      const asked = taker === "loop" ? outcome(iterator.next()) : {};
+      const off =
+        taker === "handler" ? beckon.on("message", ({ n }) => void taken.push(n)) : () => {};
+      clock.run(10);
+      beckon.on("error", () => {
+        off();
+        void iterator.return!();
+      });
+      const [code, message] = [ERRORS.unsupported.number, ""];
+      a.last.write(deliverFrame({ n: 1 }), {
+        type: "error",
+        code,
+        message,
+        send: 0,
+        retryAfter: 0,
+      });
+      clock.run(10);
+      expect([taken, asked]).toEqual([[], taker === "loop" ? { value: END } : {}]);
+      const messages = collect(beckon);
+      clock.run(10);
+      expect(messages.map(marks)).toEqual(["1"]);
+    },
+  );
 
   test("what comes while nobody takes it waits", () => {
     const { clock, a, start } = setup();

@@ -146,6 +146,22 @@ describe("L2: without a storage a message is acknowledged when its handler has r
     expect(next.received).toEqual([2, 1]);
   });
 
+  test("however often that happens", () => {
+    const base = setup();
+    const { clock, a } = base;
+    const { connection, finish } = receiving(base);
+    connection.deliver({ n: 1 });
+    clock.run(10);
+    for (let i = 0; i < 20; i++) {
+      a.last.close(1006);
+      clock.run(40_000);
+      a.last.deliver({ n: 1, redelivered: true });
+      clock.run(10);
+    }
+    finish();
+    expect(a.last.received).toEqual([1]);
+  });
+
   test("and if it does not come again, nothing is said of it", () => {
     const base = setup();
     const { connection, finish } = receiving(base);
@@ -170,6 +186,20 @@ describe("L2: without a storage a message is acknowledged when its handler has r
     expect(messages).toHaveLength(1_026);
     expect(a.last.received).toHaveLength(1_027);
   });
+});
+
+test("L10: what comes beyond 4,096 unhandled messages is dropped unacknowledged, and taken when it comes again", () => {
+  const { clock, a, start } = setup();
+  const beckon = start();
+  clock.run(10);
+  for (let n = 1; n <= 4_100; n++) a.last.deliver({ n });
+  clock.run(10);
+  const messages = collect(beckon);
+  clock.run(10);
+  expect([messages.length, a.last.received.length]).toEqual([4_096, 4_096]);
+  for (let n = 4_097; n <= 4_100; n++) a.last.deliver({ n });
+  clock.run(10);
+  expect([messages.length, a.last.received.length]).toEqual([4_100, 4_100]);
 });
 
 function deliverOf(n: number): ReturnType<typeof deliverFrame> {

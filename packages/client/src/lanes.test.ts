@@ -151,7 +151,10 @@ describe("a new connection", () => {
   test("counts PULLs from 1, and what waits waits anew", () => {
     const lanes = make();
     lanes.arrive(message(1), 0);
+    lanes.arrive(message(2, 1, "eve"), 0);
+    lanes.pull();
     lanes.arrive(message(3), 0);
+    expect(show(lanes.pulled(1))).toBe("2");
     lanes.pull();
     lanes.connected(60_000);
     expect(show(lanes.pulled(1))).toBe("");

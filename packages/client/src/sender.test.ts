@@ -198,6 +198,48 @@ describe("refusals", () => {
     expect(a.last.sends).toHaveLength(2);
   });
 
+  test("while it waits, nothing that is after it goes out", () => {
+    const { clock, a, start } = setup();
+    a.limits = { window: 1 };
+    a.onSend = (connection, _, number) => connection.refuse("recipient-full", number, 1_000);
+    const beckon = start();
+    for (let i = 0; i < 3; i++) void beckon.send("bob", "x");
+    clock.run(900);
+    expect(links(a.last.sends)).toEqual(["1<0"]);
+  });
+
+  test("waits longer each time, and begins anew when something was taken", () => {
+    const { clock, a, start } = setup();
+    let full = true;
+    const times: number[] = [];
+    a.onSend = (connection, _, number) => {
+      times.push(clock.now());
+      if (full) connection.refuse("recipient-full", number);
+      else a.ack(connection, number);
+    };
+    const beckon = start();
+    void beckon.send("bob", "x");
+    clock.run(10_000);
+    const pauses = times.slice(1).map((at, i) => at - times[i]!);
+    expect(pauses.length).toBeGreaterThan(3);
+    for (const [i, pause] of pauses.entries()) expect(pause).toBeGreaterThanOrEqual(125 * 2 ** i);
+    full = false;
+    clock.run(30_000);
+    full = true;
+    times.length = 0;
+    void beckon.send("bob", "x");
+    clock.run(1_000);
+    expect(times[1]! - times[0]!).toBeLessThan(260);
+  });
+
+  test("a server that finds everything out of order is not asked without a pause", () => {
+    const { clock, a, start } = setup();
+    a.onSend = (connection, _, number) => connection.refuse("out-of-order", number);
+    void start().send("bob", "x");
+    clock.run(10_000);
+    expect(a.last.sends.length).toBeLessThan(8);
+  });
+
   test("holds up nobody else", () => {
     const { clock, a, start } = setup();
     a.onSend = (connection, { to }, number) =>

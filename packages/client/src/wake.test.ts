@@ -163,6 +163,27 @@ describe("M8: a woken device connects to the server that the wake names", () => 
     expect(states.at(-1)).toMatchObject({ server: "a" });
   });
 
+  test("once: the next connect is its own affair", async () => {
+    const { clock, b, key, start } = await sleeping();
+    void start().onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS)));
+    clock.run(20);
+    expect(b.last.hello!.hinted).toBe("b");
+    b.last.close(1006);
+    clock.run(1_000);
+    expect(b.connections).toHaveLength(2);
+    expect(b.last.hello!.hinted).toBe("");
+  });
+
+  test("not when the wake has expired meanwhile", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    for (const server of [a, b]) server.state = "refuses";
+    void start().onWake(push(key, hintOf(b.addresses, clock.now() + MINUTE_MS)));
+    clock.run(2 * MINUTE_MS);
+    for (const server of [a, b]) server.state = "up";
+    clock.run(MINUTE_MS);
+    expect([a.connections.length, b.connections.length]).toEqual([2, 0]);
+  });
+
   test("if none can be reached in 30 s it says so, and goes on trying", async () => {
     const { clock, a, b, key, start } = await sleeping();
     for (const server of [a, b]) server.state = "refuses";
