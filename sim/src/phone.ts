@@ -209,7 +209,7 @@ export class Phone implements Pushable {
       ...(plan.storage && { storage: this.#disk.open(process) }),
       ...(plan.push && { push: { provider: "dev", token: this.#token! } }),
     };
-    const beckon = connect(this.#town.alter(options));
+    const beckon = withoutRuntime(() => connect(this.#town.alter(options)));
     this.#beckon = beckon;
     beckon.on("error", () => undefined);
     beckon.on("state", ({ name, error }) => {
@@ -316,6 +316,17 @@ export class Phone implements Pushable {
     this.#handling = 0;
     this.#town.network.processDied(process, says);
     this.#town.world.record({ kind: "stopped", device: this.name, how });
+  }
+}
+
+/** The SDK listens to its runtime for the network's return: a process that is killed would leave its listeners there. */
+function withoutRuntime<T>(run: () => T): T {
+  const { addEventListener } = globalThis;
+  globalThis.addEventListener = () => undefined;
+  try {
+    return run();
+  } finally {
+    globalThis.addEventListener = addEventListener;
   }
 }
 

@@ -57,7 +57,7 @@ function orderAt(device: DeviceFacts, lanes: ReadonlyMap<string, readonly Messag
       continue;
     }
     const between = (lanes.get(message.lane) ?? []).slice(lane.highest + 1, message.place);
-    const missing = between.filter((one) => one.acks.length > 0 && !seen.has(one));
+    const missing = between.filter((one) => isOwed(one) && !seen.has(one));
     if (event.gap) {
       if (!missing.some((one) => !device.got.has(one))) falseGaps += 1;
     } else if (missing.length > 0) {
@@ -87,4 +87,9 @@ function violation(
     messages: messages.map(({ name }) => name),
     devices: [device.name, messages[0]!.sent.device],
   };
+}
+
+/** What its sender was told to be refused is no hole, though it may have come: an authoriser may change its mind. */
+function isOwed({ acks, refused }: MessageFacts): boolean {
+  return acks.length > 0 && refused === undefined;
 }
