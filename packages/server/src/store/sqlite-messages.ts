@@ -137,7 +137,7 @@ export class Messages {
   }
 
   settle(rows: readonly RowRef[]): void {
-    for (const row of rows) this.#rows.remove(Number(row));
+    this.#rows.remove(rows.map(Number));
   }
 
   markSent(rows: readonly RowRef[]): void {
@@ -166,10 +166,7 @@ export class Messages {
   /** One slice; answers 0 when there is nothing left. */
   expire(before: Millis): number {
     const rows = this.#rows.olderThan(firstIdOf(before), EXPIRE_SLICE);
-    for (const row of rows) {
-      const holder = this.#rows.remove(row);
-      if (holder !== undefined) this.#dropFor(holder);
-    }
+    for (const holder of this.#rows.remove(rows)) this.#dropFor(holder);
     return rows.length;
   }
 }
