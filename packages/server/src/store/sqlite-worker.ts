@@ -1,4 +1,7 @@
-/** The thread on which the database is: a commit waits for the disk, and the event loop must not. */
+/**
+ * The thread on which the database is: a commit waits for the disk, and the event loop must not. Measured with 50 holds a batch:
+ * the commit takes 2 to 4 ms (p99 8, at worst 20), handing the batch over and taking the answers 0.06 ms.
+ */
 import { SqliteDatabase, isRead } from "./sqlite-database.ts";
 import type { SqliteAnswer, SqliteCall } from "./sqlite-database.ts";
 import { packAnswers, unpackCalls } from "./sqlite-wire.ts";
