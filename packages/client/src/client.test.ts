@@ -4,6 +4,7 @@ import { connect } from "./client.ts";
 import { BeckonError } from "./errors.ts";
 import type { ConnectOptions } from "./options.ts";
 import { memory } from "./storage.ts";
+import { addressOf } from "./test-support/fake-server.ts";
 import { collect, outcome, setup } from "./test-support/setup.ts";
 
 describe("connect", () => {
@@ -122,6 +123,26 @@ describe("forget()", () => {
   });
 });
 
+/** Counts its listeners. */
+class Counting extends EventTarget {
+  listeners = 0;
+
+  override addEventListener(type: string, listener: () => void): void {
+    this.listeners++;
+    super.addEventListener(type, listener);
+  }
+
+  override removeEventListener(type: string, listener: () => void): void {
+    this.listeners--;
+    super.removeEventListener(type, listener);
+  }
+}
+
+interface Page {
+  readonly document: Counting & { visibilityState: string };
+  readonly target: Counting;
+}
+
 describe("a page", () => {
   const added: string[] = [];
   afterEach(() => {
@@ -129,11 +150,9 @@ describe("a page", () => {
   });
 
   /** What of a browser the SDK looks at. */
-  function browse(visibilityState: string): {
-    document: EventTarget & { visibilityState: string };
-  } {
-    const document = Object.assign(new EventTarget(), { visibilityState });
-    const target = new EventTarget();
+  function browse(visibilityState: string): Page {
+    const document = Object.assign(new Counting(), { visibilityState });
+    const target = new Counting();
     const globals = {
       document,
       addEventListener: target.addEventListener.bind(target),
@@ -144,7 +163,7 @@ describe("a page", () => {
       added.push(name);
       Object.defineProperty(globalThis, name, { value, configurable: true });
     }
-    return { document };
+    return { document, target };
   }
 
   test("that is back online does not wait for the next attempt", () => {
@@ -171,7 +190,7 @@ describe("a page", () => {
   });
 
   test('tells the server that it is hidden, with background: "auto"', () => {
-    const { document } = browse("hidden");
+    const { document, target } = browse("hidden");
     const { clock, a, start } = setup();
     const beckon = start({ background: "auto" });
     clock.run(10);
@@ -185,10 +204,23 @@ describe("a page", () => {
     });
     void beckon.close();
     clock.run(10);
-    document.visibilityState = "hidden";
-    document.dispatchEvent(new Event("visibilitychange"));
-    expect(clock.pending).toBe(0);
+    expect([document.listeners, target.listeners]).toEqual([0, 0]);
   });
+});
+
+test("L10: of the system it remembers 64 servers with 16 addresses each", async () => {
+  const storage = memory();
+  const { clock, a, start } = setup({ storage });
+  const addresses = Array.from({ length: 20 }, (_, i) => addressOf(`ws://x${i}`));
+  const servers = Array.from({ length: 100 }, (_, i) => ({ name: `s${i}`, addresses }));
+  a.onHello = (connection) => connection.welcome({ servers });
+  start();
+  clock.run(10);
+  const place = new Map(await storage.read()).get("m/place") as unknown as {
+    servers: typeof servers;
+  };
+  expect(place.servers).toHaveLength(64);
+  expect(place.servers[0]!.addresses).toHaveLength(16);
 });
 
 test("trace sees every message, both ways", () => {

@@ -217,7 +217,6 @@ export function connect(options: ConnectOptions): Beckon {
 
   /** Goes elsewhere, at some moment within the time that is given, so that not all go at once (B3). */
   function drained(connection: Connection, { within, servers }: DrainFrame): void {
-    session.learned(servers);
     clock.after(Math.min(within, MAX_DRAIN_MS) * randomFraction(random), () => {
       if (!connection.open) return;
       const expires = session.serverTime() + WAKE_MS;

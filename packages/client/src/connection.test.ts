@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { ERRORS } from "@beckon/protocol";
 
+import { memory } from "./storage.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
 import { collect, outcome, type Setup, setup } from "./test-support/setup.ts";
 
@@ -42,17 +43,18 @@ describe("HELLO", () => {
   test("gets no answer in 10 s: the next address is tried", () => {
     const { clock, a, b, network, start } = setup();
     a.onHello = () => {};
+    b.onHello = (connection) => connection.welcome({ servers: [] });
     start({ servers: ["ws://a", "ws://b"] });
     clock.run(9_900);
     expect(b.connections).toHaveLength(0);
     clock.run(200);
     expect(b.connections).toHaveLength(1);
     b.last.close(1006);
-    b.state = "refuses";
     network.dialled.length = 0;
+    b.state = "up";
     clock.run(600);
     // It comes last now.
-    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b", "ws://a"]);
+    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b"]);
   });
 });
 
@@ -239,6 +241,16 @@ describe("STATE", () => {
     clock.run(1_000);
     expect(a.last.hello!.background).toBe(true);
   });
+
+  test("that changes between HELLO and WELCOME is told after it", () => {
+    const { clock, a, start } = setup();
+    a.onHello = (connection) => void clock.after(100, () => connection.welcome());
+    const beckon = start();
+    clock.run(50);
+    beckon.background(true);
+    clock.run(100);
+    expect(a.last.frames.at(-1)).toEqual({ type: "state", background: true });
+  });
 });
 
 describe("close()", () => {
@@ -270,6 +282,54 @@ describe("close()", () => {
       clock.run(10);
       expect([when, clock.pending]).toEqual([when, 0]);
     }
+  });
+
+  test("before the storage has been read waits for that, and leaves it as it is", async () => {
+    const storage = memory();
+    const { clock, a, start } = setup({ storage });
+    a.state = "refuses";
+    const first = start();
+    void first.send("bob", "x").catch(() => {});
+    clock.run(10);
+    void first.close();
+    clock.run(10);
+    const calls: string[] = [];
+    const second = start({
+      storage: {
+        ...storage,
+        async read() {
+          await new Promise<void>((resolve) => void clock.after(50, resolve));
+          calls.push("read");
+          return storage.read();
+        },
+        async close() {
+          calls.push("close");
+        },
+      },
+    });
+    const closing = outcome(second.close());
+    clock.run(40);
+    expect([calls, "value" in closing]).toEqual([[], false]);
+    clock.run(20);
+    expect([calls, "value" in closing]).toEqual([["read", "close"], true]);
+    expect([...(await storage.read())].some(([key]) => key.startsWith("o/"))).toBe(true);
+  });
+
+  test("nothing is written to the storage after it", () => {
+    const storage = memory();
+    const { clock, a, errors, start } = setup({ storage });
+    let finish = (): void => {};
+    const beckon = start();
+    beckon.on("message", () => new Promise((resolve) => (finish = resolve)));
+    clock.run(10);
+    a.last.deliver({ n: 1 });
+    clock.run(10);
+    void beckon.close();
+    clock.run(10);
+    storage.write = () => Promise.reject(new Error("closed"));
+    finish();
+    clock.run(10);
+    expect(errors).toEqual([]);
   });
 
   test("what is unsent, and what is sent afterwards, is rejected", () => {

@@ -443,6 +443,15 @@ describe("DRAIN", () => {
     expect(c.last.hello!.hinted).toBe("c");
   });
 
+  test("within an hour, however long the server gives", () => {
+    const { clock, a, b, start } = setup();
+    start();
+    clock.run(20_000);
+    a.last.write({ type: "drain", within: Number.MAX_SAFE_INTEGER, servers: [] });
+    clock.run(3_601_000);
+    expect(b.connections).toHaveLength(1);
+  });
+
   test("what is unacknowledged goes along", () => {
     const { clock, a, b, start } = setup();
     const beckon = start();

@@ -94,6 +94,21 @@ describe("one taker at a time", () => {
     expect(() => beckon.on("message", () => {})).not.toThrow();
   });
 
+  test("a loop that was refused may ask again", () => {
+    const { clock, a, start } = setup();
+    const beckon = start();
+    const off = beckon.on("message", () => {});
+    const iterator = beckon.messages();
+    outcome(iterator.next());
+    clock.run(10);
+    off();
+    const result = outcome(iterator.next());
+    clock.run(10);
+    a.last.deliver({ n: 1 });
+    clock.run(10);
+    expect(result.value!.value.n).toBe(1);
+  });
+
   test("the next one begins when the one before has finished its message", () => {
     const { clock, a, start } = setup();
     const beckon = start();

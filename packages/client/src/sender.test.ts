@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
-import type { SendFrame } from "@beckon/protocol";
+import { parseUuid, type SendFrame, uuidTime } from "@beckon/protocol";
 
 import { accept } from "./test-support/accepting.ts";
 import { outcome, setup } from "./test-support/setup.ts";
@@ -71,10 +71,17 @@ describe("sending", () => {
     a.onHello = (connection) => connection.welcome({ time: clock.now() + DAY_MS });
     void start().send("bob", "x");
     clock.run(10);
-    const { id } = a.last.sends[0]!;
-    const time = Number(BigInt(`0x${Buffer.from(id.slice(0, 6)).toString("hex")}`));
+    const time = uuidTime(a.last.sends[0]!.id);
     expect(Math.abs(time - clock.now() - DAY_MS)).toBeLessThan(20);
   });
+});
+
+test("a server that does not say its time is taken to have ours", () => {
+  const { clock, a, start } = setup();
+  a.onHello = (connection) => connection.welcome({ time: 0 });
+  const result = outcome(start().send("bob", "x"));
+  clock.run(10);
+  expect(Math.abs(uuidTime(parseUuid(result.value!.id)!) - clock.now())).toBeLessThan(20);
 });
 
 describe("the window and the rate", () => {
@@ -206,6 +213,15 @@ describe("refusals", () => {
     for (let i = 0; i < 3; i++) void beckon.send("bob", "x");
     clock.run(900);
     expect(links(a.last.sends)).toEqual(["1<0"]);
+  });
+
+  test("but not for more than an hour", () => {
+    const { clock, a, start } = setup();
+    a.onSend = (connection, _, number) =>
+      connection.refuse("recipient-full", number, Number.MAX_SAFE_INTEGER);
+    void start().send("bob", "x");
+    clock.run(3_601_000);
+    expect(a.last.sends).toHaveLength(2);
   });
 
   test("waits longer each time, and begins anew when something was taken", () => {

@@ -26,8 +26,6 @@ export interface Session {
   /** The server's clock at this moment. */
   corrected(time: Millis): void;
   welcomed(welcome: WelcomeFrame): void;
-  /** Servers named by one that drains. */
-  learned(servers: readonly ServerAddresses[]): void;
   load(key: string, value: Stored): void;
   /** Makes what the storage did not have, and stores it; resolves when it may be told to others. */
   begin(device: string | undefined): Promise<void>;
@@ -85,7 +83,6 @@ export function createSession(clock: Clock, random: Random, journal: Journal): S
       session.corrected(welcome.time);
       remember({ epoch, server, servers: merge(welcome.servers, place.servers) });
     },
-    learned: (servers) => remember({ servers: merge(servers, place.servers) }),
     load(key, value) {
       if (key === "m/identity") identity = value as unknown as Identity;
       if (key === "m/place") place = value as unknown as Place;

@@ -101,6 +101,22 @@ describe("registration", () => {
     for (const { hello } of a.connections) expect(hello!.push).toBeDefined();
   });
 
+  test("has another key after 30 days", async () => {
+    const { clock, a, start } = setup({ storage: memory(), push: PUSH });
+    const said: (PushRegistration | undefined)[] = [];
+    for (const days of [29, 2, 0]) {
+      const beckon = start();
+      clock.run(10);
+      said.push(a.last.hello!.push);
+      const closing = beckon.close();
+      clock.run(10);
+      await closing;
+      clock.sleep(days * DAY_MS);
+    }
+    expect(said.map((one) => one !== undefined)).toEqual([true, false, true]);
+    expect(said[2]!.key.id).not.toBe(said[0]!.key.id);
+  });
+
   test("makes the device durable", () => {
     const { clock, a, start } = setup();
     start({ push: PUSH });
@@ -129,6 +145,27 @@ describe("M8: a woken device connects to the server that the wake names", () => 
     expect(result.value).toBe("connected");
     expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b"]);
     expect(b.last.hello!.hinted).toBe("b");
+  });
+
+  test("though opening the wake takes a while: nothing is dialled before", async () => {
+    const { clock, b, key, network, start } = await sleeping();
+    const crypto: SealCrypto = {
+      async open(...args) {
+        await new Promise<void>((resolve) => void clock.after(200, resolve));
+        return plainCrypto.open(...args);
+      },
+    };
+    void start({ crypto }).onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS)));
+    clock.run(220);
+    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://b"]);
+  });
+
+  test("but not for ever", async () => {
+    const { clock, b, key, network, start } = await sleeping();
+    const crypto = { open: () => new Promise<Uint8Array>(() => {}) };
+    void start({ crypto }).onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS)));
+    clock.run(1_010);
+    expect(network.dialled.map(({ url }) => url)).toEqual(["ws://a"]);
   });
 
   test("also when it is already dialling another", async () => {
@@ -206,6 +243,10 @@ describe("a device that is connected", () => {
     clock.run(20);
     expect(result.value).toBe("connected");
     expect([a.last.open, b.connections.length]).toEqual([true, 0]);
+    // Nor does it go there later.
+    a.last.close(1006);
+    clock.run(1_000);
+    expect(b.connections).toHaveLength(0);
   });
 
   test("finds out that it is not, and follows the hint", async () => {

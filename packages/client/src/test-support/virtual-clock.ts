@@ -2,6 +2,9 @@ import { drainMicrotasks } from "bun:jsc";
 
 import type { Clock } from "../clock.ts";
 
+/** No timer is for longer: runtimes have a bound too. */
+const DAY_MS = 86_400_000;
+
 interface Timer {
   at: number;
   readonly order: number;
@@ -24,6 +27,7 @@ export class VirtualClock implements Clock {
   }
 
   after(ms: number, task: () => void): () => void {
+    if (!(ms <= DAY_MS)) throw new RangeError(`a timer of ${ms} ms`);
     const timer = { at: this.#now + Math.max(0, ms), order: this.#order++, task };
     this.#timers.add(timer);
     return () => void this.#timers.delete(timer);
