@@ -148,6 +148,9 @@ export function messageStoreLaws(law: Law): void {
     expect(await isRedelivered("laptop")).toEqual([false]);
     await hold(b, { ...message, sent: ["laptop"] });
     expect(await isRedelivered("laptop")).toEqual([true]);
+    await hold(a, request({ user: "carol", sent: [""] }));
+    const own = await b.messages.pending("carol", "tab", ALL);
+    expect(own.map(({ redelivered }) => redelivered)).toEqual([true]);
   });
 
   law("L2: rows marked as sent are redelivered, and no others", async ({ a, b }) => {

@@ -157,7 +157,10 @@ export interface ArrivalResult {
    * `missed` is cleared when `lastEpoch` is at or past the epoch that was told.
    */
   readonly recovered: boolean;
-  /** Generation of the device's wake intent, never used again for another; 0: it has none. An existing intent falls due 10 s from now at the earliest, and its attempts start anew. */
+  /**
+   * Generation of the device's wake intent, never used again for another; 0: it has none. The attempts of an existing one start
+   * anew: it falls due in 10 s, or, where nothing was pushed yet, when it was due anyway, if that is later.
+   */
   readonly generation: number;
 }
 

@@ -327,8 +327,15 @@ export function wakeStoreLaws(law: Law): void {
     expect(await a.wakes.nextDue()).toBe(10 * SECOND);
     advance(10 * SECOND);
     expect(await claim(a)).toMatchObject([{ attempts: 0, activity: 1 }]);
-    await done(a, { kind: "later", delay: HOUR });
+    await done(a, { kind: "sent" });
+    // The wait for the next repeat was for a device that stays away.
     await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 2, epoch: 3 }));
+    expect(await a.wakes.nextDue()).toBe(10 * SECOND);
+    // The wait that a push service asked for stays.
+    advance(10 * SECOND);
+    await claim(a);
+    await done(a, { kind: "later", delay: HOUR });
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 3, epoch: 4 }));
     expect(await a.wakes.nextDue()).toBe(HOUR);
   });
 
