@@ -63,11 +63,12 @@ const acked = (message: string, status: "delivered" | "held" = "delivered"): Hap
   status,
   route: "local",
 });
-const delivered = (message: string, connection = "b1", device = BOB): Happening => ({
+const delivered = (message: string, connection = "b1", isHeld = false): Happening => ({
   kind: "delivered",
   message,
-  device,
+  device: BOB,
   connection,
+  held: isHeld,
 });
 const arrived = (message: string, device = BOB): Happening => ({
   kind: "arrived",
@@ -157,7 +158,7 @@ const throughStore = (message: string, at: number, later: number): Line[] => [
 ];
 
 const fetched = (message: string, at: number): Line[] => [
-  [at, delivered(message, "b2")],
+  [at, delivered(message, "b2", true)],
   [at, arrived(message)],
   [at, handed(message)],
   [at, handled(message)],
@@ -484,6 +485,21 @@ describe("a planted fault is found by its law's name:", () => {
       ),
     ],
     [
+      "L3",
+      "live while behind",
+      "something live before what was held",
+      history(
+        world({ bobSleeps: true }),
+        throughStore("m1", 10_000, 12_040),
+        bobWakes(12_000),
+        replaced(live("m2", 12_020), "delivered", delivered("m2", "b2")).map(([at, event]) =>
+          event.kind === "handed" || event.kind === "handled"
+            ? ([at + 30, event] as const)
+            : ([at, event] as const),
+        ),
+      ),
+    ],
+    [
       "L4",
       "late",
       "held and online for 6 s",
@@ -553,6 +569,17 @@ describe("a planted fault is found by its law's name:", () => {
         [20_200, welcomed(BOB, "b2", { server: "s2", epoch: 2 })],
         [20_201, online(BOB, "b2")],
         [30_000, closed(BOB, "b1", "server")],
+      ]),
+    ],
+    [
+      "L6",
+      "expelled",
+      "a device is replaced by itself",
+      history(world(), [
+        [20_000, { kind: "expelled", device: BOB, code: "replaced" }],
+        [20_001, closed(BOB, "b1", "device")],
+        [20_001, closed(BOB, "b1", "server")],
+        ...bobWakes(23_000),
       ]),
     ],
     [

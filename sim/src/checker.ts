@@ -1,6 +1,7 @@
 /** Decides from a history alone whether the laws of delivery were kept. */
 import { Facts } from "./facts.ts";
 import type { History } from "./history.ts";
+import { checkBehind } from "./laws/behind.ts";
 import { checkKept } from "./laws/kept.ts";
 import { checkOnce } from "./laws/once.ts";
 import { checkOneConnection } from "./laws/one-connection.ts";
@@ -34,6 +35,7 @@ export function check(history: History): Report {
     ...checkOnce(facts),
     ...order.violations,
     ...promptness.violations,
+    ...checkBehind(facts),
     ...checkPushed(facts),
     ...checkOneConnection(facts),
     ...checkServed(facts),

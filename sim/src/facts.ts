@@ -95,6 +95,8 @@ export class Facts {
   healed: number = Infinity;
   end = 0;
   readonly #lanes = new Map<string, number>();
+  /** Connections that no longer carry what they should, some of them from before their WELCOME on. */
+  readonly #broken = new Set<ConnectionName>();
 
   constructor(history: History) {
     this.history = history;
@@ -209,6 +211,7 @@ export class Facts {
         break;
       case "broken":
       case "slow":
+        this.#broken.add(event.connection);
         this.#connection(event.connection, (connection) => (connection.broken ??= event.at));
         break;
       case "closed":
@@ -266,6 +269,7 @@ export class Facts {
       case "confirmed":
       case "background":
       case "opened":
+      case "expelled":
       case "woken":
       case "ended":
       case "threw":
@@ -347,7 +351,7 @@ export class Facts {
       device: event.device,
       welcomed: event,
       online: undefined,
-      broken: undefined,
+      broken: this.#broken.has(event.connection) ? event.at : undefined,
       closedByDevice: undefined,
       closedByServer: undefined,
       delivered: [],

@@ -21,6 +21,8 @@ type Happening =
     }
   /** It ends. After `crash` nothing had the time to finish. */
   | { readonly kind: "stopped"; readonly device: DeviceName; readonly how: "crash" | "exit" }
+  /** The SDK has closed itself for good, as a server has told it to. */
+  | { readonly kind: "expelled"; readonly device: DeviceName; readonly code: string }
   /** The operating system suspends the process, and lets it go on. */
   | { readonly kind: "asleep" | "awake"; readonly device: DeviceName }
   /** The application calls `send`. */
@@ -96,12 +98,13 @@ type Happening =
       readonly status: AckStatus;
       readonly route: Route;
     }
-  /** A server has written a DELIVER. */
+  /** A server has written a DELIVER. `held`: from the store. */
   | {
       readonly kind: "delivered";
       readonly message: MessageName;
       readonly device: DeviceName;
       readonly connection: ConnectionName;
+      readonly held: boolean;
     }
   /** The device has read it. */
   | { readonly kind: "arrived"; readonly message: MessageName; readonly device: DeviceName }

@@ -204,7 +204,7 @@ export class Wire {
   }
 
   heal(): void {
-    if (this.#isBroken) this.reset();
+    if (this.#isBroken || this.#buffered > 0) this.reset();
     this.#isSlow = false;
   }
 

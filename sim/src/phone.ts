@@ -213,7 +213,9 @@ export class Phone implements Pushable {
     this.#beckon = beckon;
     beckon.on("error", () => undefined);
     beckon.on("state", ({ name, error }) => {
-      if (name === "closed" && error !== undefined) this.#relaunch(process);
+      if (name !== "closed" || error === undefined) return;
+      world.record({ kind: "expelled", device: this.name, code: error.code });
+      this.#relaunch(process);
     });
     void beckon.outbox().then((unsent) => {
       for (const one of unsent) this.#await(nameOf(one.payload), one.to, one.ack);

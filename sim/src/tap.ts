@@ -103,7 +103,8 @@ export class Tap {
       case "deliver": {
         const message = nameOf(frame.payload);
         this.#delivers.push(message);
-        this.#world.record({ kind: "delivered", message, device, connection });
+        const { held } = frame;
+        this.#world.record({ kind: "delivered", message, device, connection, held });
         return true;
       }
       default:

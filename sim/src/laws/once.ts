@@ -2,7 +2,7 @@
 import type { DeviceFacts, Facts, HandOver } from "../facts.ts";
 import type { Violation } from "../violation.ts";
 
-/** What was handled this long before a crash must have been noted as handled. */
+/** What was handled this long before the end of the process must have been noted as handled. */
 const NOTED_MS = 2_000;
 /** Within it what was acknowledged is settled, when the store is there. */
 const SETTLED_MS = 5_000;
@@ -99,8 +99,8 @@ function wrongRepeat(
   const isRemembered = earlier.memory === again.memory;
   if (!isMarked) {
     if (isRemembered) return "without the mark, after the process had ended";
-    // A process that remembers nothing is owed the mark for what it died of, and not for what it had handled.
-    if (earlier.handled?.outcome === "finished") return undefined;
+    // A process that remembers nothing is owed the mark for what it died of, and not for what it had handled or acknowledged.
+    if (earlier.handled?.outcome === "finished" || hasAcknowledged(facts, again)) return undefined;
     return serverCrashed(facts, earlier, again)
       ? undefined
       : "without the mark, though the servers knew that it had been sent";
@@ -108,8 +108,15 @@ function wrongRepeat(
   const { handled } = earlier;
   const life = device.lives[earlier.life - 1];
   if (!isRemembered || handled?.outcome !== "finished" || life === undefined) return undefined;
-  const hadTime = !life.crashed || life.to - handled.at >= NOTED_MS;
-  return hadTime ? "though its handler had finished long before the process ended" : undefined;
+  return life.to - handled.at >= NOTED_MS
+    ? "though its handler had finished long before the process ended"
+    : undefined;
+}
+
+function hasAcknowledged(facts: Facts, { event, message }: HandOver): boolean {
+  const first =
+    message === undefined ? undefined : facts.passage(message, event.device).received[0];
+  return first !== undefined && first < event.at;
 }
 
 /** What only a server knew, a crash may have taken. */

@@ -9,10 +9,23 @@ const FENCE_MS = 5_000;
 const SILENT_MS = 15_000;
 
 export function checkOneConnection(facts: Facts): Violation[] {
-  return [...facts.devices.values()].flatMap((device) => [
-    ...twoConnections(facts, device),
-    ...halfOpen(facts, device),
-  ]);
+  return [
+    ...expelled(facts),
+    ...[...facts.devices.values()].flatMap((device) => [
+      ...twoConnections(facts, device),
+      ...halfOpen(facts, device),
+    ]),
+  ];
+}
+
+/** No device has two processes at a time here: whoever took over from it was an older connection of its own. */
+function expelled(facts: Facts): Violation[] {
+  return facts.history.flatMap((event) => {
+    if (event.kind !== "expelled") return [];
+    const says = `${event.device} was closed for good as ${event.code}, and no other process of it was there`;
+    const { at, device } = event;
+    return [{ law: "L6", fault: "expelled", says, at, messages: [], devices: [device] }];
+  });
 }
 
 function twoConnections(facts: Facts, device: DeviceFacts): Violation[] {

@@ -1,0 +1,42 @@
+/**
+ * L3, step 8 of a message's life: what was held for a device when it connected comes before all that is live. An SDK would put it
+ * in order again, at the price of asking the store; so it shows on the wire and not at the application.
+ */
+import type { ConnectionFacts, DeviceFacts, Facts, MessageFacts } from "../facts.ts";
+import type { Violation } from "../violation.ts";
+
+export function checkBehind(facts: Facts): Violation[] {
+  return [...facts.devices.values()].flatMap((device) => {
+    const held = [...facts.messages.values()].filter(
+      (message) => message.passages.get(device.name)?.held !== undefined,
+    );
+    if (held.length === 0) return [];
+    return device.connections.flatMap((connection) => liveWhileBehind(device, connection, held));
+  });
+}
+
+function liveWhileBehind(
+  { name }: DeviceFacts,
+  { welcomed, delivered }: ConnectionFacts,
+  held: readonly MessageFacts[],
+): Violation[] {
+  const live = delivered.find((event) => !event.held);
+  if (live === undefined) return [];
+  const before = new Set(delivered.slice(0, delivered.indexOf(live)).map(({ message }) => message));
+  const unread = held.find((message) => {
+    const passage = message.passages.get(name)!;
+    const isGone = Math.min(passage.settled ?? Infinity, passage.dropped ?? Infinity) <= live.at;
+    return passage.held! < welcomed.at && !isGone && !before.has(message.name);
+  });
+  if (unread === undefined) return [];
+  return [
+    {
+      law: "L3",
+      fault: "live while behind",
+      says: `${name} got ${live.message} live before ${unread.name}, which was held for it when it connected`,
+      at: live.at,
+      messages: [live.message, unread.name],
+      devices: [name],
+    },
+  ];
+}
