@@ -263,18 +263,33 @@ function addressOf(url: string): Address {
 /** A clock whose tasks can be stopped for good, as those of a process that has died. */
 function mortal(clock: Clock): { clock: Clock; kill: () => void } {
   let isDead = false;
-  const alive = (task: () => void) => (): void => {
-    if (!isDead) task();
-  };
+  const pending = new Set<() => void>();
   return {
     clock: {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
-      after: (ms, task) => clock.after(ms, alive(task)),
-      defer: (task) => clock.defer(alive(task)),
+      after(ms, task) {
+        if (isDead) return () => undefined;
+        const stop = clock.after(ms, () => {
+          pending.delete(stop);
+          task();
+        });
+        pending.add(stop);
+        return () => {
+          pending.delete(stop);
+          stop();
+        };
+      },
+      defer(task) {
+        clock.defer(() => {
+          if (!isDead) task();
+        });
+      },
     },
     kill() {
       isDead = true;
+      for (const stop of pending) stop();
+      pending.clear();
     },
   };
 }
