@@ -23,6 +23,7 @@ export interface MessageFacts {
   readonly lane: string;
   /** Its place in the lane, from 0. */
   readonly place: number;
+  readonly transmitted: number[];
   readonly acks: Of<"acked">[];
   refused: Of<"refused"> | undefined;
   /** When a row for the recipient's user alone was committed. */
@@ -223,6 +224,9 @@ export class Facts {
       case "delivered":
         this.#connection(event.connection, (connection) => connection.delivered.push(event));
         break;
+      case "transmitted":
+        this.#message(event.message, (message) => message.transmitted.push(event.at));
+        break;
       case "acked":
         this.#message(event.message, (message) => message.acks.push(event));
         break;
@@ -314,6 +318,7 @@ export class Facts {
       sent: event,
       lane,
       place,
+      transmitted: [],
       acks: [],
       refused: undefined,
       heldForUser: undefined,

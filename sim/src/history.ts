@@ -89,6 +89,8 @@ type Happening =
       readonly connection: ConnectionName;
       readonly side: "device" | "server";
     }
+  /** The device has written a SEND of it: the first, or a repeat. */
+  | { readonly kind: "transmitted"; readonly message: MessageName; readonly device: DeviceName }
   /** A server has written an ACK: from here on the message is its responsibility, whether the ACK arrives or not. */
   | {
       readonly kind: "acked";

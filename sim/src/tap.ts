@@ -50,9 +50,12 @@ export class Tap {
         this.#durable = frame.durable || frame.push !== undefined;
         this.#background = frame.background;
         break;
-      case "send":
-        this.#sends.push(nameOf(frame.payload));
+      case "send": {
+        const message = nameOf(frame.payload);
+        this.#sends.push(message);
+        this.#world.record({ kind: "transmitted", message, device });
         break;
+      }
       case "received":
         for (let i = 0; i + 1 < frame.ranges.length; i += 2) {
           const first = frame.ranges[i]!;

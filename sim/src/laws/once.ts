@@ -101,7 +101,7 @@ function wrongRepeat(
     if (isRemembered) return "without the mark, after the process had ended";
     // A process that remembers nothing is owed the mark for what it died of, and not for what it had handled or acknowledged.
     if (earlier.handled?.outcome === "finished" || hasAcknowledged(facts, again)) return undefined;
-    return serverCrashed(facts, earlier, again)
+    return serverCrashed(facts, earlier, again) || wasRepeated(again)
       ? undefined
       : "without the mark, though the servers knew that it had been sent";
   }
@@ -117,6 +117,11 @@ function hasAcknowledged(facts: Facts, { event, message }: HandOver): boolean {
   const first =
     message === undefined ? undefined : facts.passage(message, event.device).received[0];
   return first !== undefined && first < event.at;
+}
+
+/** The sender has sent it again, and to another server it is new. */
+function wasRepeated({ event, message }: HandOver): boolean {
+  return (message?.transmitted.filter((at) => at <= event.at).length ?? 0) > 1;
 }
 
 /** What only a server knew, a crash may have taken. */
