@@ -26,6 +26,8 @@ export interface AttemptParts {
   readonly handler: ConnectionHandler;
   readonly trace: ConnectOptions["trace"];
   hello(said: Credential & Pick<HelloFrame, "hinted" | "noRedirect">): HelloFrame;
+  /** A HELLO was given up that a server may yet answer. */
+  unanswered(): void;
 }
 
 export interface Failure {
@@ -74,7 +76,10 @@ export async function attempt(
         },
       };
       const connection = openConnection(link, hello, clock, handler, parts.trace);
-      void connection.closed.then(resolve);
+      void connection.closed.then((closing) => {
+        if (closing.code === LOST && connection.welcome === undefined) parts.unanswered();
+        resolve(closing);
+      });
       return () => connection.close(LOST, "");
     });
   }

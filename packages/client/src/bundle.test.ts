@@ -8,7 +8,7 @@ import type { Beckon } from "./beckon.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
 
 /** Bytes, gzipped. */
-const MOST = 20_700;
+const MOST = 20_800;
 
 async function bundle(format: "esm" | "cjs"): Promise<string> {
   const { success, outputs } = await Bun.build({

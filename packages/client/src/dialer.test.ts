@@ -155,6 +155,39 @@ describe("the order of addresses", () => {
   });
 });
 
+describe("replaced by itself", () => {
+  /** A HELLO that a does not answer, and a connection to b. */
+  function givenUp(): Setup {
+    const all = setup({ servers: ["ws://a", "ws://b"] });
+    const { clock, a, b, start } = all;
+    a.onHello = () => {};
+    start();
+    clock.run(12_000);
+    expect(b.connections).toHaveLength(1);
+    return all;
+  }
+
+  test("a HELLO that was given up may replace what came after it: connects again, once", () => {
+    const { clock, a, b, states } = givenUp();
+    a.state = "refuses";
+    b.last.refuse("replaced");
+    clock.run(1_000);
+    expect(b.connections).toHaveLength(2);
+    expect(states.at(-1)!.name).toBe("connected");
+    b.last.refuse("replaced");
+    clock.run(1_000);
+    expect(states.at(-1)!.name).toBe("closed");
+  });
+
+  test("but not after a minute", () => {
+    const { clock, b, states } = givenUp();
+    clock.run(MINUTE_MS);
+    b.last.refuse("replaced");
+    clock.run(1_000);
+    expect(states.at(-1)!.name).toBe("closed");
+  });
+});
+
 describe("waiting between attempts", () => {
   test("begins anew after a connection that lasted", () => {
     const { clock, a, start } = setup();

@@ -9,7 +9,7 @@ import { createAvoided, route } from "./route.ts";
 import type { Session } from "./session.ts";
 import { createTask, type Task } from "./task.ts";
 
-export interface DialerParts extends Omit<AttemptParts, "avoided"> {
+export interface DialerParts extends Omit<AttemptParts, "avoided" | "unanswered"> {
   readonly session: Session;
   readonly seeds: readonly Address[];
   /** While wakes are being opened nothing is dialled. */
@@ -35,6 +35,8 @@ const PAUSE_MS: Millis = 500;
 const MAX_PAUSE_MS: Millis = 30_000;
 /** A connection that lasted this long was no failure. */
 const LASTED_MS: Millis = 10_000;
+/** How long a server may take to answer a HELLO that was given up, as after a stall. */
+const GHOST_MS: Millis = 60_000;
 /** Hints that wait for a connection; beyond it the oldest is forgotten. */
 const HINTS = 8;
 
@@ -43,6 +45,8 @@ export function createDialer(parts: DialerParts): Dialer {
   const avoided = createAvoided(() => clock.now());
   let hints: readonly Hint[] = [];
   let stopped = false;
+  /** When a HELLO was given up last that may yet be answered: such a connection replaces a later one, and nobody is at its end. */
+  let ghost = -Infinity;
   /** The attempt under way. */
   let dialling: Task | undefined;
   /** The pause under way. */
@@ -63,8 +67,10 @@ export function createDialer(parts: DialerParts): Dialer {
         const policy = reconnectPolicy(closing.code);
         // A new token may be had.
         const expired = closing.code === CLOSE.tokenExpired;
+        const byItself = closing.code === CLOSE.replaced && clock.now() - ghost < GHOST_MS;
+        if (byItself) ghost = -Infinity;
         if (expired) parts.credentials.drop();
-        else if (policy === "stop") return parts.stopped(error!);
+        else if (policy === "stop" && !byItself) return parts.stopped(error!);
         if (policy === "elsewhere") leave(outcome);
         if (clock.now() - began >= LASTED_MS) failures = 0;
         // All that were on a server come at once: they spread by their pauses.
@@ -85,7 +91,8 @@ export function createDialer(parts: DialerParts): Dialer {
     hints = hints.filter(({ expires }) => expires > session.serverTime());
     const known = { hints, last: session.server, servers: session.servers, seeds: parts.seeds };
     const candidates = route(known, choosing, avoided);
-    const outcome = await attempt(candidates, { ...parts, avoided }, task);
+    const unanswered = (): void => void (ghost = clock.now());
+    const outcome = await attempt(candidates, { ...parts, avoided, unanswered }, task);
     dialling = undefined;
     if (outcome !== undefined && "open" in outcome) {
       avoided.delete(outcome.address.url);
