@@ -18,14 +18,31 @@ export function checkOneConnection(facts: Facts): Violation[] {
   ];
 }
 
-/** No device has two processes at a time here: whoever took over from it was an older connection of its own. */
+/**
+ * No device has two processes at a time here: whoever took over from it was an older connection of its own. Against one of a
+ * process before it, of which it remembers nothing, it cannot win where neither table nor clock knows better.
+ */
 function expelled(facts: Facts): Violation[] {
   return facts.history.flatMap((event) => {
-    if (event.kind !== "expelled") return [];
+    if (event.kind !== "expelled" || isBeatenByFormerSelf(facts, event)) return [];
     const says = `${event.device} was closed for good as ${event.code}, and no other process of it was there`;
     const { at, device } = event;
     return [{ law: "L6", fault: "expelled", says, at, messages: [], devices: [device] }];
   });
+}
+
+function isBeatenByFormerSelf(
+  facts: Facts,
+  { at, device }: { readonly at: number; readonly device: string },
+): boolean {
+  const { connections, lives } = facts.device(device);
+  const life = lives.findLast(({ from }) => from <= at);
+  const lost = connections.findLast(({ online }) => online !== undefined && online.at <= at);
+  if (life === undefined || lost === undefined) return false;
+  const winners = connections.filter(
+    ({ welcomed }) => welcomed.at <= at && welcomed.epoch > lost.welcomed.epoch,
+  );
+  return winners.length > 0 && winners.every(({ welcomed }) => welcomed.at < life.from);
 }
 
 function twoConnections(facts: Facts, device: DeviceFacts): Violation[] {
