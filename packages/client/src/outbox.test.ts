@@ -135,6 +135,20 @@ describe("with a storage", () => {
     expect(await second.outbox()).toEqual([]);
   });
 
+  test("the order of sends is that of the calls, also around the moment in which it has been read", () => {
+    const { clock, a, start } = setup({ storage: memory() });
+    const beckon = start();
+    void (async () => {
+      for (let i = 0; i < 50; i++) {
+        void beckon.send("bob", String(i));
+        await Promise.resolve();
+      }
+    })();
+    clock.run(50);
+    const sent = a.last.sends.map(({ payload }) => Number(new TextDecoder().decode(payload)));
+    expect(sent).toEqual(Array.from({ length: 50 }, (_, i) => i));
+  });
+
   test("no n is given out twice, though the outbox is empty", async () => {
     const { clock, a, start } = setup({ storage: memory() });
     const first = start();
