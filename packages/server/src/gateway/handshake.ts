@@ -40,7 +40,7 @@ export async function shakeHands(
     return { refused: "device-forbidden" };
   }
   const { user } = identity;
-  const before = parts.table.nextEpoch(user, hello.device, hello.epoch);
+  const epoch = parts.table.nextEpoch(user, hello.device, hello.epoch);
   let arrival: ArrivalResult;
   try {
     arrival = await parts.store.devices.arrive({
@@ -50,14 +50,15 @@ export async function shakeHands(
       protocols: hello.protocols,
       ...(hello.push === undefined ? {} : { push: hello.push }),
       lastEpoch: hello.epoch,
-      epoch: before,
+      epoch,
     });
   } catch {
     return { refused: "unavailable" };
   }
   if (!wanted()) return { refused: "stopping" };
-  // Another connection of the device may have come meanwhile.
-  const epoch = Math.max(before, parts.table.nextEpoch(user, hello.device, hello.epoch));
+  // Another connection of the device has come meanwhile: its HELLO came later, and somebody is at its end.
+  const other = parts.table.find(user, hello.device);
+  if (other !== undefined && other.epoch >= epoch) return { refused: "replaced" };
   return { ...enter(parts, connection, hello, identity, arrival, epoch) };
 }
 
