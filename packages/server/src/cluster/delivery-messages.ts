@@ -29,7 +29,8 @@ export function encodeDelivery(from: string, records: readonly ServerRecord[]): 
     switch (record.kind) {
       case "deliver":
         out.byte(record.body === body ? KIND.sameBody : KIND.deliver);
-        out.varint(record.ref).string(record.user).string(record.device).varint(record.epoch);
+        out.varint(record.ref).string(record.user).string(record.device);
+        out.varint(record.epoch).varint(record.heard);
         if (record.body !== body) out.bytes((body = record.body));
         break;
       case "received":
@@ -38,6 +39,7 @@ export function encodeDelivery(from: string, records: readonly ServerRecord[]): 
         break;
       case "refused":
         out.byte(KIND.refused).varint(record.ref).byte(REASONS.indexOf(record.reason));
+        out.varint(record.number);
         break;
       case "kick":
         out.byte(KIND.kick).string(record.user).string(record.device);
@@ -63,9 +65,10 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
         const user = input.string();
         const device = input.string();
         const epoch = input.varint();
+        const heard = input.varint();
         if (kind === KIND.deliver) body = input.bytes();
         if (body === undefined) throw new BadMessage("no body to share");
-        records.push({ kind: "deliver", ref, user, device, epoch, body });
+        records.push({ kind: "deliver", ref, user, device, epoch, heard, body });
         break;
       }
       case KIND.received: {
@@ -78,7 +81,7 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
         const ref = input.varint();
         const reason = REASONS[input.byte()];
         if (reason === undefined) throw new BadMessage("unknown reason");
-        records.push({ kind: "refused", ref, reason });
+        records.push({ kind: "refused", ref, reason, number: input.varint() });
         break;
       }
       case KIND.kick:

@@ -24,6 +24,7 @@ const record: fc.Arbitrary<ServerRecord> = fc.oneof(
     user: id,
     device: id,
     epoch: whole,
+    heard: whole,
     body,
   }),
   fc.record({ kind: fc.constant("received" as const), refs: fc.array(whole) }),
@@ -31,6 +32,7 @@ const record: fc.Arbitrary<ServerRecord> = fc.oneof(
     kind: fc.constant("refused" as const),
     ref: whole,
     reason: fc.constantFrom("not-here" as const, "behind" as const, "full" as const),
+    number: whole,
   }),
   fc.record({ kind: fc.constant("kick" as const), user: id, device: id }),
 );
@@ -105,7 +107,7 @@ describe("messages between servers", () => {
   test("a body that several devices get goes over the bus once", () => {
     const body = new Uint8Array(1000).fill(7);
     const deliver = (ref: number): ServerRecord => {
-      return { kind: "deliver", ref, user: "ann", device: `d${ref}`, epoch: 1, body };
+      return { kind: "deliver", ref, user: "ann", device: `d${ref}`, epoch: 1, heard: 0, body };
     };
     const records = [deliver(1), deliver(2), deliver(3)];
     const bytes = encodeDelivery("a", records);

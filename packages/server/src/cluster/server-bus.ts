@@ -18,10 +18,18 @@ export type ServerRecord =
       readonly device: string;
       /** Of the session that the sender of this sees: another one is *not here*. */
       readonly epoch: number;
+      /** The newest refusal by the receiver that the sender of this has heard of; 0: none. */
+      readonly heard: number;
       readonly body: Uint8Array;
     }
   | { readonly kind: "received"; readonly refs: readonly number[] }
-  | { readonly kind: "refused"; readonly ref: number; readonly reason: RefusalReason }
+  | {
+      readonly kind: "refused";
+      readonly ref: number;
+      readonly reason: RefusalReason;
+      /** Its number among the refusals of the server that says it; rises, also from one start of it to the next. */
+      readonly number: number;
+    }
   /** The store has something for the device. `device` "": for any of the user's. */
   | { readonly kind: "kick"; readonly user: string; readonly device: string };
 

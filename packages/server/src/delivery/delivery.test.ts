@@ -178,6 +178,41 @@ describe("hold", () => {
     expect(again.received[0]!.redelivered).toBe(true);
   });
 
+  test("L3: what was on its way when another server refused the one before it does not overtake it", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await bed.server("s2").connect("bob", "phone");
+    await bed.clock.advance(10);
+    Object.assign(bed.slow, { hold: 20, pending: 0.5 });
+    // Behind as the first one comes, and no more as the second one does: s1 has not heard of the refusal yet.
+    bed.clock.after(0.8, () => bob.recipient.kick());
+    ann.send("bob", "one");
+    await bed.clock.advance(1);
+    ann.send("bob", "two");
+    await bed.clock.advance(100);
+    ann.send("bob", "three");
+    await bed.clock.advance(100);
+    expect(bob.texts).toEqual(["one", "two", "three"]);
+    expect(ann.answers).toEqual(["held wake", "held wake", "delivered remote"]);
+  });
+
+  test("L3: a device that is lost while the message is being held for others gets it held, too, before what follows", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await bed.server("s2").connect("bob", "phone");
+    await bed.clock.advance(10);
+    // The table cannot be relied on: the store is asked beside the live try, and knows of nobody else.
+    bed.trusted = false;
+    Object.assign(bed.slow, { hold: 20, pending: 0.5 });
+    bed.clock.after(0.8, () => bob.recipient.kick());
+    ann.send("bob", "one");
+    await bed.clock.advance(5);
+    ann.send("bob", "two");
+    await bed.clock.advance(200);
+    expect(bob.texts).toEqual(["one", "two"]);
+    expect(ann.answers).toEqual(["held wake", "held wake"]);
+  });
+
   test("a user without a device: the message goes to the first that registers", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

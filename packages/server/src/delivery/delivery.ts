@@ -82,10 +82,10 @@ export class Delivery implements TryOwner {
     this.#link = new Link({
       clock,
       bus: parts.bus,
-      deliver: (user, device, epoch, body, outstanding) => {
+      deliver: (user, device, epoch, body, outstanding, peer) => {
         const recipient = this.#recipient(user, device);
         if (recipient === undefined || recipient.epoch !== epoch) return "not-here";
-        return recipient.offer(body, outstanding);
+        return recipient.offerFrom(peer, body, outstanding);
       },
       kick: (user, device) => this.#kickHere(user, device),
       acknowledged: (attempt) => this.acknowledged(attempt),
@@ -182,7 +182,7 @@ export class Delivery implements TryOwner {
   #try(message: Message, session: Session): void {
     const destination = this.#destination(session);
     const owed = session.durable || message.setSize === 0;
-    if (owed && destination.blockedUntil > this.#holder.committed) {
+    if (owed && (destination.unheld > 0 || destination.blockedUntil > this.#holder.committed)) {
       this.#blocked(message, destination);
       return;
     }
@@ -203,9 +203,16 @@ export class Delivery implements TryOwner {
 
   /** What goes to this destination through the store has to arrive first: so this goes through the store, too (L3). */
   #blocked(message: Message, destination: Destination): void {
-    message.mustHold = true;
     message.silentOnly = false;
+    this.#mustHold(message, destination);
+  }
+
+  #mustHold(message: Message, destination: Destination): void {
+    message.mustHold = true;
+    // Nothing will be held of a message that is done with.
+    if (message.done !== undefined) return;
     message.blocks.push(destination);
+    destination.unheld++;
   }
 
   #destination(session: Session): Destination {
@@ -285,9 +292,8 @@ export class Delivery implements TryOwner {
     else message.openSession--;
     if (attempt.durable || message.setSize === 0) {
       attempt.state = "overdue";
-      message.mustHold = true;
       if (destination.session.background) message.silentOnly = false;
-      message.blocks.push(destination);
+      this.#mustHold(message, destination);
     } else {
       // Session devices are owed nothing while another device has it; a late acknowledgement says nothing new.
       attempt.state = "lost";
@@ -323,7 +329,7 @@ export class Delivery implements TryOwner {
       return;
     }
     for (const destination of message.blocks) destination.blockedUntil = number;
-    message.blocks.length = 0;
+    unblock(message);
   }
 
   #holdRequest(message: Message): HoldRequest {
@@ -390,6 +396,8 @@ export class Delivery implements TryOwner {
   #heldForNobody(message: Message): boolean {
     return (
       message.main === undefined &&
+      // A device that was lost while the hold was under way had no row from it, and gets one now.
+      !message.mustHold &&
       message.held.length + message.acked.length + message.openDurable + message.openSession === 0
     );
   }
@@ -442,9 +450,14 @@ export class Delivery implements TryOwner {
   #refuse(part: Message, code: SendErrorCode): void {
     const message = part.main ?? part;
     part.holding = false;
+    unblock(part);
     if (message.answered) return;
     message.done ??= "held";
-    if (message.copies !== undefined) message.copies.done ??= "held";
+    unblock(message);
+    if (message.copies !== undefined) {
+      message.copies.done ??= "held";
+      unblock(message.copies);
+    }
     this.#close(message);
     this.#parts.counters.refused(code);
     message.reply?.refuse(message.send, code, message);
@@ -562,6 +575,12 @@ export class Delivery implements TryOwner {
       if (device === "" || recipient.device === device) recipient.probe();
     }
   }
+}
+
+/** The message's next hold has its number, or will never come. */
+function unblock(message: Message): void {
+  for (const destination of message.blocks) destination.unheld--;
+  message.blocks.length = 0;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -18,6 +18,8 @@ export class Destination {
   #smoothed = 0;
   /** Nothing may go there live before the hold of this number has been committed: what it holds comes first (L3). */
   blockedUntil = 0;
+  /** Messages that are to go there through the store, and whose hold has no number yet because another of theirs is under way. */
+  unheld = 0;
 
   constructor(owner: TryOwner, session: Session, recipient: Recipient | undefined) {
     this.owner = owner;

@@ -4,7 +4,7 @@ import type { RefusalReason, ServerBus, ServerRecord } from "../cluster/server-b
 import type { Session } from "../sessions/table.ts";
 import type { Try } from "./message.ts";
 import { bodyKey } from "./recipient.ts";
-import type { Outstanding } from "./recipient.ts";
+import type { Outstanding, Peer } from "./recipient.ts";
 
 export interface LinkParts {
   readonly clock: Clock;
@@ -16,6 +16,7 @@ export interface LinkParts {
     epoch: number,
     body: Uint8Array,
     outstanding: Outstanding,
+    peer: Peer,
   ): "sent" | RefusalReason;
   kick(user: string, device: string): void;
   acknowledged(attempt: Try): void;
@@ -34,6 +35,10 @@ export class Link {
   /** Tries under way to other servers, by the number that stands for them there. */
   readonly #tries = new Map<number, Try>();
   #lastRef: number;
+  /** Number of the last refusal said. */
+  #lastRefusal: number;
+  /** By server, the number of its last refusal that was heard and acted upon. */
+  readonly #heard = new Map<string, number>();
   /** The record that ends what is outgoing, if it can take another acknowledgement. */
   #acks: { readonly server: string; readonly refs: number[] } | undefined;
 
@@ -42,14 +47,16 @@ export class Link {
     this.#outgoing = new TurnBatch(parts.clock, (items) => this.#flush(items));
     // After a restart the answers to what the former incarnation sent must name nothing.
     this.#lastRef = parts.clock.now() * 1024;
+    this.#lastRefusal = this.#lastRef;
     parts.bus.onRecords((server, records) => this.#arrived(server, records));
   }
 
   deliver(session: Session, body: Uint8Array, attempt: Try): void {
     attempt.ref = ++this.#lastRef;
     this.#tries.set(attempt.ref, attempt);
-    const { user, device, epoch } = session;
-    this.#say(session.server, { kind: "deliver", ref: attempt.ref, user, device, epoch, body });
+    const { server, user, device, epoch } = session;
+    const heard = this.#heard.get(server) ?? 0;
+    this.#say(server, { kind: "deliver", ref: attempt.ref, user, device, epoch, heard, body });
   }
 
   kick({ server, user, device }: Session): void {
@@ -113,6 +120,7 @@ export class Link {
           break;
         case "refused":
           this.#refused(record.ref, record.reason === "unacknowledged");
+          this.#heard.set(server, record.number);
           break;
         case "kick":
           this.#parts.kick(record.user, record.device);
@@ -121,13 +129,18 @@ export class Link {
   }
 
   #deliver(server: string, record: Extract<ServerRecord, { kind: "deliver" }>): void {
-    const { ref, user, device, epoch, body } = record;
+    const { ref, user, device, epoch, heard, body } = record;
     const outstanding = new RemoteDelivery(body, (received) => {
       if (received) this.#received(server, ref);
-      else this.#say(server, { kind: "refused", ref, reason: "unacknowledged" });
+      else this.#refuse(server, ref, "unacknowledged");
     });
-    const outcome = this.#parts.deliver(user, device, epoch, body, outstanding);
-    if (outcome !== "sent") this.#say(server, { kind: "refused", ref, reason: outcome });
+    const peer = { server, heard, refusal: this.#lastRefusal + 1 };
+    const outcome = this.#parts.deliver(user, device, epoch, body, outstanding, peer);
+    if (outcome !== "sent") this.#refuse(server, ref, outcome);
+  }
+
+  #refuse(server: string, ref: number, reason: RefusalReason): void {
+    this.#say(server, { kind: "refused", ref, reason, number: ++this.#lastRefusal });
   }
 
   #acknowledged(ref: number): void {

@@ -13,6 +13,15 @@ export interface Outstanding {
   lost(): void;
 }
 
+/** Another server that offers a message. */
+export interface Peer {
+  readonly server: string;
+  /** The newest refusal by this server that it had heard of. */
+  readonly heard: number;
+  /** What the number will be, if this one is refused. */
+  readonly refusal: number;
+}
+
 /** The connection's side of it: writes frames to the socket. */
 export interface DeliverSink {
   deliver(body: Uint8Array, held: boolean, redelivered: boolean): void;
@@ -96,6 +105,8 @@ export class Recipient {
   #generation: number;
   #clearing = false;
   #closed = false;
+  /** By server, the number of the last refusal of what it offered. */
+  #refused: Map<string, number> | undefined;
   /** Attentive time of the last acknowledgement, or of the DELIVER that first waited for one. */
   progress = 0;
   readonly silent: () => void;
@@ -133,6 +144,18 @@ export class Recipient {
     this.#push(outstanding);
     this.#sink.deliver(body, false, false);
     return "sent";
+  }
+
+  /**
+   * The same for what another server offers. After a refusal, what that server had sent on its way before it heard of it is refused,
+   * too: it would overtake what is being held there (L3).
+   */
+  offerFrom(peer: Peer, body: Uint8Array, outstanding: Outstanding): "sent" | "behind" | "full" {
+    const isUnheard = (this.#refused?.get(peer.server) ?? 0) > peer.heard;
+    const outcome = isUnheard ? "behind" : this.offer(body, outstanding);
+    if (outcome === "sent") this.#refused?.delete(peer.server);
+    else (this.#refused ??= new Map()).set(peer.server, peer.refusal);
+    return outcome;
   }
 
   /** RECEIVED: `count` DELIVERs from number `first` on. False: it names one that was never sent. */

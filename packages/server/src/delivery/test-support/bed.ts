@@ -7,6 +7,7 @@ import type { Session, SessionChange, SessionTable } from "../../sessions/table.
 import { createMemoryDatabase } from "../../store/memory.ts";
 import type { MemoryDatabase, MemoryHandle } from "../../store/memory.ts";
 import type { WakeIntent } from "../../store/store.ts";
+import type { Operation } from "../../store/transactions.ts";
 import { Counters } from "../counters.ts";
 import { Delivery } from "../delivery.ts";
 import type { Origin, Reply } from "../message.ts";
@@ -22,6 +23,8 @@ export class Bed {
   readonly sessions: Session[] = [];
   readonly #listeners: ((change: SessionChange) => void)[] = [];
   busUp = true;
+  /** How long the store's calls take, by name; at once where nothing is said. */
+  readonly slow: Partial<Record<Operation, number>> = {};
   trusted = true;
 
   server(name: string): TestServer {
@@ -51,7 +54,13 @@ export class TestServer {
   constructor(bed: Bed, name: string) {
     this.bed = bed;
     this.name = name;
-    this.store = bed.database.open();
+    this.store = bed.database.open({
+      schedule: (operation, stage, run) => {
+        const ms = stage === "commit" ? bed.slow[operation] : undefined;
+        if (ms === undefined) run();
+        else bed.clock.after(ms, run);
+      },
+    });
     this.counters = new Counters(name);
     const table = new ExactTable(bed, name);
     const bus: ServerBus = {
