@@ -8,3 +8,4 @@ export { systemClock } from "./lib/clock.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
 export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts } from "./server.ts";
+export { parseDuration } from "./lib/duration.ts";
