@@ -9,12 +9,8 @@ const LEASE_MS = 10_000;
 const BATCH = 256;
 /** L5: a device that looked connected a moment ago gets this long to come back. */
 const SETTLE_MS = 5_000;
-/** A connected device that is silent is closed by then (L6), and woken as one that is away. */
-const SILENT_MS = 10_000;
-/** Before that the table is looked at once more: it may be some milliseconds behind a device that has just gone. */
-const LOOK_AGAIN_MS = 250;
-/** Devices of which that is remembered; beyond it the oldest may be looked at twice. */
-const LOOKED_AT = 4_096;
+/** A device that is connected is looked at again: it is closed when it stays silent (L6), or the table was late to hear that it left. */
+const CONNECTED_MS = 500;
 /** After an outcome that the push service will not take back. */
 const REJECTED_MS = 3_600_000;
 
@@ -35,8 +31,6 @@ export interface WakeParts {
 /** Dispatches wake intents: claims what is due, pushes, and says what became of it (M7, L5). */
 export class WakeDispatcher {
   readonly #parts: WakeParts;
-  /** Generations of intents whose device was found connected. */
-  readonly #lookedAt = new Map<string, number>();
   #busy = false;
   #again = false;
   #stopped = true;
@@ -109,20 +103,9 @@ export class WakeDispatcher {
   #postpone(intent: WakeIntent): number {
     const { table } = this.#parts;
     const session = table.find(intent.user, intent.device);
-    if (session !== undefined && !session.background) {
-      return this.#isSeenBefore(intent) ? SILENT_MS : LOOK_AGAIN_MS;
-    }
+    if (session !== undefined && !session.background) return CONNECTED_MS;
     if (session !== undefined || intent.class === "call") return 0;
     return table.wasConnectedWithin(intent.user, intent.device, SETTLE_MS) ? SETTLE_MS : 0;
-  }
-
-  #isSeenBefore({ user, device, generation }: WakeIntent): boolean {
-    const key = `${user}\n${device}`;
-    const isSeen = this.#lookedAt.get(key) === generation;
-    this.#lookedAt.delete(key);
-    this.#lookedAt.set(key, generation);
-    if (this.#lookedAt.size > LOOKED_AT) this.#lookedAt.delete(this.#lookedAt.keys().next().value!);
-    return isSeen;
   }
 
   async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {

@@ -386,7 +386,7 @@ export class MemoryDatabase implements Transactions {
     if (holder.rows.size === 0) this.#deleteIntent(holder);
     if (wake.class === "none") return false;
     const now = this.#clock.now();
-    const due = now + (wake.delays.get(holder.device) ?? wake.delay);
+    const due = now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, now);
     holder.generation++;

@@ -106,7 +106,7 @@ export class Messages {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.held === 0) holder.intent = undefined;
     if (wake.class === "none") return false;
-    const due = now + (wake.delays.get(holder.device) ?? wake.delay);
+    const due = now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, now);
     holder.generation++;

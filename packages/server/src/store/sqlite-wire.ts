@@ -68,7 +68,6 @@ type FlatRequest = readonly [
   conversation: string,
   preview: string,
   delay: number,
-  delays: readonly (readonly [string, number])[],
 ];
 
 type FlatRow = readonly [
@@ -163,7 +162,6 @@ function flatten(request: HoldRequest): FlatRequest {
     wake.conversation,
     wake.preview,
     wake.delay,
-    wake.delays.size === 0 ? NONE : [...wake.delays],
   ];
 }
 
@@ -185,7 +183,6 @@ function unflatten(flat: FlatRequest, reader: Reader): HoldRequest {
       conversation: flat[13],
       preview: flat[14],
       delay: flat[15],
-      delays: new Map(flat[16]),
     },
   };
 }

@@ -282,9 +282,7 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
 
   // Wake intents
   "M7: a hold makes one intent for each device with a new row": withWake(() => ({ server: "" })),
-  "an intent falls due after its device's delay, and no earlier": withWake(() => ({
-    delays: new Map(),
-  })),
+  "an intent falls due after its delay, and no earlier": withWake(() => ({ delay: 0 })),
   "class none makes no intent, and no repeat of one": withWake((wake) => ({
     class: wake.class === "none" ? "silent" : wake.class,
   })),

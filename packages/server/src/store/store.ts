@@ -53,9 +53,8 @@ export interface WakeRequest {
   readonly server: string;
   readonly conversation: string;
   readonly preview: string;
-  /** When a new intent falls due (the store's clock plus this): for each device, `delay` unless named in `delays`. */
+  /** When a new intent falls due: the store's clock plus this. */
   readonly delay: Millis;
-  readonly delays: ReadonlyMap<string, Millis>;
 }
 
 export type HoldResult =

@@ -26,7 +26,6 @@ export interface Wanted extends Partial<Omit<HoldRequest, "wake" | "key">> {
   readonly conversation?: string;
   readonly preview?: string;
   readonly delay?: Millis;
-  readonly delays?: Readonly<Record<string, Millis>>;
 }
 
 /** From Ann's phone to Bob, a new message unless an id is given. */
@@ -38,7 +37,6 @@ export function request(wanted: Wanted = {}): HoldRequest {
     conversation: wanted.conversation ?? from,
     preview: wanted.preview ?? "",
     delay: wanted.delay ?? 0,
-    delays: new Map(Object.entries(wanted.delays ?? {})),
   };
   return {
     key: { from, fromDevice, id: id ?? newId() },

@@ -72,7 +72,6 @@ const holdRequest = fc
     user,
     conversation: fc.constantFrom("c1", "c2"),
     delay: fc.constantFrom(0, 10 * SECOND),
-    delays: fc.dictionary(device, fc.constantFrom(0, 5 * SECOND), { maxKeys: 2 }),
     exclude: someDevices,
     sent: someDevices,
     orUser: fc.boolean(),
