@@ -60,7 +60,14 @@ export function takeOn(
     intent.server = wake.server;
     intent.preview = wake.preview;
   }
-  if (wake.class !== "call") return;
+  if (wake.class !== "call") {
+    // Pushed to the end in vain: what is new begins anew.
+    if (intent.due === undefined) {
+      intent.attempts = 0;
+      intent.due = due;
+    }
+    return;
+  }
   if (isLeased(intent, now)) intent.again = true;
   else intent.due = Math.min(intent.due ?? Infinity, due);
 }

@@ -322,7 +322,7 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       arrive: (wanted) => devices.arrive({ push: registration("none"), ...wanted }),
     },
   }),
-  "sent: due again after 1 min, 10 min and 1 h, then no more": ({ wakes }) => ({
+  "sent: due again after 1 min, 10 min and 1 h, then no more until a new message": ({ wakes }) => ({
     wakes: {
       done: (owner, outcomes) =>
         wakes.done(

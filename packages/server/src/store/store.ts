@@ -228,7 +228,7 @@ export interface WakeIntent {
 }
 
 export type WakeOutcome =
-  /** Next due after 1 min, 10 min, 1 h; then no more until the device arrives. */
+  /** Next due after 1 min, 10 min, 1 h; then no more until the device arrives, or a new message begins anew. */
   | { readonly kind: "sent" }
   /** The device is connected after all, or the provider asks to wait: due again after `delay`, not counted as an attempt. */
   | { readonly kind: "later"; readonly delay: Millis }
