@@ -362,7 +362,6 @@ export class Delivery implements TryOwner {
         conversation: origin.user,
         preview: message.preview,
         delay: message.silentOnly ? SILENT_WAKE_MS : 0,
-        delays: new Map(),
       },
     };
   }

@@ -26,11 +26,15 @@ import type { Socket, SocketHandler } from "./socket.ts";
 const CONGESTED_BYTES = 1024 * 1024;
 const SLOW_BYTES = 16 * 1024 * 1024;
 
+/** How often the store hears that a device is still connected. */
+const SEEN_MS = 24 * 3600 * 1000;
+
 /** What a handshake has found out. */
 export interface Session {
   readonly identity: Identity;
   readonly device: string;
   readonly epoch: number;
+  readonly protocols: readonly string[];
   readonly recipient: Recipient;
   readonly origin: Origin;
 }
@@ -54,6 +58,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   #session: Session | undefined;
   #identity: Identity | undefined;
   #expiryTold = false;
+  /** Monotonic ms at which the store was told last that the device is here. */
+  #seen: number;
   /** Monotonic ms of the last message. */
   #heard: number;
   #sends = 0;
@@ -75,6 +81,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#over = over;
     this.#out = new Outgoing(writers, socket, () => this.#dropped());
     this.#heard = parts.clock.monotonic();
+    this.#seen = this.#heard;
     this.#cancelHello = parts.clock.after(parts.limits.helloTimeout, () =>
       this.fail("hello-timeout"),
     );
@@ -344,6 +351,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       return;
     }
     if (this.#stage !== "open") return;
+    if (clock.monotonic() - this.#seen >= SEEN_MS) this.#stillHere();
     if (this.#out.buffered > CONGESTED_BYTES) this.drained();
     if (this.#out.buffered > SLOW_BYTES) {
       this.fail("slow-consumer");
@@ -356,6 +364,18 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.#expiryTold = true;
       this.#error("token-expiring", ERRORS["token-expiring"].meaning);
     }
+  }
+
+  /** A device that stays connected for weeks must not be taken for one that stays away. */
+  #stillHere(): void {
+    this.#seen = this.#parts.clock.monotonic();
+    const { identity, device, epoch, protocols, recipient } = this.#session!;
+    if (!recipient.durable) return;
+    const { user } = identity;
+    this.#parts.store.devices
+      .arrive({ user, device, durable: true, protocols, lastEpoch: epoch, epoch })
+      // The store is away: tomorrow will do.
+      .catch(() => undefined);
   }
 
   /** Says why, and closes with the code that the catalogue gives. */

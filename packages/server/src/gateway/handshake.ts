@@ -140,7 +140,7 @@ function enter(
   // A device that is new, or that others do not know of yet: its departure must not hide that it exists.
   if (durable && (hello.epoch === 0 || !known)) table.announceSet(user, setVersion, setSize);
   return {
-    session: { identity, device, epoch, recipient, origin },
+    session: { identity, device, epoch, protocols: hello.protocols, recipient, origin },
     welcome: {
       type: "welcome",
       connection: parts.connectionId(),
