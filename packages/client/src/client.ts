@@ -58,7 +58,7 @@ export function connect(options: ConnectOptions): Beckon {
   /** What the last HELLO said. */
   let said: { readonly push: PushRegistration | undefined; readonly background: boolean };
   let started = false;
-  /** What was called before; bounded by the outbox, which each call is to fill or to read. */
+  /** What was called before that; as many as the outbox takes. */
   const early: (() => void)[] = [];
   let closing: Promise<void> | undefined;
   /** Wakes that are being opened. */
@@ -94,7 +94,9 @@ export function connect(options: ConnectOptions): Beckon {
     trace: options.trace,
     hello,
     hold,
-    connecting: () => setState(stateOf("connecting")),
+    connecting() {
+      if (state.name !== "connecting") setState(stateOf("connecting"));
+    },
     waiting(retryAt, error) {
       setState({ ...stateOf("waiting"), retryAt, error });
       // Everything else that is waited for passes by itself.
@@ -135,15 +137,13 @@ export function connect(options: ConnectOptions): Beckon {
     else console.warn(`beckon: ${error.code}: ${error.message} ${error.hint}`);
   }
 
-  function hello(
-    said_: Pick<HelloFrame, "token" | "ticket" | "hinted" | "noRedirect">,
-  ): HelloFrame {
+  function hello(own: Pick<HelloFrame, "token" | "ticket" | "hinted" | "noRedirect">): HelloFrame {
     const push = wakes.registration();
     const [first] = outbox.entries();
     said = { push, background };
     return {
       type: "hello",
-      ...said_,
+      ...own,
       ...(push && { push }),
       device: session.device,
       durable: settings.durable,
@@ -325,6 +325,9 @@ export function connect(options: ConnectOptions): Beckon {
     send(to, payload, sendOptions = {}) {
       if (typeof payload !== "string" && !ArrayBuffer.isView(payload)) {
         return Promise.reject(new BeckonError("bad-argument", "(payload)"));
+      }
+      if (early.length >= settings.outboxLimit) {
+        return Promise.reject(new BeckonError("outbox-full"));
       }
       const bytes = typeof payload === "string" ? encodeText(payload) : new Uint8Array(payload);
       return whenReady(() => outbox.add(to, bytes, sendOptions));

@@ -24,11 +24,11 @@ describe("while offline", () => {
     expect(await beckon.outbox()).toEqual([]);
   });
 
-  test("one more than the bound is refused", () => {
+  test.each([0, 10])("one more than the bound is refused, %p ms after the start", (ms) => {
     const { clock, a, start } = setup({ outboxLimit: 2 });
     a.state = "refuses";
     const beckon = start();
-    clock.run(10);
+    if (ms > 0) clock.run(ms);
     const results = [1, 2, 3].map(() => outcome(beckon.send("bob", "x")));
     clock.run(10);
     expect(results.map(({ error }) => error?.code)).toEqual([undefined, undefined, "outbox-full"]);
