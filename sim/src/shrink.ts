@@ -11,7 +11,7 @@ export interface Shrunk {
   readonly violation: Violation;
 }
 
-export function shrink({ plan, report }: Outcome, sabotage: Sabotage = {}): Shrunk {
+export function shrink({ plan, report }: Outcome, sabotage: () => Sabotage = () => ({})): Shrunk {
   const [first] = report.violations;
   if (first === undefined) throw new RangeError("there is nothing wrong with it");
   let runs = 0;
@@ -20,7 +20,7 @@ export function shrink({ plan, report }: Outcome, sabotage: Sabotage = {}): Shru
   const breaks = (candidate: Plan): boolean => {
     if (runs >= MAX_RUNS) return false;
     runs += 1;
-    const outcome = simulate(candidate, sabotage);
+    const outcome = simulate(candidate, sabotage());
     const violation = outcome.report.violations.find(
       ({ law, fault }) => law === first.law && fault === first.fault,
     );

@@ -1,0 +1,208 @@
+/** Breaks one law each, from outside of the code under test: through its ports, its transport, and one method of a class. */
+import { encodeFrames, type Frame, readFrames } from "@beckon/protocol";
+
+import type { Dial } from "../../packages/client/src/transport.ts";
+import {
+  decodeDelivery,
+  deliverySubject,
+  encodeDelivery,
+} from "../../packages/server/src/cluster/delivery-messages.ts";
+import { Connection } from "../../packages/server/src/gateway/connection.ts";
+import type { NodeParts } from "../../packages/server/src/node.ts";
+import type { Store, StorePosition } from "../../packages/server/src/store/store.ts";
+import type { Sabotage } from "./delivery.ts";
+
+const DELIVERIES = deliverySubject("");
+const WIDE = { messageBytes: 2 ** 30, messageFrames: 2 ** 30 };
+
+/** What is said to be held is only about to be. */
+export function ackBeforeCommit(): Sabotage {
+  return {
+    server: (parts) =>
+      withStore(parts, ({ messages, devices, wakes }) => ({
+        devices,
+        wakes,
+        messages: {
+          ...messages,
+          hold: (requests) => {
+            messages.hold(requests).catch(() => undefined);
+            return Promise.resolve(
+              requests.map(() => ({
+                outcome: "held",
+                rows: [{ device: "", row: -1, isNew: true }],
+                setVersion: 0,
+                setSize: 0,
+                due: [],
+              })),
+            );
+          },
+        },
+      })),
+  };
+}
+
+/** No server looks for what others have held. */
+export function noTail(): Sabotage {
+  return { server: withoutTail };
+}
+
+/** And none tells another. */
+export function noTailAndNoWatch(): Sabotage {
+  return {
+    server: (parts) => ({
+      ...withoutTail(parts),
+      bus: {
+        get up() {
+          return parts.bus.up;
+        },
+        subscribe: (subject, handler) => parts.bus.subscribe(subject, handler),
+        request: (subject, message, ms) => parts.bus.request(subject, message, ms),
+        onLink: (listener) => parts.bus.onLink(listener),
+        close: () => parts.bus.close(),
+        publish: (subject, message) => {
+          if (!subject.startsWith(DELIVERIES)) return parts.bus.publish(subject, message);
+          const { from, records } = decodeDelivery(message);
+          const others = records.filter(({ kind }) => kind !== "kick");
+          if (others.length > 0) parts.bus.publish(subject, encodeDelivery(from, others));
+        },
+      },
+    }),
+  };
+}
+
+function withoutTail(parts: NodeParts): NodeParts {
+  return withStore(parts, (store) => ({
+    ...store,
+    messages: {
+      ...store.messages,
+      tail: (since: StorePosition) => Promise.resolve({ devices: [], now: since }),
+    },
+  }));
+}
+
+/** The older connection of a device stays open. To be undone by the answer. */
+export function noFencing(): { readonly sabotage: Sabotage; undo(): void } {
+  // oxlint-disable-next-line typescript/unbound-method -- it is put back where it was
+  const { fail } = Connection.prototype;
+  Connection.prototype.fail = function (this: Connection, code, ...more) {
+    if (code !== "replaced") fail.call(this, code, ...more);
+  };
+  return {
+    sabotage: {},
+    undo: () => {
+      Connection.prototype.fail = fail;
+    },
+  };
+}
+
+/** The read at connect finds nothing: so the device is taken for up to date, and gets what is live. */
+export function liveWhileBehind(): Sabotage {
+  return {
+    server: (parts) =>
+      withStore(parts, (store) => {
+        const arrived = new Set<string>();
+        return {
+          ...store,
+          devices: {
+            ...store.devices,
+            arrive: (arrival) => {
+              arrived.add(`${arrival.user}/${arrival.device}`);
+              return store.devices.arrive(arrival);
+            },
+          },
+          messages: {
+            ...store.messages,
+            pending: (user, device, limit) =>
+              arrived.delete(`${user}/${device}`)
+                ? Promise.resolve([])
+                : store.messages.pending(user, device, limit),
+          },
+        };
+      }),
+  };
+}
+
+/** The SDK sees no message that has another before it. */
+export function noResequencing(): Sabotage {
+  return {
+    device: (options) => ({
+      ...options,
+      transports: Object.fromEntries(
+        Object.entries(options.transports ?? {}).map(([protocol, dial]) => [
+          protocol,
+          withoutOrder(dial),
+        ]),
+      ),
+    }),
+  };
+}
+
+function withoutOrder(dial: Dial): Dial {
+  return (address, handler) =>
+    dial(address, {
+      opened: () => handler.opened(),
+      closed: (code, reason) => handler.closed(code, reason),
+      message: (bytes) => {
+        const frames: Frame[] = [];
+        readFrames(bytes, WIDE, (frame) => {
+          if (frame.type === "deliver") frames.push({ ...frame, prev: 0 });
+          else if (frame.type !== "unknown") frames.push(frame);
+        });
+        handler.message(encodeFrames(frames));
+      },
+    });
+}
+
+/** A wake intent that is 3 s old counts as done. */
+export function intentsEndByTime(): Sabotage {
+  const LIFE_MS = 3_000;
+  /** When each device's intent was made, by the servers' clocks. */
+  const made = new Map<string, number>();
+  return {
+    server: (parts) =>
+      withStore(parts, (store) => ({
+        messages: {
+          ...store.messages,
+          hold: (requests) => {
+            const now = parts.clock.now();
+            return store.messages.hold(requests).then((results) => {
+              for (const [index, result] of results.entries()) {
+                if (result.outcome !== "held") continue;
+                for (const { device } of result.rows) {
+                  const name = `${requests[index]!.user}/${device}`;
+                  if (!made.has(name)) made.set(name, now);
+                }
+              }
+              return results;
+            });
+          },
+        },
+        devices: {
+          ...store.devices,
+          arrive: (arrival) => {
+            made.delete(`${arrival.user}/${arrival.device}`);
+            return store.devices.arrive(arrival);
+          },
+        },
+        wakes: {
+          ...store.wakes,
+          claim: async (owner, leaseMs, limit) => {
+            const intents = await store.wakes.claim(owner, leaseMs, limit);
+            const isOld = (user: string, device: string): boolean =>
+              parts.clock.now() - (made.get(`${user}/${device}`) ?? Infinity) > LIFE_MS;
+            const old = intents.filter(({ user, device }) => isOld(user, device));
+            const outcome = { kind: "sent" } as const;
+            await store.wakes.done(
+              owner,
+              old.map(({ user, device }) => ({ user, device, outcome })),
+            );
+            return intents.filter((intent) => !old.includes(intent));
+          },
+        },
+      })),
+  };
+}
+
+function withStore(parts: NodeParts, alter: (store: Store) => Store): NodeParts {
+  return { ...parts, store: alter(parts.store) };
+}
