@@ -253,8 +253,7 @@ export class Facts {
         else this.device(event.device).pushable.end(event.at);
         break;
       case "forgotten":
-        this.device(event.device).registered.end(event.at);
-        this.device(event.device).pushable.end(event.at);
+        this.#forget(event.device, event.at);
         break;
       case "pushed":
         this.device(event.device).pushed.push(event);
@@ -372,6 +371,17 @@ export class Facts {
         message.heldForUser ??= event.at;
       }
     });
+  }
+
+  /** Its rows are gone with it. */
+  #forget(name: DeviceName, at: number): void {
+    const device = this.device(name);
+    device.registered.end(at);
+    device.pushable.end(at);
+    for (const { passages } of this.messages.values()) {
+      const passage = passages.get(name);
+      if (passage?.held !== undefined) passage.settled ??= at;
+    }
   }
 
   #takeFault(event: Of<"server" | "store" | "bus" | "push service">): void {

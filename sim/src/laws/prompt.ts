@@ -62,8 +62,6 @@ function waitedIn(device: DeviceFacts, passage: Passage, held: number, time: Int
     received[0] ?? Infinity,
     // What has come once to this process has come.
     passage.arrived.find((at) => at >= (life?.from ?? 0)) ?? Infinity,
-    // A device that is forgotten takes its rows with it.
-    device.registered.spans.find(({ to }) => to >= held)?.to ?? Infinity,
   );
   return Math.max(0, Math.min(end, time.to) - from);
 }
