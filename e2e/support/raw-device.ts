@@ -10,7 +10,7 @@ import type { Frame, HelloFrame, SendFrame, UnknownFrame } from "@beckon/protoco
 
 import { until } from "./until.ts";
 
-export const HELLO: HelloFrame = {
+const HELLO: HelloFrame = {
   type: "hello",
   token: "",
   ticket: new Uint8Array(0),

@@ -1,7 +1,7 @@
 import type { Clock } from "./clock.ts";
 
 /** Milliseconds between two ticks. */
-export const TICK_MS = 50;
+const TICK_MS = 50;
 /** A tick that comes later than this follows a stall: the server was not reading. */
 const STALL_MS = TICK_MS + 100;
 

@@ -177,28 +177,31 @@ export function wakeStoreLaws(law: Law): void {
     expect(await claim(b)).toMatchObject([{ push: registration("late") }]);
   });
 
-  law("sent: due again after 1 min, 10 min and 1 h, then no more until a new message", async ({ a, b, advance }) => {
-    await a.devices.arrive(arrival("bob", "phone"));
-    await hold(a);
-    for (const [attempts, wait] of [MINUTE, 10 * MINUTE, HOUR].entries()) {
-      expect(await claim(b, "b", SECOND)).toMatchObject([{ attempts }]);
+  law(
+    "sent: due again after 1 min, 10 min and 1 h, then no more until a new message",
+    async ({ a, b, advance }) => {
+      await a.devices.arrive(arrival("bob", "phone"));
+      await hold(a);
+      for (const [attempts, wait] of [MINUTE, 10 * MINUTE, HOUR].entries()) {
+        expect(await claim(b, "b", SECOND)).toMatchObject([{ attempts }]);
+        await done(b, { kind: "sent" }, "b");
+        advance(wait - 1);
+        expect(await claim(a)).toEqual([]);
+        expect(await a.wakes.nextDue()).toBe(1);
+        advance(1);
+      }
+      expect(await claim(b, "b")).toMatchObject([{ attempts: 3 }]);
       await done(b, { kind: "sent" }, "b");
-      advance(wait - 1);
+      expect(await a.wakes.nextDue()).toBeUndefined();
+      advance(10 * DAY);
       expect(await claim(a)).toEqual([]);
-      expect(await a.wakes.nextDue()).toBe(1);
-      advance(1);
-    }
-    expect(await claim(b, "b")).toMatchObject([{ attempts: 3 }]);
-    await done(b, { kind: "sent" }, "b");
-    expect(await a.wakes.nextDue()).toBeUndefined();
-    advance(10 * DAY);
-    expect(await claim(a)).toEqual([]);
-    // A new message begins anew.
-    await hold(a);
-    expect(await claim(a)).toMatchObject([{ attempts: 0, activity: 2 }]);
-    const { generation } = await a.devices.arrive(arrival("bob", "phone"));
-    expect(generation).toBeGreaterThan(0);
-  });
+      // A new message begins anew.
+      await hold(a);
+      expect(await claim(a)).toMatchObject([{ attempts: 0, activity: 2 }]);
+      const { generation } = await a.devices.arrive(arrival("bob", "phone"));
+      expect(generation).toBeGreaterThan(0);
+    },
+  );
 
   law("later: due after the delay, not counted", async ({ a, b, advance }) => {
     await a.devices.arrive(arrival("bob", "phone"));
