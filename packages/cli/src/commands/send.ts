@@ -45,16 +45,15 @@ export function sendCommand(terminal: Terminal): Command {
     .option("--preview <text>", "shown by the notification; sealed for the device")
     .option("--id <uuid>", "UUIDv7; the same one again is the same message")
     .option("--admin <url>", "the server's admin address", "http://127.0.0.1:9090")
-    .addOption(
-      new Option(
-        "--token <token>",
-        "the admin token; better as the variable, which other users cannot see",
-      ).env("BECKON_API_TOKEN"),
+    .option(
+      "--token <token>",
+      "the admin token (default: $BECKON_API_TOKEN, which others cannot see)",
     )
     .option("--json", "print the answer as JSON")
     .addHelpText("after", HELP)
     .action(async (text: string, options: Options) => {
-      const answer = await post(text, options);
+      const token = options.token ?? terminal.env["BECKON_API_TOKEN"];
+      const answer = await post(text, { ...options, ...(token === undefined ? {} : { token }) });
       const { id, status, route } = answer;
       terminal.out(options.json ? `${JSON.stringify(answer)}\n` : `${status} (${route}) ${id}\n`);
     });

@@ -108,11 +108,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       return [...buried, ...living].reduce(add, { local: 0, remote: 0 });
     },
     kill(i) {
-      const { server, bus } = running[i]!;
+      const { server, bus, store } = running[i]!;
       buried.push(countsOf(server));
       dead.add(i);
       server.kill();
       hub.kill(bus);
+      void store.close();
     },
     async restart(i) {
       running[i] = await again(() => start(names[i]!, Number(new URL(urls[i]!).port)));
@@ -120,7 +121,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     },
     async stop() {
       for (const [i, { server, bus, store }] of running.entries()) {
-        if (!dead.has(i)) server.kill();
+        if (dead.has(i)) continue;
+        server.kill();
         await bus.close();
         await store.close();
       }

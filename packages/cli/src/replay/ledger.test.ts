@@ -185,7 +185,7 @@ test("L5: a sleeping device beside a held message needs a push", () => {
 
   const before = Story.online();
   before.ledger.pushed(BOB);
-  before.sleeps(BOB).sends(1).passes(61_000).wakes(BOB, false).gets(0, { held: true });
+  before.sleeps(BOB).sends(1).passes(71_000).wakes(BOB, false).gets(0, { held: true });
   expect(faults(before.ends())).toEqual({ unpushed: 1 });
 
   const soon = Story.online().sleeps(BOB).sends(1).passes(9_000).wakes(BOB, false).gets(0);

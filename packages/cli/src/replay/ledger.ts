@@ -9,10 +9,10 @@
 /** L4: how long a held message may take to a device that is online. */
 export const LATE_MS = 5_000;
 /**
- * L5: how long a device may sleep beside what is held for it before a push counts as forgotten. A device that has just been connected is
- * pushed at 10 s at the earliest, and an intent that died with a server falls due again at the end of its lease.
+ * L5: how long a device may sleep beside what is held for it before a push counts as forgotten. One that was pushed while it was
+ * connected, and left without its messages, is pushed again after a minute.
  */
-export const UNPUSHED_MS = 60_000;
+export const UNPUSHED_MS = 70_000;
 /** Problems that are described; all are counted. */
 const DESCRIBED = 20;
 

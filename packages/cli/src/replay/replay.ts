@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { startChaos } from "./chaos.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { Crowd } from "./crowd.ts";
-import { type HandOver, Ledger } from "./ledger.ts";
+import { type HandOver, Ledger, UNPUSHED_MS } from "./ledger.ts";
 import { type Fault, plant } from "./plant.ts";
 import type { Progress } from "./report.ts";
 import { judge, type Mode, type Policy, type Result } from "./result.ts";
@@ -39,8 +39,8 @@ export interface ReplayOptions {
 
 /** After which the devices of one who wrote or received nothing are put away. */
 export const IDLE_SECONDS: Readonly<Record<Mode, number>> = { short: 300, long: 21_600 };
-/** Longer than anything that may still be about to happen: a lease, a postponed push, a deadline. */
-const QUIET_MS = 20_000;
+/** Longer than anything that may still be about to happen; the longest is the second push of a wake, after a minute. */
+const QUIET_MS = UNPUSHED_MS + 5_000;
 /** A wake takes no longer in life. */
 const WAKE_MS = 2_000;
 const PROGRESS_MS = 200;

@@ -1,0 +1,82 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+
+import { beckon } from "../test-support/terminal.ts";
+import type { Result } from "./result.ts";
+
+// Real servers and devices; a device that left without its messages is pushed again after 10 s.
+setDefaultTimeout(120_000);
+
+async function replay(...args: string[]): Promise<{ code: number; result: Result; notes: string }> {
+  const { code, out, notes } = await beckon([
+    "replay",
+    "--generate",
+    "community",
+    "--json",
+    ...args,
+  ]);
+  return { code, result: JSON.parse(out) as Result, notes };
+}
+
+const FAULTLESS = {
+  ok: true,
+  refused: 0,
+  lost: 0,
+  duplicated: 0,
+  reordered: 0,
+  gaps: 0,
+  late: 0,
+  unpushed: 0,
+  misdelivered: 0,
+  problems: [],
+};
+
+test("L1, L2, L3, L4, L5: real devices on four servers get every message once, in order, in time", async () => {
+  const { code, result } = await replay("--messages", "1500", "--users", "300");
+  expect(result).toMatchObject({ ...FAULTLESS, messages: 1500, acked: 1500, delivered: 1500 });
+  expect(code).toBe(0);
+  expect(result.local + result.remote).toBe(1500);
+  expect(result.peakInFlight).toBe(64);
+  expect(Object.keys(result.connectsByServer)).toEqual(["s1", "s2", "s3", "s4"]);
+  expect(result.woke).toBeGreaterThan(100);
+});
+
+test("the same with two devices a user, and servers that are killed", async () => {
+  const args = ["--messages", "1000", "--users", "200", "--devices-per-user", "2", "--chaos", "1"];
+  const { code, result } = await replay(...args);
+  expect(result).toMatchObject({ ...FAULTLESS, acked: 1000, delivered: 1000 });
+  expect(code).toBe(0);
+  expect(result.kills).toBeGreaterThan(0);
+  expect(result.local + result.remote).toBe(2000);
+  expect(result.copies).toBeGreaterThan(0);
+});
+
+test("M8: a wake that names the sender's server keeps the pair on it; one that names any server does not", async () => {
+  const args = ["--messages", "400", "--users", "100", "--in-flight", "1"];
+  const [wake, random] = [await replay(...args), await replay(...args, "--policy", "random")];
+  expect(wake.result).toMatchObject(FAULTLESS);
+  expect(random.result).toMatchObject(FAULTLESS);
+  expect(wake.result.locality).toBeGreaterThan(0.7);
+  expect(random.result.locality).toBeLessThan(0.4);
+});
+
+test.each([
+  ["loss", "lost"],
+  ["repeat", "duplicated"],
+  ["swap", "reordered"],
+] as const)("a planted %s is found, and the exit code says so", async (fault, count) => {
+  const args = ["--messages", "120", "--users", "12", "--in-flight", "4", "--plant", fault];
+  const { code, result, notes } = await replay(...args);
+  expect(code).toBe(1);
+  expect(result.ok).toBe(false);
+  expect(result[count]).toBe(1);
+  expect(notes).toContain(`${count}: 1`);
+});
+
+test("without --json there is a table and no progress where nobody watches", async () => {
+  const args = ["replay", "--generate", "community", "--users", "12", "--messages", "60"];
+  const { code, out, notes } = await beckon([...args, "--in-flight", "4"]);
+  expect({ code, notes }).toEqual({ code: 0, notes: "" });
+  expect(out).toMatch(/^community of 12, seed 1: \d+ users, 4 servers, wakes name/);
+  expect(out).toMatch(/^ {2}messages +60 /m);
+  expect(out).toMatch(/^ {2}local +\d+\.\d % /m);
+});
