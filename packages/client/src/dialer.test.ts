@@ -179,6 +179,17 @@ describe("replaced by itself", () => {
     expect(states.at(-1)!.name).toBe("closed");
   });
 
+  test("also where the HELLO after it is refused for it", () => {
+    const { clock, b, states } = givenUp();
+    b.onHello = (connection) => {
+      connection.refuse("replaced");
+      b.onHello = (next) => next.welcome();
+    };
+    b.last.close(1006);
+    clock.run(5_000);
+    expect(states.at(-1)!.name).toBe("connected");
+  });
+
   test("but not after a minute", () => {
     const { clock, b, states } = givenUp();
     clock.run(MINUTE_MS);

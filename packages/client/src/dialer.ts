@@ -67,16 +67,14 @@ export function createDialer(parts: DialerParts): Dialer {
         const policy = reconnectPolicy(closing.code);
         // A new token may be had.
         const expired = closing.code === CLOSE.tokenExpired;
-        const byItself = closing.code === CLOSE.replaced && clock.now() - ghost < GHOST_MS;
-        if (byItself) ghost = -Infinity;
         if (expired) parts.credentials.drop();
-        else if (policy === "stop" && !byItself) return parts.stopped(error!);
+        else if (policy === "stop" && !isByItself(error)) return parts.stopped(error!);
         if (policy === "elsewhere") leave(outcome);
         if (clock.now() - began >= LASTED_MS) failures = 0;
         // All that were on a server come at once: they spread by their pauses.
         if (policy === "backoff" || failures > 0) await rest(failures, error);
       } else {
-        if (outcome.final) return parts.stopped(outcome.error!);
+        if (outcome.final && !isByItself(outcome.error)) return parts.stopped(outcome.error!);
         await rest(failures, outcome.error);
       }
       failures++;
@@ -99,6 +97,13 @@ export function createDialer(parts: DialerParts): Dialer {
       hints = [];
     }
     return outcome;
+  }
+
+  /** Whether what replaced this client may be an earlier HELLO of its own. One explains it once. */
+  function isByItself(error: BeckonError | undefined): boolean {
+    const itself = error?.code === "replaced" && clock.now() - ghost < GHOST_MS;
+    if (itself) ghost = -Infinity;
+    return itself;
   }
 
   async function rest(failures: number, error: BeckonError | undefined): Promise<void> {

@@ -57,9 +57,11 @@ export async function shakeHands(
   }
   if (!wanted()) return { refused: "stopping" };
   // Another connection of the device has come meanwhile: its HELLO came later, and somebody is at its end.
-  const other = parts.table.find(user, hello.device);
-  if (other !== undefined && other.epoch >= epoch) return { refused: "replaced" };
-  return { ...enter(parts, connection, hello, identity, arrival, epoch) };
+  const other = parts.table.find(user, hello.device)?.epoch ?? 0;
+  if (other > epoch) return { refused: "replaced" };
+  // Both followed the same connection: nothing says which of them came later.
+  const taken = other === epoch;
+  return { ...enter(parts, connection, hello, identity, arrival, taken ? epoch + 1 : epoch) };
 }
 
 function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
