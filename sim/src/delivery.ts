@@ -184,6 +184,15 @@ class Run {
       case "forget":
         this.#phone(step.device, (phone) => phone.forget(() => this.#forget(phone)));
         break;
+      case "register":
+        this.#phone(step.device, (phone) => this.#register(phone));
+        break;
+      case "jump":
+        this.#phone(step.device, (phone) => phone.jump(step.ms));
+        break;
+      case "jump server":
+        this.#servers.get(step.server)?.jump(step.ms);
+        break;
       case "renew push token":
         this.#phone(step.device, (phone) => phone.renewPushToken());
         break;
@@ -240,8 +249,17 @@ class Run {
 
   /** The application's backend removes the device, through any server. */
   #forget({ plan: { user, device } }: Phone): void {
+    this.#anyServer()?.forget(user, device);
+  }
+
+  #register(phone: Phone): void {
+    const { user, device } = phone.plan;
+    this.#anyServer()?.register(user, device, phone.pushToken());
+  }
+
+  #anyServer(): SimServer | undefined {
     const up = [...this.#servers.values()].filter(({ isRunning }) => isRunning);
-    if (up.length > 0) this.world.random.pick(up).forget(user, device);
+    return up.length > 0 ? this.world.random.pick(up) : undefined;
   }
 
   #phone(device: DeviceName, act: (phone: Phone) => void): void {

@@ -181,6 +181,17 @@ export class Phone implements Pushable {
     });
   }
 
+  /** Its wall clock is set forward, or back. */
+  jump(ms: number): void {
+    if (this.#process !== undefined) this.#process.skew += ms;
+  }
+
+  /** What the push service calls it. */
+  pushToken(): string {
+    this.#token ??= this.#town.push.register(this);
+    return this.#token;
+  }
+
   /** The push service gives the device another token, and the application learns of it when it is launched next. */
   renewPushToken(): void {
     if (this.#token !== undefined) this.#town.push.unregister(this.#token);
@@ -194,9 +205,8 @@ export class Phone implements Pushable {
   }
 
   #launch(process: Process): void {
-    const { servers, network, push, world } = this.#town;
+    const { servers, network, world } = this.#town;
     const { plan } = this;
-    if (plan.push) this.#token ??= push.register(this);
     const order = servers.toSorted(() => process.random.next() - 0.5);
     const options: ConnectOptions = {
       servers: order.map((server) => `ws://${server}`),
@@ -207,7 +217,7 @@ export class Phone implements Pushable {
       random: (bytes) => void process.random.fill(bytes),
       clock: process.clock,
       ...(plan.storage && { storage: this.#disk.open(process) }),
-      ...(plan.push && { push: { provider: "dev", token: this.#token! } }),
+      ...(plan.push && { push: { provider: "dev", token: this.pushToken() } }),
     };
     const beckon = withoutRuntime(() => connect(this.#town.alter(options)));
     this.#beckon = beckon;

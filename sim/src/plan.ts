@@ -21,6 +21,11 @@ type Action =
   | { readonly do: "suspend"; readonly device: DeviceName; readonly says: "reset" | "nothing" }
   | { readonly do: "background"; readonly device: DeviceName; readonly value: boolean }
   | { readonly do: "forget"; readonly device: DeviceName }
+  /** The application's backend registers the device for push, whether it has ever connected or not. */
+  | { readonly do: "register"; readonly device: DeviceName }
+  /** Its wall clock is set forward, or back. */
+  | { readonly do: "jump"; readonly device: DeviceName; readonly ms: number }
+  | { readonly do: "jump server"; readonly server: string; readonly ms: number }
   | { readonly do: "renew push token"; readonly device: DeviceName }
   /** Of its present connection. */
   | { readonly do: "reset" | "break" | "slow"; readonly device: DeviceName }

@@ -127,6 +127,9 @@ const registering: Trouble = (draft) => {
       const at = random.int(8_000, draft.duration);
       draft.steps.push({ do: "forget", at, device: nameOf(phone) });
     }
+    if (phone.push && random.chance(0.3)) {
+      draft.steps.push({ do: "register", at: random.int(1_000, 12_000), device: nameOf(phone) });
+    }
   }
 };
 
@@ -281,6 +284,37 @@ const restarting: Trouble = (draft) => {
   });
 };
 
+/** Clocks that are set while things happen. */
+const jumping: Trouble = (draft) => {
+  const { random } = draft;
+  const anyTime = (): number => random.int(1_000, draft.duration);
+  const far = (): number => random.pick([-1, 1]) * random.pick([500, 5_000, 90_000, 4_000_000]);
+  for (const { name } of draft.servers) {
+    if (random.chance(0.6)) {
+      draft.steps.push({ do: "jump server", at: anyTime(), server: name, ms: far() });
+    }
+  }
+  for (const phone of draft.phones) {
+    if (random.chance(0.6)) {
+      draft.steps.push({ do: "jump", at: anyTime(), device: nameOf(phone), ms: far() });
+    }
+  }
+  // A token that is shorter than the error of a server's clock is good for nothing.
+  for (const [index, phone] of draft.phones.entries()) {
+    draft.phones[index] = { ...phone, tokenMs: DAY };
+  }
+  badNetwork(draft);
+};
+
+/** More messages at once than windows, pages and buffers take, some of them for devices that sleep or read slowly. */
+const flooding: Trouble = (draft) => {
+  const { random } = draft;
+  const [one, two] = [anyPhone(draft), anyPhone(draft)];
+  burst(draft, one, two.user, random.int(1_500, 5_000), random.int(260, 700));
+  if (random.chance(0.5)) sleeping(draft);
+  else badNetwork(draft);
+};
+
 const nothing: Trouble = () => undefined;
 
 const TROUBLES = {
@@ -301,10 +335,12 @@ const TROUBLES = {
   waking,
   "bad-network": badNetwork,
   restarting,
+  jumping,
+  flooding,
 } as const satisfies Record<string, Trouble>;
 
-/** Those that the mix does not take: they need a long time. */
-const LONG: ReadonlySet<string> = new Set(["bus-away", "expiring"]);
+/** Those that the mix does not take: they take long, or came later and would change what its seeds mean. */
+const LONG: ReadonlySet<string> = new Set(["bus-away", "expiring", "jumping", "flooding"]);
 
 export const SCENARIOS: readonly string[] = [...Object.keys(TROUBLES), "mix"];
 
