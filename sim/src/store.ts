@@ -177,6 +177,7 @@ export class SimStore {
       case "claim":
       case "done":
       case "clear":
+      case "leave":
       case "nextDue":
     }
     return result;

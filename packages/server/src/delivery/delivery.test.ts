@@ -159,6 +159,30 @@ describe("hold", () => {
     expect(bed.pushes).toMatchObject([{ user: "bob" }]);
   });
 
+  test("L5: a device that came and went without acknowledging is woken again at once", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const first = await s1.connect("bob", "phone");
+    first.disconnect();
+    const ann = await s1.connect("ann", "phone");
+    ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    expect(bed.pushes).toHaveLength(1);
+    const bob = await bed.server("s2").connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(20);
+    bob.disconnect();
+    await bed.clock.advance(20);
+    expect(bob.texts).toEqual(["hello"]);
+    expect(bed.pushes).toHaveLength(2);
+
+    const again = await s1.connect("bob", "phone");
+    await bed.clock.advance(20);
+    again.disconnect();
+    await bed.clock.advance(60_000);
+    expect(again.texts).toEqual(["hello"]);
+    expect(bed.pushes).toHaveLength(2);
+  });
+
   test("L3: what follows a message that is being held is held, too, and all comes in order", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

@@ -541,6 +541,17 @@ export class Delivery implements TryOwner {
     if (recipients?.length === 0) this.#recipients.delete(recipient.user);
     this.#awaiting.delete(recipient);
     recipient.close();
+    if (recipient.isOwed) this.#settler.after(() => this.#left(recipient));
+  }
+
+  /** L5: a device that came and went without its messages is woken for them again, unless it is back already. */
+  #left({ user, device }: Recipient): void {
+    if (this.#table.find(user, device) !== undefined) return;
+    this.#parts.store.wakes.leave(user, device).then(
+      () => this.#parts.wake.poke(),
+      // The store is away: the intent falls due by itself.
+      () => undefined,
+    );
   }
 
   #recipient(user: string, device: string): Recipient | undefined {

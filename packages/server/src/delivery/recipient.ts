@@ -137,6 +137,11 @@ export class Recipient {
     return this.#behind;
   }
 
+  /** The store may have rows for it that it has not acknowledged, or a wake intent. */
+  get isOwed(): boolean {
+    return this.durable && (this.#behind || this.#generation !== 0 || this.#rows.size > 0);
+  }
+
   /** A live message: "sent", or why it has to be held. */
   offer(body: Uint8Array, outstanding: Outstanding): "sent" | "behind" | "full" {
     if (this.#behind) return "behind";

@@ -10,6 +10,8 @@ export class Settler {
   readonly #clock: Clock;
   readonly #store: MessageStore;
   #waiting = new Map<RowRef, ((row: RowRef) => void) | undefined>();
+  /** What is to be done after the rows that are waiting now. */
+  #after: (() => void)[] = [];
   #busy = false;
   #deferred = false;
 
@@ -29,6 +31,12 @@ export class Settler {
     this.#schedule();
   }
 
+  /** Runs the task when all is settled that has been acknowledged by now. */
+  after(task: () => void): void {
+    if (this.#waiting.size === 0 && !this.#busy) task();
+    else this.#after.push(task);
+  }
+
   /** Best effort: what is not marked is delivered again without the mark, as after a crash of this server. */
   markSent(rows: readonly RowRef[]): void {
     this.#store.markSent(rows).catch(() => undefined);
@@ -45,15 +53,19 @@ export class Settler {
     if (this.#busy || this.#waiting.size === 0) return;
     this.#busy = true;
     const batch = this.#waiting;
+    const after = this.#after;
     this.#waiting = new Map();
+    this.#after = [];
     this.#store.settle([...batch.keys()]).then(
       () => {
         this.#busy = false;
         for (const [row, tell] of batch) tell?.(row);
+        for (const task of after) task();
         if (this.#waiting.size > 0) this.#schedule();
       },
       () => {
         for (const [row, done] of batch) this.#waiting.set(row, done);
+        this.#after.unshift(...after);
         this.#clock.after(RETRY_MS, () => {
           this.#busy = false;
           this.#flush();

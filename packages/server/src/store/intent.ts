@@ -84,6 +84,14 @@ export function deferForArrival(intent: Intent, now: Millis): void {
   intent.again = false;
 }
 
+/** The device has gone, perhaps without its rows: whoever finds that there are any pushes now. */
+export function renewForDeparture(intent: Intent, now: Millis): void {
+  intent.due = now;
+  intent.attempts = 0;
+  intent.owner = undefined;
+  intent.again = false;
+}
+
 export function lease(intent: Intent, owner: string, until: Millis): void {
   intent.owner = owner;
   intent.due = until;

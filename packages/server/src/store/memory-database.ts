@@ -6,7 +6,15 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
-import { conclude, deferForArrival, isDue, lease, newIntent, takeOn } from "./intent.ts";
+import {
+  conclude,
+  deferForArrival,
+  isDue,
+  lease,
+  newIntent,
+  renewForDeparture,
+  takeOn,
+} from "./intent.ts";
 import type { Intent } from "./intent.ts";
 import {
   HELD_COUNT_LIMIT,
@@ -456,6 +464,11 @@ export class MemoryDatabase implements Transactions {
     if (device.generation !== generation || device.rows.size > 0) return device.generation;
     this.#deleteIntent(device);
     return 0;
+  }
+
+  leave(user: string, name: string): void {
+    const intent = this.#users.get(user)?.devices.get(name)?.intent;
+    if (intent !== undefined) renewForDeparture(intent, this.#clock.now());
   }
 
   nextDue(): Millis | undefined {

@@ -55,6 +55,7 @@ const RELAXED: ReadonlySet<SqliteOperation> = new Set<SqliteOperation>([
   "claim",
   "done",
   "clear",
+  "leave",
 ]);
 
 export function isRead({ operation }: SqliteCall): boolean {
@@ -231,6 +232,7 @@ const PERFORM: {
   claim: ({ wakes }, args, now) => wakes.claim(...args, now),
   done: ({ wakes }, args, now) => wakes.done(...args, now),
   clear: ({ wakes }, args) => wakes.clear(...args),
+  leave: ({ wakes }, args, now) => wakes.leave(...args, now),
   nextDue: ({ wakes }, _args, now) => wakes.nextDue(now),
 };
 

@@ -2,7 +2,7 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis } from "@beckon/protocol";
 
-import { conclude, lease } from "./intent.ts";
+import { conclude, lease, renewForDeparture } from "./intent.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { WakeIntent, WakeOutcome } from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
@@ -73,6 +73,13 @@ export class Wakes {
     device.intent = undefined;
     this.#holders.heldChanged(device);
     return 0;
+  }
+
+  leave(user: string, name: string, now: Millis): void {
+    const device = this.#holders.user(user).devices.get(name);
+    if (device?.intent === undefined) return;
+    renewForDeparture(device.intent, now);
+    this.#holders.heldChanged(device);
   }
 
   nextDue(now: Millis): Millis | undefined {

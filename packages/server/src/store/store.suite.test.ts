@@ -366,6 +366,8 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
   "a call that came during the lease is due as soon as the push is sent": withWake(() => ({
     class: "message",
   })),
+  "L5: a device that leaves rows behind is pushed at once, whatever was sent while it was here":
+    () => ({ wakes: { leave: () => Promise.resolve() } }),
   "clear deletes the intent of that generation, without rows": ({ wakes }) => ({
     wakes: {
       clear: async (user, device) => wakes.clear(user, device, await wakes.clear(user, device, -1)),

@@ -255,6 +255,11 @@ export interface WakeStore {
   ): Promise<void>;
   /** Deletes the intent if it still is of this generation and the device has no unsettled row. Answers its present generation, 0 when there is none left. */
   clear(user: string, device: string, generation: number): Promise<number>;
+  /**
+   * The device was here and has gone: its intent, if it has one, can be claimed at once, and its attempts start anew. A push that was
+   * sent while it was here was none for what it left behind (L5).
+   */
+  leave(user: string, device: string): Promise<void>;
   /** Time until the next intent can be claimed; undefined when there is none. Bounded by a scan of one index. */
   nextDue(): Promise<Millis | undefined>;
 }

@@ -41,6 +41,7 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
       claim: (owner, leaseMs, limit) => run("claim", [owner, leaseMs, limit]),
       done: (owner, outcomes) => run("done", [owner, outcomes]),
       clear: (user, device, generation) => run("clear", [user, device, generation]),
+      leave: (user, device) => run("leave", [user, device]),
       nextDue: () => run("nextDue", []),
     },
   };

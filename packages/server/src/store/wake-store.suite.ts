@@ -267,6 +267,30 @@ export function wakeStoreLaws(law: Law): void {
     expect(await b.wakes.nextDue()).toBe(10 * MINUTE);
   });
 
+  law(
+    "L5: a device that leaves rows behind is pushed at once, whatever was sent while it was here",
+    async (harness) => {
+      const { a, b } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      await hold(a);
+      await claim(a);
+      await done(a, { kind: "sent" });
+      await b.wakes.leave("bob", "phone");
+      expect(await claim(b, "b")).toMatchObject([{ attempts: 0 }]);
+      // The lease that was under way as it left is none any more.
+      await a.wakes.leave("bob", "phone");
+      await done(b, { kind: "sent" }, "b");
+      expect(await a.wakes.nextDue()).toBe(0);
+
+      await settleAll(a);
+      expect(await claim(a)).toEqual([]);
+      await a.wakes.leave("bob", "phone");
+      await a.wakes.leave("bob", "tablet");
+      await a.wakes.leave("eve", "phone");
+      expect(await a.wakes.nextDue()).toBeUndefined();
+    },
+  );
+
   law("clear deletes the intent of that generation, without rows", async ({ a, b }) => {
     await a.devices.arrive(arrival("bob", "phone"));
     expect(await b.wakes.clear("bob", "phone", 0)).toBe(0);

@@ -184,6 +184,12 @@ const write: fc.Arbitrary<Step> = fc.oneof(
         step("clear", { user, device, generation }, () => [user, device, generation]),
       ),
   },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(user, device)
+      .map(([user, device]) => step("leave", { user, device }, () => [user, device])),
+  },
 );
 
 const read: fc.Arbitrary<Step> = fc.oneof(
