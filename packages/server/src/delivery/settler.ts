@@ -31,10 +31,10 @@ export class Settler {
     this.#schedule();
   }
 
-  /** Runs the task when all is settled that has been acknowledged by now. */
+  /** Runs the task when all is settled that has been acknowledged by now; at the bound never. */
   after(task: () => void): void {
     if (this.#waiting.size === 0 && !this.#busy) task();
-    else this.#after.push(task);
+    else if (this.#after.length < MAX_WAITING) this.#after.push(task);
   }
 
   /** Best effort: what is not marked is delivered again without the mark, as after a crash of this server. */
