@@ -190,6 +190,20 @@ describe("replaced by itself", () => {
     expect(states.at(-1)!.name).toBe("connected");
   });
 
+  test("a run before this one may have left such a HELLO behind", async () => {
+    const { clock, a, states, start } = setup({ servers: ["ws://a"], storage: memory() });
+    const first = start();
+    clock.run(10);
+    const closing = first.close();
+    clock.run(10);
+    await closing;
+    start();
+    clock.run(10);
+    a.last.refuse("replaced");
+    clock.run(1_000);
+    expect(states.at(-1)!.name).toBe("connected");
+  });
+
   test("but not after a minute", () => {
     const { clock, b, states } = givenUp();
     clock.run(MINUTE_MS);

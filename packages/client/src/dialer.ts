@@ -54,6 +54,8 @@ export function createDialer(parts: DialerParts): Dialer {
 
   async function run(): Promise<void> {
     let failures = 0;
+    // A run before this one may have left a HELLO behind; and no other client has its storage.
+    if (session.epoch > 0) ghost = clock.now();
     for (;;) {
       if (stopped) return;
       parts.connecting();
