@@ -25,6 +25,8 @@ export interface MessageFacts {
   readonly place: number;
   readonly transmitted: number[];
   readonly acks: Of<"acked">[];
+  /** A server has refused it for good, whether its sender has heard of it or not. */
+  denied: Of<"denied"> | undefined;
   refused: Of<"refused"> | undefined;
   /** When a row for the recipient's user alone was committed. */
   heldForUser: number | undefined;
@@ -45,6 +47,7 @@ export interface HandOver {
 export interface ConnectionFacts {
   readonly name: ConnectionName;
   readonly device: DeviceName;
+  readonly dialled: number;
   readonly welcomed: Of<"welcomed">;
   online: Of<"online"> | undefined;
   /** From when on it no longer carries what it should. */
@@ -95,6 +98,7 @@ export class Facts {
   /** When everything was healthy again, for good. */
   healed: number = Infinity;
   end = 0;
+  readonly #dialled = new Map<ConnectionName, number>();
   readonly #lanes = new Map<string, number>();
   /** Connections that no longer carry what they should, some of them from before their WELCOME on. */
   readonly #broken = new Set<ConnectionName>();
@@ -196,6 +200,12 @@ export class Facts {
         break;
       case "sent":
         this.#takeSent(event);
+        break;
+      case "denied":
+        this.#message(event.message, (message) => (message.denied = event));
+        break;
+      case "dialled":
+        this.#dialled.set(event.connection, event.at);
         break;
       case "refused":
         this.#message(event.message, (message) => (message.refused = event));
@@ -319,6 +329,7 @@ export class Facts {
       place,
       transmitted: [],
       acks: [],
+      denied: undefined,
       refused: undefined,
       heldForUser: undefined,
       droppedForUser: undefined,
@@ -353,6 +364,7 @@ export class Facts {
     const connection: ConnectionFacts = {
       name: event.connection,
       device: event.device,
+      dialled: this.#dialled.get(event.connection) ?? event.at,
       welcomed: event,
       online: undefined,
       broken: this.#broken.has(event.connection) ? event.at : undefined,

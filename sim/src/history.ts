@@ -59,6 +59,12 @@ type Happening =
     }
 
   // ── Between devices and servers ──
+  | {
+      readonly kind: "dialled";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly server: string;
+    }
   /** A server has written WELCOME. */
   | {
       readonly kind: "welcomed";
@@ -99,6 +105,13 @@ type Happening =
       readonly server: string;
       readonly status: AckStatus;
       readonly route: Route;
+    }
+  /** A server has written an ERROR for it, and not one after which it is sent again. */
+  | {
+      readonly kind: "denied";
+      readonly message: MessageName;
+      readonly device: DeviceName;
+      readonly code: string;
     }
   /** A server has written a DELIVER. `held`: from the store. */
   | {

@@ -160,6 +160,8 @@ export class Wire {
   }
 
   open(): void {
+    const { name: connection, device } = this;
+    this.#world.record({ kind: "dialled", device, connection, server: this.server });
     const server = this.#serverProcess;
     const delay = this.#delay();
     if (this.#host === undefined || server === undefined || !server.isAlive) {

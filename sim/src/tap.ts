@@ -1,5 +1,5 @@
 /** Listens on the wire between a device and a server, and records what is said in the protocol's own words. */
-import { type Frame, readFrames, type UnknownFrame } from "@beckon/protocol";
+import { errorByNumber, type Frame, readFrames, type UnknownFrame } from "@beckon/protocol";
 
 import type { ConnectionName, DeviceName, MessageName } from "./history.ts";
 import type { World } from "./world.ts";
@@ -103,6 +103,14 @@ export class Tap {
           this.#world.record({ kind: "acked", message, device, server, status, route });
         }
         return false;
+      case "error": {
+        const message = frame.send > 0 ? this.#sends[frame.send] : undefined;
+        const error = errorByNumber(frame.code);
+        if (message !== undefined && error?.retryable === false) {
+          this.#world.record({ kind: "denied", message, device, code: error.code });
+        }
+        return false;
+      }
       case "deliver": {
         const message = nameOf(frame.payload);
         this.#delivers.push(message);

@@ -40,9 +40,10 @@ function isBeatenByFormerSelf(
   const lost = connections.findLast(({ online }) => online !== undefined && online.at <= at);
   if (life === undefined || lost === undefined) return false;
   const winners = connections.filter(
-    ({ welcomed }) => welcomed.at <= at && welcomed.epoch > lost.welcomed.epoch,
+    ({ name, welcomed }) =>
+      name !== lost.name && welcomed.at <= at && welcomed.epoch >= lost.welcomed.epoch,
   );
-  return winners.length > 0 && winners.every(({ welcomed }) => welcomed.at < life.from);
+  return winners.length > 0 && winners.every(({ dialled }) => dialled < life.from);
 }
 
 function twoConnections(facts: Facts, device: DeviceFacts): Violation[] {

@@ -90,6 +90,6 @@ function violation(
 }
 
 /** What its sender was told to be refused is no hole, though it may have come: an authoriser may change its mind. */
-function isOwed({ acks, refused }: MessageFacts): boolean {
-  return acks.length > 0 && refused === undefined;
+function isOwed({ acks, denied, refused }: MessageFacts): boolean {
+  return acks.length > 0 && denied === undefined && refused === undefined;
 }

@@ -55,7 +55,8 @@ function stuck(facts: Facts): Violation[] {
       sender.lives.at(-1)?.to === facts.end &&
       life.memory === facts.memoryAt(sender, facts.end) &&
       life.to - message.sent.at > STORED_MS;
-    const isAnswered = message.acks.length > 0 || message.refused !== undefined;
+    const isAnswered =
+      message.acks.length > 0 || message.denied !== undefined || message.refused !== undefined;
     if (isAnswered || !isRemembered) continue;
     const says = `${message.name} was sent and neither acknowledged nor refused when all is healthy`;
     violations.push(violation(says, facts.end, [message.name], device));
