@@ -306,8 +306,14 @@ describe("[P-5.7] a SEND is passed through", () => {
   test("as the very bytes that came, when there is nothing unknown in them", () => {
     const message = encodeFrames([send]);
     const { raw } = readOne(message) as SendFrame;
-    expect(raw?.buffer).toBe(message.buffer);
     expect(raw).toEqual(encodeSendBody(send));
+  });
+
+  test("without a copy, when it is large", () => {
+    const message = encodeFrames([{ ...send, payload: new Uint8Array(4096) }]);
+    const { raw, payload } = readOne(message) as SendFrame;
+    expect(raw?.buffer).toBe(message.buffer);
+    expect(payload.buffer).toBe(message.buffer);
   });
 
   test("any SEND comes out as the DELIVER with its fields", () => {

@@ -31,7 +31,7 @@ export type MessageLimits = Pick<Limits, "messageBytes" | "messageFrames">;
 /**
  * [P-1.2] [P-1.5] Calls `onFrame` for each frame of one message. Throws a {@link ProtocolError} where the bytes stop
  * being frames, or over a limit; frames before it have been handed over then. Byte arrays in the
- * frames are views of `message`.
+ * frames may be views of `message`.
  */
 export function readFrames(
   message: Uint8Array,
@@ -162,7 +162,7 @@ function readSend(reader: Reader): SendFrame {
     last = tag;
     switch (tag) {
       case (1 << 3) | 2:
-        id = reader.view();
+        id = reader.byteArray();
         break;
       case (2 << 3) | 2:
         to = reader.name();
@@ -174,7 +174,7 @@ function readSend(reader: Reader): SendFrame {
         prev = reader.uint();
         break;
       case (5 << 3) | 2:
-        payload = reader.view();
+        payload = reader.byteArray();
         break;
       case 6 << 3:
         wake = reader.uint();
@@ -196,7 +196,7 @@ function readSend(reader: Reader): SendFrame {
     payload,
     wake: WAKE_CLASSES[wake] ?? "message",
     preview,
-    raw: plain ? reader.bytes.subarray(start, end) : NOTHING,
+    raw: plain ? reader.part(start, end) : NOTHING,
   };
   // [P-5.7] Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
   if (!plain) frame.raw = encodeSendBody(frame);
@@ -224,7 +224,7 @@ function readDeliver(reader: Reader): DeliverFrame {
     const tag = reader.uint();
     switch (tag) {
       case (1 << 3) | 2:
-        id = reader.view();
+        id = reader.byteArray();
         break;
       case (2 << 3) | 2:
         to = reader.name();
@@ -236,7 +236,7 @@ function readDeliver(reader: Reader): DeliverFrame {
         prev = reader.uint();
         break;
       case (5 << 3) | 2:
-        payload = reader.view();
+        payload = reader.byteArray();
         break;
       case 6 << 3:
         wake = reader.uint();
@@ -408,7 +408,7 @@ function readValue(reader: Reader, field: Field): unknown {
     case "strings":
       return reader.string();
     case "bytes":
-      return reader.view();
+      return reader.byteArray();
     default: {
       const { end } = reader;
       reader.end = reader.extent();

@@ -8,6 +8,11 @@ export const WIRE = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 /** 2^29-1, protobuf's largest field number. */
 const MAX_FIELD = 0x1fff_ffff;
+/**
+ * Bytes of a message of which parts are copied: JavaScriptCore keeps such an array in its own heap, and has to move it to
+ * memory of another kind before there can be a view.
+ */
+const COPIED = 1000;
 /** Bytes of the longest varint: 64 bits, seven in each. */
 const MAX_VARINT = 10;
 
@@ -84,12 +89,18 @@ export class Reader {
     return readName(this.bytes, start, end) ?? this.fail("invalid UTF-8", start);
   }
 
-  /** A view: whoever keeps it keeps the whole message in memory. */
-  view(): Uint8Array {
+  byteArray(): Uint8Array {
     const end = this.extent();
     const start = this.pos;
     this.pos = end;
-    return start === end ? NOTHING : this.bytes.subarray(start, end);
+    return this.part(start, end);
+  }
+
+  /** `bytes[start, end)`, of a small message as a copy; a view keeps the whole message in memory. */
+  part(start: number, end: number): Uint8Array {
+    if (start === end) return NOTHING;
+    const { bytes } = this;
+    return bytes.length <= COPIED ? bytes.slice(start, end) : bytes.subarray(start, end);
   }
 
   /** Skips the value of a field that is unknown; `start` is where its tag stands. */
