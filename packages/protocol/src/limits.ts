@@ -96,7 +96,16 @@ export function validDeviceId(id: string): boolean {
 function validId(id: string, bytes: number): boolean {
   // UTF-16 never has more units than UTF-8 has bytes: a giant is refused unread.
   if (id.length === 0 || id.length > bytes) return false;
-  return !UNFIT.test(id) && utf8Length(id) <= bytes;
+  return isPrintableAscii(id) || (!UNFIT.test(id) && utf8Length(id) <= bytes);
+}
+
+/** As nearly all ids are; a test of each unit costs less than the expression. */
+function isPrintableAscii(id: string): boolean {
+  for (let i = 0; i < id.length; i++) {
+    const unit = id.charCodeAt(i);
+    if (unit < 0x20 || unit > 0x7e) return false;
+  }
+  return true;
 }
 
 /** Control characters (C0, DEL, C1), and halves of surrogate pairs, which UTF-8 cannot say. */
