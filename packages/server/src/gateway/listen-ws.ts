@@ -61,6 +61,8 @@ export function listenWs(options: WsListenerOptions): Listener {
       sendPings: false,
       perMessageDeflate: false,
       open(ws) {
+        // Of a Buffer, which is what it gives otherwise, the codec would have to make this first.
+        ws.binaryType = "uint8array";
         ws.data.handler = accept(new WsSocket(ws));
       },
       message(ws, message) {
