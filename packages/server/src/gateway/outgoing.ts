@@ -10,7 +10,7 @@ const FLUSH_BYTES = 256 * 1024;
 const FLUSH_FRAMES = 1_000;
 const SPARE_WRITERS = 64;
 
-/** What the connections of a server share for writing. Idle connections keep no buffer. */
+/** What the connections of a server share for writing. */
 export class WriterPool {
   readonly #dirty: TurnBatch<Outgoing>;
   readonly #spare: FrameWriter[] = [];
@@ -23,8 +23,12 @@ export class WriterPool {
     });
   }
 
-  take(connection: Outgoing): FrameWriter {
+  /** Flushes the connection at the end of the turn. */
+  add(connection: Outgoing): void {
     this.#dirty.add(connection);
+  }
+
+  take(): FrameWriter {
     return this.#spare.pop() ?? new FrameWriter();
   }
 
@@ -33,12 +37,19 @@ export class WriterPool {
   }
 }
 
-/** Frames to one device: all that is written in a turn goes out as one message. */
+/**
+ * Frames to one device: all that is written in a turn goes out as one message. One DELIVER and one run of ACKs wait as they are, so
+ * that of many connections with little to say each is written with the same buffer, when its turn comes.
+ */
 export class Outgoing {
   readonly #pool: WriterPool;
   readonly #socket: Socket;
   readonly #dead: () => void;
+  #isDirty = false;
+  /** Holds what does not wait as it is. */
   #writer: FrameWriter | undefined;
+  /** A live DELIVER that waits. */
+  #body: Uint8Array | undefined;
   /** ACKs that follow each other and say the same are one frame. */
   #ackFirst = 0;
   #ackCount = 0;
@@ -60,46 +71,68 @@ export class Outgoing {
   }
 
   deliver(body: Uint8Array, held: boolean, redelivered: boolean): void {
+    if (this.#writer === undefined && this.#body === undefined && !held && !redelivered) {
+      this.#body = body;
+      this.#touch();
+      return;
+    }
     const writer = this.#open();
     writer.deliver(body, held, redelivered);
     if (writer.size >= FLUSH_BYTES || writer.frames >= FLUSH_FRAMES) this.#send(writer);
   }
 
   ack(send: number, status: AckStatus, route: Route): void {
-    const at = this.#pool.clock.now();
     if (
       this.#ackCount > 0 &&
       send === this.#ackFirst + this.#ackCount &&
       status === this.#ackStatus &&
-      route === this.#ackRoute &&
-      at === this.#ackAt
+      route === this.#ackRoute
     ) {
       this.#ackCount++;
       return;
     }
-    this.#writeAck(this.#open());
+    if (this.#ackCount > 0) this.#writeAck(this.#open());
     this.#ackFirst = send;
     this.#ackCount = 1;
     this.#ackStatus = status;
     this.#ackRoute = route;
-    this.#ackAt = at;
+    // All ACKs of a turn that say the same have its time.
+    this.#ackAt = this.#pool.clock.now();
+    this.#touch();
   }
 
   flush(): void {
-    const writer = this.#writer;
-    if (writer === undefined) return;
-    this.#writeAck(writer);
+    if (!this.#isDirty) return;
+    const writer = this.#open();
+    if (this.#ackCount > 0) this.#writeAck(writer);
     this.#writer = undefined;
+    // What is written while it is being sent is for the next turn.
+    this.#isDirty = false;
     if (writer.frames > 0) this.#send(writer);
     this.#pool.giveBack(writer);
   }
 
+  #touch(): void {
+    if (this.#isDirty) return;
+    this.#isDirty = true;
+    this.#pool.add(this);
+  }
+
   #open(): FrameWriter {
-    return (this.#writer ??= this.#pool.take(this));
+    let writer = this.#writer;
+    if (writer === undefined) {
+      this.#writer = writer = this.#pool.take();
+      this.#touch();
+    }
+    const body = this.#body;
+    if (body !== undefined) {
+      this.#body = undefined;
+      writer.deliver(body, false, false);
+    }
+    return writer;
   }
 
   #writeAck(writer: FrameWriter): void {
-    if (this.#ackCount === 0) return;
     writer.ack(this.#ackFirst, this.#ackCount, this.#ackStatus, this.#ackRoute, this.#ackAt);
     this.#ackCount = 0;
   }
