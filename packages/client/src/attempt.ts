@@ -126,5 +126,5 @@ const TOKEN_CODES: readonly number[] = [CLOSE.badToken, CLOSE.tokenExpired];
 export function errorOf({ code, error, message }: Closing): BeckonError | undefined {
   const entry = error ?? Object.values(ERRORS).find(({ closes }) => closes === code);
   if (entry !== undefined) return new BeckonError(entry.code, message);
-  return reconnectPolicy(code) === "stop" ? new BeckonError("closed", `(${code})`) : undefined;
+  return reconnectPolicy(code) === "stop" ? new BeckonError("closed", String(code)) : undefined;
 }

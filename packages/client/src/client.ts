@@ -134,7 +134,7 @@ export function connect(options: ConnectOptions): Beckon {
 
   function report(error: BeckonError): void {
     if (errors.size > 0) errors.tell(error);
-    else console.warn(`beckon: ${error.code}: ${error.message} ${error.hint}`);
+    else console.warn(`beckon: ${error.message}: ${error.hint}`);
   }
 
   function hello(own: Pick<HelloFrame, "token" | "ticket" | "hinted" | "noRedirect">): HelloFrame {
@@ -324,7 +324,7 @@ export function connect(options: ConnectOptions): Beckon {
     },
     send(to, payload, sendOptions = {}) {
       if (typeof payload !== "string" && !ArrayBuffer.isView(payload)) {
-        return Promise.reject(new BeckonError("bad-argument", "(payload)"));
+        return Promise.reject(new BeckonError("bad-argument", "payload"));
       }
       if (early.length >= settings.outboxLimit) {
         return Promise.reject(new BeckonError("outbox-full"));
@@ -339,7 +339,7 @@ export function connect(options: ConnectOptions): Beckon {
       const one: Partial<Events> = { [event]: handler };
       if (one.message !== undefined) return handover.on(one.message);
       if (one.error !== undefined) return errors.add(one.error);
-      if (one.state === undefined) throw new BeckonError("bad-argument", "(event)");
+      if (one.state === undefined) throw new BeckonError("bad-argument", "event");
       tellOne(one.state, state);
       return states.add(one.state);
     },

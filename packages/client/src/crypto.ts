@@ -7,7 +7,7 @@ export const webCrypto: SealCrypto = {
   async open(key, nonce, sealed, associatedData) {
     const { crypto } = globalThis as { readonly crypto?: Crypto };
     const subtle = crypto?.subtle;
-    if (subtle === undefined) throw new BeckonError("unsupported-runtime", "(crypto.subtle)");
+    if (subtle === undefined) throw new BeckonError("unsupported-runtime", "crypto.subtle");
     const imported = await subtle.importKey("raw", key as Bytes, "AES-GCM", false, ["decrypt"]);
     const algorithm = {
       name: "AES-GCM",

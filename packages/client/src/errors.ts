@@ -9,10 +9,10 @@ export class BeckonError extends Error {
   /** The same call may succeed later, unchanged. */
   readonly retryable: boolean;
 
-  /** `detail` follows the catalogue's meaning; never a token or a payload. */
+  /** `detail`: what the server said, or what of the call it is about; never a token or a payload. */
   constructor(code: ErrorCode, detail = "", options?: ErrorOptions) {
-    const { meaning, hint, retryable } = ERRORS[code];
-    super(detail === "" ? meaning : `${meaning} ${detail}`, options);
+    const { hint, retryable } = ERRORS[code];
+    super(detail === "" ? code : `${code}: ${detail}`, options);
     this.code = code;
     this.hint = hint;
     this.retryable = retryable;

@@ -89,8 +89,7 @@ export function createHandover(
 
   function claim(by: object): void {
     if (taker === by) return;
-    if (taker !== undefined)
-      throw new BeckonError("bad-argument", "(messages have a taker already)");
+    if (taker !== undefined) throw new BeckonError("bad-argument", "messages have a taker already");
     taker = by;
   }
 

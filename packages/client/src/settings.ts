@@ -28,22 +28,22 @@ const OUTBOX = 1_000;
 export function settle(options: ConnectOptions): Settings {
   const { servers, device, push, storage, clock = systemClock } = options;
   if (device !== undefined && !validDeviceId(device))
-    throw new BeckonError("bad-argument", "(device)");
-  if (typeof options.token !== "function") throw new BeckonError("bad-argument", "(token)");
+    throw new BeckonError("bad-argument", "device");
+  if (typeof options.token !== "function") throw new BeckonError("bad-argument", "token");
   const random = options.random ?? secureRandom();
   if (push !== undefined && random === undefined) {
-    throw new BeckonError("unsupported-runtime", "(random, for the wake key)");
+    throw new BeckonError("unsupported-runtime", "random, for the wake key");
   }
   const transports = { ...webSockets(options, clock), ...options.transports };
   const seeds = servers.map((server) => {
     const address = typeof server === "string" ? toAddress(server) : server;
     if (address === undefined)
-      throw new BeckonError("bad-argument", `(servers: ${JSON.stringify(server)})`);
+      throw new BeckonError("bad-argument", `servers: ${JSON.stringify(server)}`);
     return address;
   });
-  if (seeds.length === 0) throw new BeckonError("bad-argument", "(servers: none)");
+  if (seeds.length === 0) throw new BeckonError("bad-argument", "servers: none");
   if (!seeds.some(({ protocol }) => protocol in transports)) {
-    throw new BeckonError("unsupported-runtime", "(webSocket)");
+    throw new BeckonError("unsupported-runtime", "webSocket");
   }
   return {
     seeds,

@@ -21,6 +21,7 @@ export {
   type WireErrorCode,
 } from "./errors.ts";
 export { LIMITS, type ProtocolLimits, validDeviceId, validUserId } from "./limits.ts";
+export { MEANINGS } from "./meanings.ts";
 export { ProtocolError } from "./protocol-error.ts";
 export { readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
 export { formatUuid, isUuidv7, parseUuid, uuidTime, uuidv7 } from "./uuid.ts";

@@ -8,6 +8,7 @@ import {
   type HelloFrame,
   LIMITS,
   type Limits,
+  MEANINGS,
   readFrames,
   type SendFrame,
   type ServerAddresses,
@@ -134,8 +135,8 @@ export class FakeConnection {
   }
 
   refuse(code: ErrorCode, send = 0, retryAfter = 0): void {
-    const { number, meaning, closes } = ERRORS[code];
-    this.write({ type: "error", code: number, message: meaning, send, retryAfter });
+    const { number, closes } = ERRORS[code];
+    this.write({ type: "error", code: number, message: MEANINGS[code], send, retryAfter });
     if (closes !== undefined) this.close(closes);
   }
 

@@ -1,5 +1,5 @@
 /** Errors as the admin API says them: `{error: {code, message, hint}}`, from the one catalogue. */
-import { type ErrorCode, ERRORS } from "@beckon/protocol";
+import { type ErrorCode, ERRORS, MEANINGS } from "@beckon/protocol";
 import * as z from "zod";
 
 import { StoreUnavailable } from "../store/store.ts";
@@ -45,8 +45,7 @@ export interface Refusal {
 
 /** In the catalogue's words, or in those of the case. */
 export function refusal(code: ErrorCode, message?: string, hint?: string): Refusal {
-  const { meaning, hint: usual } = ERRORS[code];
-  return { code, message: message ?? meaning, hint: hint ?? usual };
+  return { code, message: message ?? MEANINGS[code], hint: hint ?? ERRORS[code].hint };
 }
 
 /** What a failure is to whoever asked. Undefined: nothing that was foreseen. */

@@ -1,4 +1,4 @@
-import { CLOSE, ERRORS, ProtocolError, readFrames } from "@beckon/protocol";
+import { CLOSE, ERRORS, MEANINGS, ProtocolError, readFrames } from "@beckon/protocol";
 import type {
   AckStatus,
   ConnectionErrorCode,
@@ -333,7 +333,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     if (this.#stage !== "open") return;
     this.#refused ??= new RefusedLanes();
     this.#refused.refuse(lane.to, lane.n);
-    this.#error(code, ERRORS[code].meaning, number, retryAfter);
+    this.#error(code, MEANINGS[code], number, retryAfter);
   }
 
   #error(code: ErrorCode, message: string, send = 0, retryAfter = 0): void {
@@ -362,7 +362,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.fail("token-expired");
     } else if (left <= limits.tokenExpiring && !this.#expiryTold) {
       this.#expiryTold = true;
-      this.#error("token-expiring", ERRORS["token-expiring"].meaning);
+      this.#error("token-expiring", MEANINGS["token-expiring"]);
     }
   }
 
@@ -379,7 +379,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   }
 
   /** Says why, and closes with the code that the catalogue gives. */
-  fail(code: ConnectionErrorCode, why: string = ERRORS[code].meaning): void {
+  fail(code: ConnectionErrorCode, why: string = MEANINGS[code]): void {
     if (this.#stage === "closed") return;
     this.#parts.onFailure(code);
     this.#error(code, why);
