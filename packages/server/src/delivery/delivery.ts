@@ -1,5 +1,5 @@
 import { deliverBody } from "@beckon/protocol";
-import type { Route, SendErrorCode, SendFrame } from "@beckon/protocol";
+import type { Millis, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
 
 import { Attention } from "../lib/attention.ts";
 import type { ServerBus } from "../cluster/server-bus.ts";
@@ -15,7 +15,7 @@ import { idKey, Message, Try, verdict } from "./message.ts";
 import type { Origin, Reply, TryOwner } from "./message.ts";
 import { Recipient } from "./recipient.ts";
 import type { DeliverSink, RecipientOptions, RecipientParts } from "./recipient.ts";
-import { plan } from "./route.ts";
+import { isOnly, plan } from "./route.ts";
 import { Settler } from "./settler.ts";
 import { Tail } from "./tail.ts";
 import type { WakeDispatcher } from "./wake.ts";
@@ -128,7 +128,13 @@ export class Delivery implements TryOwner {
   // ── The accepting server ──────────────────────────────────────────────────────────────────────
 
   /** M4. Takes a SEND whose limits and authorisation have been checked; answers it through `reply`, once. */
-  accept(origin: Origin, send: SendFrame, number: number, reply: Reply): void {
+  accept(
+    origin: Origin,
+    send: SendFrame,
+    number: number,
+    reply: Reply,
+    now: Millis = this.#parts.clock.now(),
+  ): void {
     const key = idKey(send.id);
     const inFlight = this.#inFlightOf(origin);
     const before = inFlight.get(key);
@@ -136,14 +142,18 @@ export class Delivery implements TryOwner {
       this.#repeat(before, send, number, reply);
       return;
     }
-    const body = deliverBody(send, origin.encoded, this.#parts.clock.now());
+    const body = deliverBody(send, origin.encoded, now);
     const message = new Message(origin, send, body, reply, number);
     inFlight.set(key, message);
     this.#open++;
-    if (origin.copies) this.#addCopies(message, body);
-    this.#route(message, undefined);
-    if (message.copies !== undefined) this.#route(message.copies, origin.device);
-    if (message.copies !== undefined) this.#advance(message.copies);
+    const { trusted } = this.#table;
+    const copies = origin.copies ? this.#copiesOf(message, body, trusted) : undefined;
+    message.copies = copies;
+    this.#route(message, undefined, trusted);
+    if (copies !== undefined) {
+      this.#route(copies, origin.device, trusted);
+      this.#advance(copies);
+    }
     this.#advance(message);
   }
 
@@ -157,20 +167,15 @@ export class Delivery implements TryOwner {
     before.send = number;
   }
 
-  #addCopies(message: Message, body: Uint8Array): void {
+  #copiesOf(message: Message, body: Uint8Array, trusted: boolean): Message | undefined {
     const { origin } = message;
-    const own = this.#table.lookup(origin.user);
-    const { live, setSize, complete } = plan(own, origin.device, this.#table.trusted);
-    if (complete && live.length === 0 && setSize === 0) return;
-    message.copies = new Message(origin, message, body, undefined, 0, message);
+    if (trusted && isOnly(this.#table.lookup(origin.user), origin.device)) return undefined;
+    return new Message(origin, message, body, undefined, 0, message);
   }
 
-  #route(message: Message, except: string | undefined): void {
-    const { live, setSize, complete } = plan(
-      this.#table.lookup(message.user),
-      except,
-      this.#table.trusted,
-    );
+  #route(message: Message, except: string | undefined, trusted: boolean): void {
+    const sessions = this.#table.lookup(message.user);
+    const { live, setSize, complete } = plan(sessions, except, trusted);
     message.setSize = setSize;
     for (const session of live) this.#try(message, session);
     if (!complete) {

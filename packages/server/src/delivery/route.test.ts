@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 
 import type { Session } from "../sessions/table.ts";
-import { plan } from "./route.ts";
+import { isOnly, plan } from "./route.ts";
 
 function session(device: string, overrides: Partial<Session> = {}): Session {
   return {
@@ -55,4 +55,14 @@ test("copies go to all but the sending device", () => {
     complete: true,
   });
   expect(plan([phone], "phone", true)).toEqual({ live: [], setSize: 1, complete: false });
+});
+
+test("a device is its user's only one when no other is connected, and no other durable one exists", () => {
+  expect(isOnly([session("phone")], "phone")).toBe(true);
+  expect(isOnly([session("tab", { durable: false, setSize: 0 })], "tab")).toBe(true);
+  expect(isOnly([session("phone", { setSize: 2 })], "phone")).toBe(false);
+  expect(isOnly([session("tab", { durable: false })], "tab")).toBe(false);
+  expect(isOnly([session("phone"), session("tab", { durable: false })], "phone")).toBe(false);
+  expect(isOnly([session("phone")], "laptop")).toBe(false);
+  expect(isOnly([], "phone")).toBe(false);
 });

@@ -34,6 +34,13 @@ export function plan(
   return { live, setSize, complete: trusted && durable === setSize };
 }
 
+/** Whether a device that is connected is all that its user has: there is nobody to copy to. */
+export function isOnly(sessions: readonly Session[], device: string): boolean {
+  const [session] = sessions;
+  if (session === undefined || sessions.length > 1 || session.device !== device) return false;
+  return session.setSize === (session.durable ? 1 : 0);
+}
+
 function newestSet(sessions: readonly Session[]): Session {
   let newest = sessions[0]!;
   for (const session of sessions) if (session.setVersion > newest.setVersion) newest = session;
