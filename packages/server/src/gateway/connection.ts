@@ -5,6 +5,7 @@ import type {
   ErrorCode,
   Frame,
   HelloFrame,
+  Millis,
   Route,
   SendErrorCode,
   SendFrame,
@@ -96,10 +97,9 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   message(bytes: Uint8Array): void {
     if (this.#stage === "closed") return;
     this.#heard = this.#parts.clock.monotonic();
-    const { limits } = this.#parts;
-    const messageBytes = this.#stage === "open" ? limits.messageBytes : limits.helloBytes;
+    const { limits, helloLimits } = this.#parts;
     try {
-      readFrames(bytes, { messageBytes, messageFrames: limits.messageFrames }, this.#frame);
+      readFrames(bytes, this.#stage === "open" ? limits : helloLimits, this.#frame);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.fail(error.code, error.message);
@@ -199,12 +199,13 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.#refuseSend(send, number, "window-exceeded");
       return;
     }
-    const wait = this.#rate!.take(clock.monotonic());
+    const wait = this.#rate!.take(this.#heard);
     if (wait > 0) {
       this.#refuseSend(send, number, "rate-limited", wait);
       return;
     }
-    const fault = faultOf(send, this.#identity!.user, limits, clock.now());
+    const now = clock.now();
+    const fault = faultOf(send, this.#identity!.user, limits, now);
     if (fault !== undefined) {
       this.#refuseSend(send, number, fault);
       return;
@@ -213,10 +214,10 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.#refuseSend(send, number, "out-of-order");
       return;
     }
-    this.#authorize(send, number);
+    this.#authorize(send, number, now);
   }
 
-  #authorize(send: SendFrame, number: number): void {
+  #authorize(send: SendFrame, number: number, now: Millis): void {
     const queue = this.#unauthorized?.get(send.to);
     if (queue !== undefined) {
       queue.push({ send, number });
@@ -230,7 +231,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       return;
     }
     if (typeof answer === "boolean") {
-      this.#authorized(send, number, answer);
+      this.#authorized(send, number, answer, now);
       return;
     }
     this.#unauthorized ??= new Map();
@@ -252,13 +253,13 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       } else if (allowed === undefined) {
         this.#refuseSend(send, number, "authorizer-unavailable");
       } else {
-        this.#authorized(send, number, allowed);
+        this.#authorized(send, number, allowed, this.#parts.clock.now());
       }
     }
   }
 
-  #authorized(send: SendFrame, number: number, allowed: boolean): void {
-    if (allowed) this.#parts.delivery.accept(this.#session!.origin, send, number, this);
+  #authorized(send: SendFrame, number: number, allowed: boolean, now: Millis): void {
+    if (allowed) this.#parts.delivery.accept(this.#session!.origin, send, number, this, now);
     else this.#refuseSend(send, number, "forbidden");
   }
 

@@ -1,5 +1,10 @@
 import { CLOSE } from "@beckon/protocol";
-import type { ConnectionErrorCode, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
+import type {
+  ConnectionErrorCode,
+  MessageLimits,
+  ProtocolLimits,
+  ServerAddresses,
+} from "@beckon/protocol";
 
 import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
@@ -37,6 +42,8 @@ export interface GatewayOptions {
 
 export interface GatewayParts extends GatewayOptions {
   full(): boolean;
+  /** Before WELCOME. */
+  readonly helloLimits: MessageLimits;
 }
 
 /** The connections of devices to this server. */
@@ -51,6 +58,10 @@ export class Gateway {
     this.#parts = {
       ...options,
       full: () => this.#connections.size > options.maxConnections,
+      helloLimits: {
+        messageBytes: options.limits.helloBytes,
+        messageFrames: options.limits.messageFrames,
+      },
     };
     this.#writers = new WriterPool(options.clock);
   }
