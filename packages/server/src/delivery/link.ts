@@ -93,13 +93,23 @@ export class Link {
       else records.push(record);
     }
     for (const [server, records] of byServer) {
-      if (!this.#parts.bus.send(server, records)) this.#unsent(records);
+      if (!this.#parts.bus.send(server, records)) this.#unsent(server, records);
     }
   }
 
-  /** The bus is away (L8): what should have gone live is held. Lost acknowledgements are made up for by the other side's deadline. */
-  #unsent(records: readonly ServerRecord[]): void {
-    for (const record of records) if (record.kind === "deliver") this.#refused(record.ref, false);
+  /**
+   * The bus is away (L8): what should have gone live is held, and before it what is under way to that server, which may have gone
+   * nowhere (L3). Lost acknowledgements are made up for by the other side's deadline.
+   */
+  #unsent(server: string, records: readonly ServerRecord[]): void {
+    const unsent = new Set<number>();
+    for (const record of records) if (record.kind === "deliver") unsent.add(record.ref);
+    if (unsent.size === 0) return;
+    // In the order in which they were made.
+    for (const [ref, attempt] of [...this.#tries]) {
+      if (attempt.destination.session.server === server) this.#refused(ref, !unsent.has(ref));
+      else if (unsent.has(ref)) this.#refused(ref, false);
+    }
   }
 
   #refused(ref: number, sent: boolean): void {
