@@ -1,4 +1,6 @@
 /** A history, sorted by what it is about. Says nothing about right and wrong. */
+import { LIMITS } from "@beckon/protocol";
+
 import type { ConnectionName, DeviceName, HistoryEvent, History, MessageName } from "./history.ts";
 import { userOf } from "./history.ts";
 import { Spans } from "./intervals.ts";
@@ -75,6 +77,9 @@ export interface DeviceFacts {
     crashed: boolean;
   }[];
   readonly suspended: Spans;
+  /** So much is unacknowledged that nothing more is sent to it. */
+  readonly full: Spans;
+  unacknowledged: number;
   /** A handler is running. */
   readonly busy: { readonly from: number; to: number }[];
 }
@@ -86,6 +91,9 @@ export interface ServerFacts {
   readonly slowStore: Spans;
   readonly noBus: Spans;
 }
+
+/** DELIVERs that a device may leave unacknowledged while live ones are still sent to it: three quarters of the window. */
+const FULL = (LIMITS.inFlight * 3) / 4;
 
 export class Facts {
   readonly history: History;
@@ -109,8 +117,8 @@ export class Facts {
       this.end = event.at;
       this.#take(event);
     }
-    for (const { registered, pushable, suspended, lives } of this.devices.values()) {
-      for (const spans of [registered, pushable, suspended]) spans.end(Infinity);
+    for (const { registered, pushable, suspended, full, lives } of this.devices.values()) {
+      for (const spans of [registered, pushable, suspended, full]) spans.end(Infinity);
       const last = lives.at(-1);
       if (last?.to === Infinity) last.to = this.end;
     }
@@ -133,6 +141,8 @@ export class Facts {
         pushed: [],
         lives: [],
         suspended: new Spans(),
+        full: new Spans(),
+        unacknowledged: 0,
         busy: [],
       };
       this.devices.set(name, facts);
@@ -233,6 +243,7 @@ export class Facts {
         break;
       case "delivered":
         this.#connection(event.connection, (connection) => connection.delivered.push(event));
+        this.#count(this.device(event.device), 1, event.at);
         break;
       case "transmitted":
         this.#message(event.message, (message) => message.transmitted.push(event.at));
@@ -242,6 +253,7 @@ export class Facts {
         break;
       case "arrived":
       case "received":
+        if (event.kind === "received") this.#count(this.device(event.device), -1, event.at);
         this.#message(event.message, (message) =>
           this.passage(message, event.device)[event.kind].push(event.at),
         );
@@ -373,7 +385,14 @@ export class Facts {
       delivered: [],
     };
     this.connections.set(event.connection, connection);
-    this.device(event.device).connections.push(connection);
+    const device = this.device(event.device);
+    device.connections.push(connection);
+    this.#count(device, -device.unacknowledged, event.at);
+  }
+
+  #count(device: DeviceFacts, by: number, at: number): void {
+    device.unacknowledged = Math.max(0, device.unacknowledged + by);
+    mark(device.full, device.unacknowledged >= FULL, at);
   }
 
   #takeHeld(event: Of<"held">): void {

@@ -66,7 +66,7 @@ function waitedIn(device: DeviceFacts, passage: Passage, held: number, time: Int
   return Math.max(0, Math.min(end, time.to) - from);
 }
 
-/** When a connection carried, its server ran and reached the store, and the device was not busy with a message. */
+/** When a connection carried, its server ran and reached the store, and the device had room and was not busy. */
 function reachable(facts: Facts, device: DeviceFacts, connection: ConnectionFacts): Interval[] {
   if (connection.online === undefined) return [];
   const { down, noStore, slowStore } = facts.server(connection.welcomed.server);
@@ -87,6 +87,7 @@ function reachable(facts: Facts, device: DeviceFacts, connection: ConnectionFact
     ...noStore.spans,
     ...slowStore.spans,
     ...device.suspended.spans,
+    ...device.full.spans,
     ...device.busy,
   ]);
 }
