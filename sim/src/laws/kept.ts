@@ -86,10 +86,9 @@ function isLostForUser(facts: Facts, message: MessageFacts): boolean {
   if (message.droppedForUser !== undefined) return false;
   const devices = facts.devicesOf(message.sent.to);
   if (!devices.some((device) => facts.isOnlineAtEnd(device))) return false;
-  const accepted = message.acks[0]!.at;
   return devices.every((device) => {
     const wasForgotten = device.registered.spans.some(
-      ({ from, to }) => to !== Infinity && to >= accepted && from <= facts.end,
+      ({ from, to }) => to !== Infinity && to >= message.sent.at && from <= facts.end,
     );
     return !wasForgotten && !device.got.has(message) && !isExcused(facts, message, device);
   });
