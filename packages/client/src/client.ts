@@ -84,6 +84,7 @@ export function connect(options: ConnectOptions): Beckon {
   const handover = createHandover(clock, random, (item) => inbox.handled(item), report);
   const inbox = createInbox(clock, journal, (item) => handover.push(item));
   const dialer = createDialer({
+    stored: storage !== undefined,
     clock,
     session,
     credentials,

@@ -12,6 +12,8 @@ import { createTask, type Task } from "./task.ts";
 export interface DialerParts extends Omit<AttemptParts, "avoided" | "unanswered"> {
   readonly session: Session;
   readonly seeds: readonly Address[];
+  /** There is a storage. */
+  readonly stored: boolean;
   /** While wakes are being opened nothing is dialled. */
   hold(): Promise<void> | undefined;
   connecting(): void;
@@ -55,7 +57,7 @@ export function createDialer(parts: DialerParts): Dialer {
   async function run(): Promise<void> {
     let failures = 0;
     // A run before this one may have left a HELLO behind; and no other client has its storage.
-    if (session.epoch > 0) ghost = clock.now();
+    if (parts.stored) ghost = clock.now();
     for (;;) {
       if (stopped) return;
       parts.connecting();
