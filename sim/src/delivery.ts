@@ -1,6 +1,7 @@
 /** Runs a plan: production servers and SDKs on one virtual clock, until all is healthy and quiet; then the laws are checked. */
 import { DEFAULT_STORE_LIMITS } from "../../packages/server/src/store/store.ts";
 import { Authorizer } from "./authorizer.ts";
+import { Backend } from "./backend.ts";
 import { SimBus } from "./bus.ts";
 import { check, type Report } from "./checker.ts";
 import type { DeviceName, History } from "./history.ts";
@@ -57,6 +58,7 @@ class Run {
   readonly #store: SimStore;
   readonly #push: PushService;
   readonly #authorizer: Authorizer;
+  readonly #backend: Backend;
   readonly #servers = new Map<string, SimServer>();
   readonly #phones = new Map<DeviceName, Phone>();
   /** Servers that are to crash after their next commit. */
@@ -75,6 +77,7 @@ class Run {
     const { retentionMs } = plan;
     this.#store = new SimStore(world, { ...DEFAULT_STORE_LIMITS, retentionMs });
     this.#push.onGone = (device) => this.#store.unpushable(device);
+    this.#backend = new Backend(world, () => this.#anyServer());
     this.#store.onHold = (server) => {
       const says = this.#doomed.get(server);
       this.#doomed.delete(server);
@@ -150,6 +153,7 @@ class Run {
 
   /** Those that run are connected and idle, and nothing is in the store for those of which `isExpected` says that they come. */
   isSettled(isExpected: (phone: Phone) => boolean): boolean {
+    if (!this.#backend.isIdle) return false;
     const expected = [...this.#phones.values()].filter(isExpected);
     if (expected.some(({ isRunning, isIdle }) => isRunning && !isIdle)) return false;
     const names = expected.map(({ name }) => name);
@@ -165,6 +169,9 @@ class Run {
         this.#phone(step.device, (phone) => {
           phone.send(step.to, step.message, step.wake, step.size);
         });
+        break;
+      case "send as service":
+        this.#backend.send(step.to, step.message, step.wake);
         break;
       case "start":
         this.#phone(step.device, (phone) => phone.start(step.storage));

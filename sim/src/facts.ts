@@ -331,7 +331,9 @@ export class Facts {
   #takeSent(event: Of<"sent">): void {
     const device = this.device(event.device);
     const memory = this.memoryAt(device, event.at);
-    const lane = `${event.device} (memory ${memory}) to ${event.to}`;
+    // What has no process of an SDK has no lane: each message stands alone.
+    const lane =
+      memory === 0 ? `${event.message} alone` : `${event.device} (memory ${memory}) to ${event.to}`;
     const place = this.#lanes.get(lane) ?? 0;
     this.#lanes.set(lane, place + 1);
     this.messages.set(event.message, {

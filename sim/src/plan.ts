@@ -14,6 +14,13 @@ type Action =
       /** Bytes of the payload, at least the name. */
       readonly size: number;
     }
+  /** The application's backend sends, as a named service. */
+  | {
+      readonly do: "send as service";
+      readonly to: string;
+      readonly message: MessageName;
+      readonly wake: WakeClass;
+    }
   /** `start` also wakes one that is suspended. `storage`: what it had stored is gone, if it did not run. */
   | { readonly do: "start"; readonly device: DeviceName; readonly storage: "kept" | "lost" }
   | { readonly do: "exit"; readonly device: DeviceName }

@@ -315,6 +315,23 @@ const flooding: Trouble = (draft) => {
   else badNetwork(draft);
 };
 
+/** The application's backend sends to everybody, while servers crash and devices sleep. */
+const serving: Trouble = (draft) => {
+  const { random } = draft;
+  for (const to of [...draft.users, "una"]) {
+    repeatedly(draft, 1_000, draft.duration, random.int(500, 4_000), (at) => {
+      draft.messages += 1;
+      const wake = random.chance(0.8)
+        ? "message"
+        : random.pick(["call", "silent", "none"] as const);
+      draft.steps.push({ do: "send as service", at, to, message: `m${draft.messages}`, wake });
+    });
+  }
+  if (random.chance(0.5)) crashing(draft);
+  if (random.chance(0.5)) sleeping(draft);
+  if (random.chance(0.3)) storeAway(draft);
+};
+
 const nothing: Trouble = () => undefined;
 
 const TROUBLES = {
@@ -337,10 +354,17 @@ const TROUBLES = {
   restarting,
   jumping,
   flooding,
+  serving,
 } as const satisfies Record<string, Trouble>;
 
 /** Those that the mix does not take: they take long, or came later and would change what its seeds mean. */
-const LONG: ReadonlySet<string> = new Set(["bus-away", "expiring", "jumping", "flooding"]);
+const LONG: ReadonlySet<string> = new Set([
+  "bus-away",
+  "expiring",
+  "jumping",
+  "flooding",
+  "serving",
+]);
 
 export const SCENARIOS: readonly string[] = [...Object.keys(TROUBLES), "mix"];
 

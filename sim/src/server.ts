@@ -1,8 +1,15 @@
 /** A communication server as a process that can crash, stall, stop and start again. */
+import type { SendFrame } from "@beckon/protocol";
+
 import { createTickets } from "../../packages/server/src/gateway/ticket.ts";
 import type { Identity } from "../../packages/server/src/gateway/identity.ts";
 import type { Socket, SocketHandler } from "../../packages/server/src/gateway/socket.ts";
-import { createNode, type Node, type NodeParts } from "../../packages/server/src/node.ts";
+import {
+  createNode,
+  type Node,
+  type NodeParts,
+  type ServiceAnswer,
+} from "../../packages/server/src/node.ts";
 import { composeWake } from "../../packages/server/src/push/compose.ts";
 import type { SimBus } from "./bus.ts";
 import type { Host, Network } from "./network.ts";
@@ -92,6 +99,19 @@ export class SimServer implements Host {
   crash(says: "reset" | "nothing"): void {
     if (!this.isUp) return;
     this.#end(says);
+  }
+
+  /** The application's backend sends. Neither is called when the server dies before. */
+  sendAsService(
+    from: string,
+    send: SendFrame,
+    answered: (answer: ServiceAnswer) => void,
+    refused: () => void,
+  ): void {
+    const [process, node] = [this.#process!, this.#node!];
+    process.input(5, () => {
+      node.sendAsService({ from, send }).then(answered, refused);
+    });
   }
 
   /** The application's backend removes a device at its log-out. */

@@ -36,8 +36,13 @@ export function shrink({ plan, report }: Outcome, sabotage: () => Sabotage = () 
     ({ user, device }) => !first.devices.includes(`${user}/${device}`),
     breaks,
   );
-  smaller = without(smaller, "steps", (step) => step.do === "send", breaks);
-  smaller = without(smaller, "steps", (step) => step.do !== "send" && step.do !== "start", breaks);
+  smaller = without(smaller, "steps", (step) => step.do.startsWith("send"), breaks);
+  smaller = without(
+    smaller,
+    "steps",
+    (step) => !step.do.startsWith("send") && step.do !== "start",
+    breaks,
+  );
   without(smaller, "steps", () => true, breaks);
   return best!;
 }

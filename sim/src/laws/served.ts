@@ -51,10 +51,10 @@ function stuck(facts: Facts): Violation[] {
     const life = sender.lives.findLast(({ from }) => from <= message.sent.at);
     // What was given to the SDK the moment before a crash may not have been stored yet.
     const isRemembered =
-      life !== undefined &&
-      sender.lives.at(-1)?.to === facts.end &&
-      life.memory === facts.memoryAt(sender, facts.end) &&
-      life.to - message.sent.at > STORED_MS;
+      life === undefined ||
+      (sender.lives.at(-1)?.to === facts.end &&
+        life.memory === facts.memoryAt(sender, facts.end) &&
+        life.to - message.sent.at > STORED_MS);
     const isAnswered =
       message.acks.length > 0 || message.denied !== undefined || message.refused !== undefined;
     if (isAnswered || !isRemembered) continue;
