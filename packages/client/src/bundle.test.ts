@@ -8,7 +8,7 @@ import type { Beckon } from "./beckon.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
 
 /** Bytes, gzipped. The aim is 12 kB: the codec and the catalogue of errors alone take 8 of it, so it must not grow at least. */
-const MOST = 19_700;
+const MOST = 18_600;
 
 async function bundle(format: "esm" | "cjs"): Promise<string> {
   const { success, outputs } = await Bun.build({

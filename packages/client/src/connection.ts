@@ -4,14 +4,14 @@ import {
   type ErrorEntry,
   errorByNumber,
   type Frame,
-  FrameWriter,
   type HelloFrame,
   LIMITS,
   type Limits,
   type MessageLimits,
   ProtocolError,
-  readFrames,
+  readFramesByTable,
   type RedirectFrame,
+  TableWriter,
   type UnknownFrame,
   type WelcomeFrame,
 } from "@beckon/protocol";
@@ -82,7 +82,7 @@ export function openConnection(
   trace: ConnectOptions["trace"],
 ): Connection {
   const { address, transport } = link;
-  const out = new FrameWriter();
+  const out = new TableWriter();
   let limits: Limits = LIMITS;
   let heartbeat: number = LIMITS.heartbeat;
   let welcome: WelcomeFrame | undefined;
@@ -145,7 +145,7 @@ export function openConnection(
     answered = [];
     for (const resolve of told) resolve(true);
     try {
-      readFrames(bytes, INBOUND, (frame) => {
+      readFramesByTable(bytes, INBOUND, (frame) => {
         if (open) take(frame);
       });
     } catch (error) {

@@ -19,6 +19,8 @@ import {
   LIMITS,
   ProtocolError,
   readFrames,
+  readFramesByTable,
+  TableWriter,
 } from "./index.ts";
 import { KINDS, SCHEMAS } from "./schema.ts";
 import {
@@ -107,6 +109,18 @@ describe("[P-2.1] beckon.proto and the codec say the same", () => {
           const bytes = unframed(encodeFrames([frame]));
           expect(decodeByReflection(bytes) as unknown).toEqual(frame);
           expect(bytes.length).toBeLessThanOrEqual(encodeByReflection(frame).length);
+        }),
+      );
+    });
+
+    test(`${type}: what is written by the table means the same, in as many bytes`, () => {
+      fc.assert(
+        fc.property(arbitrary as fc.Arbitrary<Frame>, (frame) => {
+          const writer = new TableWriter();
+          writer.write(frame);
+          const message = writer.toBytes();
+          expect(plain(readOne(message))).toEqual(frame);
+          expect(message.length).toBe(encodeFrames([frame]).length);
         }),
       );
     });
@@ -219,10 +233,10 @@ describe("[P-1.2] messages", () => {
 
 describe("[P-2.3] whatever bytes come, only a ProtocolError is thrown, and nothing past the end is read", () => {
   /** What a read comes to: the frames, and the error's text. */
-  function outcome(message: Uint8Array): unknown {
+  function outcome(message: Uint8Array, reader = readFrames): unknown {
     const frames: unknown[] = [];
     try {
-      readFrames(message, UNBOUNDED, (frame) => frames.push(plain(frame)));
+      reader(message, UNBOUNDED, (frame) => frames.push(plain(frame)));
       return { frames };
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
@@ -232,11 +246,13 @@ describe("[P-2.3] whatever bytes come, only a ProtocolError is thrown, and nothi
     }
   }
 
-  /** The same bytes in the midst of others, which must not matter. */
+  /** The same bytes in the midst of others, and read by the table, which must not matter. */
   function check(bytes: Uint8Array, around: Uint8Array): void {
     const among = concat(around, bytes, around);
     const view = among.subarray(around.length, around.length + bytes.length);
-    expect(outcome(view)).toEqual(outcome(Uint8Array.from(bytes)));
+    const expected = outcome(Uint8Array.from(bytes));
+    expect(outcome(view)).toEqual(expected);
+    expect(outcome(view, readFramesByTable)).toEqual(expected);
   }
 
   test("random bytes", () => {

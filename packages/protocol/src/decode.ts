@@ -1,18 +1,9 @@
-import type {
-  AckFrame,
-  DeliverFrame,
-  Frame,
-  Limits,
-  ReceivedFrame,
-  SendFrame,
-  UnknownFrame,
-} from "./frames.ts";
-import type { AnySchema, ColdFrame, Field } from "./schema.ts";
+import type { Frame, Limits, UnknownFrame } from "./frames.ts";
+import type { AnySchema, Field } from "./schema.ts";
 
-import { encodeSendBody } from "./encode.ts";
 import { ProtocolError } from "./protocol-error.ts";
 import { Reader, WIRE } from "./reader.ts";
-import { ACK_STATUSES, KINDS, ROUTES, SCHEMAS, WAKE_CLASSES } from "./schema.ts";
+import { KINDS, SCHEMAS } from "./schema.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 const { varint: VARINT, bytes: BYTES } = WIRE;
@@ -28,14 +19,18 @@ function typesByNumber(): (Frame["type"] | undefined)[] {
 
 export type MessageLimits = Pick<Limits, "messageBytes" | "messageFrames">;
 
+/** Reads what a frame of this kind has: `reader[pos, end)`. */
+export type ReadKind = (reader: Reader, type: Frame["type"]) => Frame;
+
 /**
  * [P-1.2] [P-1.5] Calls `onFrame` for each frame of one message. Throws a {@link ProtocolError} where the bytes stop
  * being frames, or over a limit; frames before it have been handed over then. Byte arrays in the
  * frames may be views of `message`.
  */
-export function readFrames(
+export function readMessage(
   message: Uint8Array,
   limits: MessageLimits,
+  readKind: ReadKind,
   onFrame: (frame: Frame | UnknownFrame) => void,
 ): void {
   if (message.length > limits.messageBytes) {
@@ -56,15 +51,22 @@ export function readFrames(
       );
     }
     reader.end = reader.extent();
-    const frame = readFrame(reader);
+    const frame = readFrame(reader, readKind);
     reader.end = total;
     onFrame(frame);
   }
 }
 
-/** Decodes one frame without the length in front of it. */
-export function decodeFrame(bytes: Uint8Array): Frame | UnknownFrame {
-  return readFrame(new Reader(bytes));
+/**
+ * {@link readMessage} by the table: small, and fast enough for a device; a server uses the `readFrames` of
+ * `hot-decode.ts`. It does not set `raw` of a SEND.
+ */
+export function readFramesByTable(
+  message: Uint8Array,
+  limits: MessageLimits,
+  onFrame: (frame: Frame | UnknownFrame) => void,
+): void {
+  readMessage(message, limits, readByTable, onFrame);
 }
 
 /**
@@ -95,13 +97,8 @@ export function completeFrames(bytes: Uint8Array, messageBytes: number): number 
   return complete;
 }
 
-/** Decodes what `deliverBody` made, with or without the marks after it. */
-export function decodeDeliverBody(body: Uint8Array): DeliverFrame {
-  return readDeliver(new Reader(body));
-}
-
 /** [P-2.2] Reads one `Frame`: one field of a known kind, and unknown ones, which are ignored beside it. */
-function readFrame(reader: Reader): Frame | UnknownFrame {
+export function readFrame(reader: Reader, readKind: ReadKind): Frame | UnknownFrame {
   const start = reader.pos;
   const { end } = reader;
   let frame: Frame | undefined;
@@ -127,245 +124,14 @@ function readFrame(reader: Reader): Frame | UnknownFrame {
   return { type: "unknown", field: unknown };
 }
 
-function readKind(reader: Reader, type: Frame["type"]): Frame {
-  switch (type) {
-    case "send":
-      return readSend(reader);
-    case "deliver":
-      return readDeliver(reader);
-    case "ack":
-      return readAck(reader);
-    case "received":
-      return readReceived(reader);
-    default:
-      return { type, ...readFields(reader, SCHEMAS[type]) } as ColdFrame;
-  }
-}
-
-function readSend(reader: Reader): SendFrame {
+export function readByTable(reader: Reader, type: Frame["type"]): Frame {
   const start = reader.pos;
-  const { end } = reader;
-  let id: Uint8Array = NOTHING;
-  let to = "";
-  let n = 0;
-  let prev = 0;
-  let payload: Uint8Array = NOTHING;
-  let wake = 0;
-  let preview = "";
-  // Known fields, each at most once, in ascending order.
-  let plain = true;
-  let last = 0;
-  while (reader.pos < end) {
-    const at = reader.pos;
-    const tag = reader.uint();
-    if (tag <= last) plain = false;
-    last = tag;
-    switch (tag) {
-      case (1 << 3) | 2:
-        id = reader.byteArray();
-        break;
-      case (2 << 3) | 2:
-        to = reader.name();
-        break;
-      case 3 << 3:
-        n = reader.uint();
-        break;
-      case 4 << 3:
-        prev = reader.uint();
-        break;
-      case (5 << 3) | 2:
-        payload = reader.byteArray();
-        break;
-      case 6 << 3:
-        wake = reader.uint();
-        break;
-      case (7 << 3) | 2:
-        preview = reader.string();
-        break;
-      default:
-        plain = false;
-        skipUnknown(reader, tag, at, 1, 7);
-    }
+  const frame = { type, ...readFields(reader, SCHEMAS[type]) } as Frame;
+  if (frame.type === "received" && frame.ranges.length % 2 !== 0) {
+    reader.fail("half a pair in ranges", start);
   }
-  const frame = {
-    type: "send" as const,
-    id,
-    to,
-    n,
-    prev,
-    payload,
-    wake: WAKE_CLASSES[wake] ?? "message",
-    preview,
-    raw: plain ? reader.part(start, end) : NOTHING,
-  };
-  // [P-5.7] Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
-  if (!plain) frame.raw = encodeSendBody(frame);
   return frame;
 }
-
-function readDeliver(reader: Reader): DeliverFrame {
-  const { end } = reader;
-  let id: Uint8Array = NOTHING;
-  let to = "";
-  let n = 0;
-  let prev = 0;
-  let payload: Uint8Array = NOTHING;
-  let wake = 0;
-  let preview = "";
-  let from = "";
-  let fromDevice = "";
-  let outbox = 0;
-  let at = 0;
-  let held = false;
-  let redelivered = false;
-  let server = "";
-  while (reader.pos < end) {
-    const start = reader.pos;
-    const tag = reader.uint();
-    switch (tag) {
-      case (1 << 3) | 2:
-        id = reader.byteArray();
-        break;
-      case (2 << 3) | 2:
-        to = reader.name();
-        break;
-      case 3 << 3:
-        n = reader.uint();
-        break;
-      case 4 << 3:
-        prev = reader.uint();
-        break;
-      case (5 << 3) | 2:
-        payload = reader.byteArray();
-        break;
-      case 6 << 3:
-        wake = reader.uint();
-        break;
-      case (7 << 3) | 2:
-        preview = reader.string();
-        break;
-      case (9 << 3) | 2:
-        from = reader.name();
-        break;
-      case (10 << 3) | 2:
-        fromDevice = reader.name();
-        break;
-      case 11 << 3:
-        outbox = reader.uint();
-        break;
-      case 12 << 3:
-        at = reader.uint();
-        break;
-      case 13 << 3:
-        held = reader.bool();
-        break;
-      case 14 << 3:
-        redelivered = reader.bool();
-        break;
-      case (15 << 3) | 2:
-        server = reader.name();
-        break;
-      default:
-        skipUnknown(reader, tag, start, 1, 15);
-    }
-  }
-  return {
-    type: "deliver",
-    id,
-    to,
-    n,
-    prev,
-    payload,
-    wake: WAKE_CLASSES[wake] ?? "message",
-    preview,
-    from,
-    fromDevice,
-    outbox,
-    at,
-    held,
-    redelivered,
-    server,
-  };
-}
-
-function readAck(reader: Reader): AckFrame {
-  const { end } = reader;
-  let send = 0;
-  let count = 0;
-  let status = 0;
-  let route = 0;
-  let at = 0;
-  while (reader.pos < end) {
-    const start = reader.pos;
-    const tag = reader.uint();
-    switch (tag) {
-      case 1 << 3:
-        send = reader.uint();
-        break;
-      case 2 << 3:
-        count = reader.uint();
-        break;
-      case 3 << 3:
-        status = reader.uint();
-        break;
-      case 4 << 3:
-        route = reader.uint();
-        break;
-      case 5 << 3:
-        at = reader.uint();
-        break;
-      default:
-        skipUnknown(reader, tag, start, 1, 5);
-    }
-  }
-  return {
-    type: "ack",
-    send,
-    count: count === 0 ? 1 : count,
-    // [P-2.5] Of a status or route to come, the one that promises least.
-    status: ACK_STATUSES[status] ?? "held",
-    route: ROUTES[route] ?? "remote",
-    at,
-  };
-}
-
-function readReceived(reader: Reader): ReceivedFrame {
-  const start = reader.pos;
-  const { end } = reader;
-  const ranges: number[] = [];
-  while (reader.pos < end) {
-    const at = reader.pos;
-    const tag = reader.uint();
-    switch (tag) {
-      case 1 << 3:
-        ranges.push(reader.uint());
-        break;
-      case (1 << 3) | 2: {
-        const last = reader.extent();
-        reader.end = last;
-        while (reader.pos < last) ranges.push(reader.uint());
-        reader.end = end;
-        break;
-      }
-      default:
-        skipUnknown(reader, tag, at, 1, 1);
-    }
-  }
-  if (ranges.length % 2 !== 0) reader.fail("half a pair in ranges", start);
-  return { type: "received", ranges };
-}
-
-/** [P-2.3] A known field in another wire type than its own is an error, not an unknown field. */
-function skipUnknown(reader: Reader, tag: number, at: number, first: number, last: number): void {
-  const number = Math.floor(tag / 8);
-  if (number >= first && number <= last && number !== RESERVED) {
-    reader.fail(`wire type ${tag % 8} in field ${number}`, at);
-  }
-  reader.skip(tag, at);
-}
-
-/** Field 8 of SEND and DELIVER is not in use. */
-const RESERVED = 8;
 
 /** Reads `reader[pos, end)` by a schema into an object that has each of its properties. */
 export function readFields(reader: Reader, schema: AnySchema): Record<string, unknown> {
@@ -380,16 +146,24 @@ export function readFields(reader: Reader, schema: AnySchema): Record<string, un
       continue;
     }
     const field = schema[name]!;
-    const wire =
-      field.form === "uint" || field.form === "bool" || field.form === "wake" ? VARINT : BYTES;
-    if (tag % 8 !== wire) reader.fail(`wire type ${tag % 8} in field ${number}`, at);
-    const value = readValue(reader, field);
+    const wire = tag % 8;
     const { [name]: before } = values;
-    if (field.form === "strings" || field.form === "messages") (before as unknown[]).push(value);
+    if (field.form === "pairs" && wire === BYTES) {
+      within(reader, () => readPacked(reader, before as number[]));
+      continue;
+    }
+    if (wire !== (NUMBERS.has(field.form) ? VARINT : BYTES)) {
+      reader.fail(`wire type ${wire} in field ${number}`, at);
+    }
+    const value = readValue(reader, field);
+    if (Array.isArray(before)) before.push(value);
     else values[name] = value;
   }
   return values;
 }
+
+/** Forms of which each value is a varint; of all others it is bytes after their length. */
+const NUMBERS: ReadonlySet<string> = new Set(["uint", "count", "bool", "enum", "pairs"]);
 
 function nameOf(schema: AnySchema, number: number): string | undefined {
   for (const name in schema) if (schema[name]!.number === number) return name;
@@ -399,24 +173,35 @@ function nameOf(schema: AnySchema, number: number): string | undefined {
 function readValue(reader: Reader, field: Field): unknown {
   switch (field.form) {
     case "uint":
+    case "pairs":
       return reader.uint();
     case "bool":
       return reader.bool();
-    case "wake":
-      return WAKE_CLASSES[reader.uint()] ?? "message";
+    case "count":
+      return reader.uint() || 1;
+    case "enum":
+      return field.names[reader.uint()] ?? field.unknown;
     case "string":
     case "strings":
       return reader.string();
     case "bytes":
       return reader.byteArray();
-    default: {
-      const { end } = reader;
-      reader.end = reader.extent();
-      const value = readFields(reader, field.schema);
-      reader.end = end;
-      return value;
-    }
+    default:
+      return within(reader, () => readFields(reader, field.schema));
   }
+}
+
+/** Reads what has its length in front. */
+function within<T>(reader: Reader, read: () => T): T {
+  const { end } = reader;
+  reader.end = reader.extent();
+  const value = read();
+  reader.end = end;
+  return value;
+}
+
+function readPacked(reader: Reader, into: number[]): void {
+  while (reader.pos < reader.end) into.push(reader.uint());
 }
 
 function defaults(schema: AnySchema): Record<string, unknown> {
@@ -433,14 +218,17 @@ function defaultOf(field: Field): unknown {
       return 0;
     case "bool":
       return false;
-    case "wake":
-      return "message";
+    case "count":
+      return 1;
+    case "enum":
+      return field.names[0];
     case "string":
       return "";
     case "bytes":
       return NOTHING;
     case "strings":
     case "messages":
+    case "pairs":
       return [];
     default:
       return defaults(field.schema);

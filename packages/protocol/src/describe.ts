@@ -1,7 +1,7 @@
 import type { Frame, UnknownFrame } from "./frames.ts";
 
 import { decodeBase64 } from "./base64url.ts";
-import { readFrames } from "./decode.ts";
+import { readFrames } from "./hot-decode.ts";
 import { errorByNumber } from "./errors.ts";
 import { ProtocolError } from "./protocol-error.ts";
 import { readUtf8 } from "./utf8.ts";

@@ -1,146 +1,46 @@
-import type { AckStatus, DeliverFrame, Frame, Millis, Route, SendFrame } from "./frames.ts";
+import type { Frame } from "./frames.ts";
 import type { AnySchema } from "./schema.ts";
 
-import { ACK_STATUSES, KINDS, ROUTES, SCHEMAS, WAKE_CLASSES } from "./schema.ts";
-import { putBytes, putText, putUint, textRoom, uintSize, Writer } from "./writer.ts";
+import { KINDS, SCHEMAS } from "./schema.ts";
+import { putUint, uintSize, Writer } from "./writer.ts";
 
 /** Wire types of the tags that are written: a varint, or bytes after their length. */
-const VARINT = 0;
-const BYTES = 2;
+export const VARINT = 0;
+export const BYTES = 2;
 
-const SEND_TAG = (KINDS.send << 3) | BYTES;
-const RECEIVED_TAG = (KINDS.received << 3) | BYTES;
-const DELIVER_TAG = (KINDS.deliver << 3) | BYTES;
-const ACK_TAG = (KINDS.ack << 3) | BYTES;
-
-type SendFields = Omit<SendFrame, "type" | "raw">;
-
-/** Collects frames for one message. Used again after each {@link Writer.flush}. */
-export class FrameWriter extends Writer {
-  #frames = 0;
+/**
+ * Collects frames for one message. Used again after each {@link Writer.flush}. All by the table: small, and fast enough for a
+ * device; a server uses the `FrameWriter` of `hot-encode.ts`.
+ */
+export class TableWriter extends Writer {
+  protected written = 0;
 
   /** Frames written and not flushed. */
   get frames(): number {
-    return this.#frames;
+    return this.written;
   }
 
   write(frame: Frame): void {
-    switch (frame.type) {
-      case "send":
-        this.#send(frame);
-        break;
-      case "deliver":
-        this.deliver(encodeDeliverBody(frame), frame.held, frame.redelivered);
-        break;
-      case "received":
-        this.received(frame.ranges);
-        break;
-      case "ack":
-        this.ack(frame.send, frame.count, frame.status, frame.route, frame.at);
-        break;
-      default: {
-        const tag = (KINDS[frame.type] << 3) | BYTES;
-        const start = this.#open(tag, 0);
-        writeFields(this, SCHEMAS[frame.type], frame);
-        this.#close(tag, start, 0);
-      }
-    }
-  }
-
-  /** [P-5.8] Answers `count` SENDs from number `send` on. */
-  ack(send: number, count: number, status: AckStatus, route: Route, at: Millis): void {
-    // Five fields of at most nine bytes: both lengths fit one byte.
-    this.reserve(64);
-    const { buffer } = this;
-    const start = this.pos;
-    let pos = start + 3;
-    buffer[start + 1] = ACK_TAG;
-    if (send !== 0) {
-      buffer[pos++] = 1 << 3;
-      pos = putUint(buffer, pos, send);
-    }
-    if (count > 1) {
-      buffer[pos++] = 2 << 3;
-      pos = putUint(buffer, pos, count);
-    }
-    const statusNumber = ACK_STATUSES.indexOf(status);
-    if (statusNumber > 0) {
-      buffer[pos++] = 3 << 3;
-      buffer[pos++] = statusNumber;
-    }
-    const routeNumber = ROUTES.indexOf(route);
-    if (routeNumber > 0) {
-      buffer[pos++] = 4 << 3;
-      buffer[pos++] = routeNumber;
-    }
-    if (at !== 0) {
-      buffer[pos++] = 5 << 3;
-      pos = putUint(buffer, pos, at);
-    }
-    buffer[start] = pos - start - 1;
-    buffer[start + 2] = pos - start - 3;
-    this.pos = pos;
-    this.#frames++;
-  }
-
-  /** [P-6.1] `ranges`: pairs of the first DELIVER's number and how many follow without a hole. */
-  received(ranges: readonly number[]): void {
-    const estimate = 2 + ranges.length;
-    const start = this.#open(RECEIVED_TAG, estimate);
-    if (ranges.length > 0) {
-      const packed = this.begin((1 << 3) | BYTES, ranges.length);
-      this.reserve(8 * ranges.length);
-      for (const value of ranges) this.pos = putUint(this.buffer, this.pos, value);
-      this.end(packed, ranges.length);
-    }
-    this.#close(RECEIVED_TAG, start, estimate);
-  }
-
-  /** `body` is of {@link deliverBody}: the same for all devices that the message goes to. */
-  deliver(body: Uint8Array, held: boolean, redelivered: boolean): void {
-    const length = body.length + (held ? 2 : 0) + (redelivered ? 2 : 0);
-    this.reserve(16 + length);
-    const { buffer } = this;
-    let pos = putUint(buffer, this.pos, 1 + uintSize(length) + length);
-    buffer[pos++] = DELIVER_TAG;
-    pos = putUint(buffer, pos, length);
-    buffer.set(body, pos);
-    pos += body.length;
-    if (held) {
-      buffer[pos++] = 13 << 3;
-      buffer[pos++] = 1;
-    }
-    if (redelivered) {
-      buffer[pos++] = 14 << 3;
-      buffer[pos++] = 1;
-    }
-    this.pos = pos;
-    this.#frames++;
+    const tag = (KINDS[frame.type] << 3) | BYTES;
+    const start = this.open(tag, 0);
+    writeFields(this, SCHEMAS[frame.type], frame);
+    this.close(tag, start, 0);
   }
 
   protected override reset(): void {
     super.reset();
-    this.#frames = 0;
-  }
-
-  #send(frame: SendFrame): void {
-    // The fields besides the three are some 30 bytes.
-    const estimate = 30 + frame.to.length + frame.payload.length + frame.preview.length;
-    const start = this.#open(SEND_TAG, estimate);
-    this.reserve(sendRoom(frame));
-    this.pos = putSendFields(this.buffer, start, frame);
-    this.#close(SEND_TAG, start, estimate);
+    this.written = 0;
   }
 
   /** Leaves room for a frame's head: its length, its tag, the length of what follows. Returns where that starts. */
-  #open(tag: number, estimate: number): number {
+  protected open(tag: number, estimate: number): number {
     this.reserve(HEAD_BYTES);
     this.pos += headSize(tag, estimate);
     return this.pos;
   }
 
   /** Fills in the head, moving the bytes if the estimate was wrong. */
-  #close(tag: number, start: number, estimate: number): void {
+  protected close(tag: number, start: number, estimate: number): void {
     const length = this.pos - start;
     const room = headSize(tag, estimate);
     const needed = headSize(tag, length);
@@ -152,7 +52,7 @@ export class FrameWriter extends Writer {
     let pos = putUint(this.buffer, start - room, uintSize(tag) + uintSize(length) + length);
     pos = putUint(this.buffer, pos, tag);
     putUint(this.buffer, pos, length);
-    this.#frames++;
+    this.written++;
   }
 }
 
@@ -162,86 +62,6 @@ const HEAD_BYTES = 24;
 function headSize(tag: number, length: number): number {
   const inner = uintSize(tag) + uintSize(length);
   return uintSize(inner + length) + inner;
-}
-
-/** One message of these frames. */
-export function encodeFrames(frames: readonly Frame[]): Uint8Array<ArrayBuffer> {
-  const writer = new FrameWriter();
-  for (const frame of frames) writer.write(frame);
-  return writer.toBytes();
-}
-
-/** The fields of a SEND, as {@link SendFrame.raw} has them. */
-export function encodeSendBody(send: SendFields): Uint8Array<ArrayBuffer> {
-  const into = new Uint8Array(sendRoom(send));
-  return into.slice(0, putSendFields(into, 0, send));
-}
-
-/** Room for {@link putSendFields}. */
-function sendRoom(send: SendFields): number {
-  return 64 + send.id.length + textRoom(send.to) + send.payload.length + textRoom(send.preview);
-}
-
-function putSendFields(into: Uint8Array, pos: number, send: SendFields): number {
-  if (send.id.length > 0) pos = putBytes(into, pos, (1 << 3) | BYTES, send.id);
-  if (send.to !== "") pos = putText(into, pos, (2 << 3) | BYTES, send.to);
-  if (send.n !== 0) {
-    into[pos++] = 3 << 3;
-    pos = putUint(into, pos, send.n);
-  }
-  if (send.prev !== 0) {
-    into[pos++] = 4 << 3;
-    pos = putUint(into, pos, send.prev);
-  }
-  if (send.payload.length > 0) pos = putBytes(into, pos, (5 << 3) | BYTES, send.payload);
-  if (send.wake !== "message") {
-    into[pos++] = 6 << 3;
-    into[pos++] = WAKE_CLASSES.indexOf(send.wake);
-  }
-  if (send.preview !== "") pos = putText(into, pos, (7 << 3) | BYTES, send.preview);
-  return pos;
-}
-
-/** What a DELIVER says of its sender and of the server that takes it: the same for all SENDs of a connection. */
-export function encodeOrigin(
-  from: string,
-  fromDevice: string,
-  outbox: number,
-  server: string,
-): Uint8Array<ArrayBuffer> {
-  const writer = new Writer();
-  writer.string((9 << 3) | BYTES, from);
-  writer.string((10 << 3) | BYTES, fromDevice);
-  writer.uint((11 << 3) | VARINT, outbox);
-  writer.string((15 << 3) | BYTES, server);
-  return writer.toBytes();
-}
-
-/**
- * [P-5.7] A DELIVER but for its marks `held` and `redelivered`, encoded once for all devices and for the
- * store: the SEND's own bytes, the origin, the time.
- */
-export function deliverBody(
-  send: SendFrame,
-  origin: Uint8Array,
-  at: Millis,
-): Uint8Array<ArrayBuffer> {
-  const fields = send.raw ?? encodeSendBody(send);
-  const size = fields.length + origin.length + (at === 0 ? 0 : 1 + uintSize(at));
-  const body = new Uint8Array(size);
-  body.set(fields);
-  body.set(origin, fields.length);
-  if (at !== 0) {
-    const pos = fields.length + origin.length;
-    body[pos] = (12 << 3) | VARINT;
-    putUint(body, pos + 1, at);
-  }
-  return body;
-}
-
-function encodeDeliverBody(frame: DeliverFrame): Uint8Array<ArrayBuffer> {
-  const origin = encodeOrigin(frame.from, frame.fromDevice, frame.outbox, frame.server);
-  return deliverBody({ ...frame, type: "send" }, origin, frame.at);
 }
 
 /** Writes `values` by its schema; each property has the type that its field's form says. */
@@ -254,11 +74,14 @@ export function writeFields(writer: Writer, schema: AnySchema, values: object): 
       case "uint":
         writer.uint(varint, value as number);
         break;
+      case "count":
+        writer.uint(varint, value === 1 ? 0 : (value as number));
+        break;
       case "bool":
         writer.bool(varint, value as boolean);
         break;
-      case "wake":
-        writer.uint(varint, WAKE_CLASSES.indexOf(value as (typeof WAKE_CLASSES)[number]));
+      case "enum":
+        writer.uint(varint, field.names.indexOf(value as string));
         break;
       case "string":
         writer.string(bytes, value as string);
@@ -268,6 +91,9 @@ export function writeFields(writer: Writer, schema: AnySchema, values: object): 
         break;
       case "strings":
         for (const element of value as readonly string[]) writer.element(bytes, element);
+        break;
+      case "pairs":
+        writer.packed(bytes, value as readonly number[]);
         break;
       case "message":
       case "optional":

@@ -2,14 +2,8 @@ export type * from "./frames.ts";
 export { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
 export { decodeText, describeFrames, type DescribeOptions } from "./describe.ts";
 export { CLOSE, reconnectPolicy, type ReconnectPolicy } from "./close.ts";
-export {
-  completeFrames,
-  decodeDeliverBody,
-  decodeFrame,
-  type MessageLimits,
-  readFrames,
-} from "./decode.ts";
-export { deliverBody, encodeFrames, encodeOrigin, encodeSendBody, FrameWriter } from "./encode.ts";
+export { completeFrames, type MessageLimits, readFramesByTable } from "./decode.ts";
+export { TableWriter } from "./encode.ts";
 export {
   type ConnectionErrorCode,
   type ErrorCode,
@@ -20,6 +14,14 @@ export {
   type SendErrorCode,
   type WireErrorCode,
 } from "./errors.ts";
+export { decodeDeliverBody, decodeFrame, readFrames } from "./hot-decode.ts";
+export {
+  deliverBody,
+  encodeFrames,
+  encodeOrigin,
+  encodeSendBody,
+  FrameWriter,
+} from "./hot-encode.ts";
 export { LIMITS, type ProtocolLimits, validDeviceId, validUserId } from "./limits.ts";
 export { MEANINGS } from "./meanings.ts";
 export { ProtocolError } from "./protocol-error.ts";

@@ -1,5 +1,5 @@
 import { ProtocolError } from "./protocol-error.ts";
-import { readName, readUtf8 } from "./utf8.ts";
+import { readUtf8 } from "./utf8.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -79,14 +79,6 @@ export class Reader {
     const start = this.pos;
     this.pos = end;
     return readUtf8(this.bytes, start, end) ?? this.fail("invalid UTF-8", start);
-  }
-
-  /** A user's or device's id. */
-  name(): string {
-    const end = this.extent();
-    const start = this.pos;
-    this.pos = end;
-    return readName(this.bytes, start, end) ?? this.fail("invalid UTF-8", start);
   }
 
   byteArray(): Uint8Array {

@@ -6,6 +6,7 @@ import type {
   Limits,
   PushRegistration,
   Route,
+  SendFrame,
   ServerAddresses,
   Wake,
   WakeClass,
@@ -37,10 +38,15 @@ export const KINDS: { readonly [T in Frame["type"]]: number } = {
 export const WAKE_CLASSES: readonly WakeClass[] = ["message", "call", "silent", "none"];
 export const ACK_STATUSES: readonly AckStatus[] = ["delivered", "held"];
 export const ROUTES: readonly Route[] = ["local", "remote", "wake"];
+/** [P-2.5] What a number that this version does not know counts as: what promises least. */
+export const UNKNOWN_WAKE_CLASS: WakeClass = "message";
+export const UNKNOWN_ACK_STATUS: AckStatus = "held";
+export const UNKNOWN_ROUTE: Route = "remote";
 
-/** How a field is written. */
+/** How a field is written. `count`: a number that is 1 by default; `pairs`: packed numbers, an even number of them. */
 export type Form =
-  | { readonly form: "uint" | "bool" | "string" | "strings" | "bytes" | "wake" }
+  | { readonly form: "uint" | "count" | "bool" | "string" | "strings" | "bytes" | "pairs" }
+  | { readonly form: "enum"; readonly names: readonly string[]; readonly unknown: string }
   | { readonly form: "message" | "optional" | "messages"; readonly schema: AnySchema };
 
 export type Field = Form & { readonly number: number };
@@ -49,35 +55,44 @@ export type Field = Form & { readonly number: number };
 export type AnySchema = Readonly<Record<string, Field>>;
 
 /** A schema has each property of `T`, in a form that holds its type. */
-type Schema<T> = { readonly [K in keyof Omit<T, "type">]-?: Field & FormOf<T, K> };
+type Schema<T> = { readonly [K in keyof Omit<T, "type" | "raw">]-?: Field & FormOf<T, K> };
 
 type FormOf<T, K extends keyof T> = undefined extends T[K]
   ? { readonly form: "optional" }
   : T[K] extends number
-    ? { readonly form: "uint" }
+    ? { readonly form: "uint" | "count" }
     : T[K] extends boolean
       ? { readonly form: "bool" }
       : T[K] extends Uint8Array
         ? { readonly form: "bytes" }
-        : T[K] extends WakeClass
-          ? { readonly form: "wake" }
+        : T[K] extends WakeClass | AckStatus | Route
+          ? { readonly form: "enum" }
           : T[K] extends string
             ? { readonly form: "string" }
             : T[K] extends readonly string[]
               ? { readonly form: "strings" }
-              : T[K] extends readonly unknown[]
-                ? { readonly form: "messages" }
-                : { readonly form: "message" };
+              : T[K] extends readonly number[]
+                ? { readonly form: "pairs" }
+                : T[K] extends readonly unknown[]
+                  ? { readonly form: "messages" }
+                  : { readonly form: "message" };
 
 type Plain<F extends string> = { readonly form: F; readonly number: number };
 type Nested<F extends string> = Plain<F> & { readonly schema: AnySchema };
+type Named = Plain<"enum"> & { readonly names: readonly string[]; readonly unknown: string };
 
 const uint = (number: number): Plain<"uint"> => ({ form: "uint", number });
 const bool = (number: number): Plain<"bool"> => ({ form: "bool", number });
 const string = (number: number): Plain<"string"> => ({ form: "string", number });
 const strings = (number: number): Plain<"strings"> => ({ form: "strings", number });
 const bytes = (number: number): Plain<"bytes"> => ({ form: "bytes", number });
-const wake = (number: number): Plain<"wake"> => ({ form: "wake", number });
+const oneOf = <N extends string>(number: number, names: readonly N[], unknown: N): Named => ({
+  form: "enum",
+  number,
+  names,
+  unknown,
+});
+const wake = (number: number): Named => oneOf(number, WAKE_CLASSES, UNKNOWN_WAKE_CLASS);
 const message = (number: number, schema: AnySchema): Nested<"message"> => ({
   form: "message",
   number,
@@ -126,14 +141,39 @@ const PUSH: Schema<PushRegistration> = {
   key: message(3, WAKE_KEY),
 };
 
-/** Frames that hot code of their own encodes and decodes. */
-export type HotType = "send" | "received" | "deliver" | "ack";
-export type ColdFrame = Exclude<Frame, { readonly type: HotType }>;
+const CONTENT: Schema<Omit<SendFrame, "raw">> = {
+  id: bytes(1),
+  to: string(2),
+  n: uint(3),
+  prev: uint(4),
+  payload: bytes(5),
+  wake: wake(6),
+  preview: string(7),
+};
 
-/** All other frames: seldom enough that a table and one loop do. */
+/** All frames. `hot-encode.ts` and `hot-decode.ts` say four of them again in code, for speed. */
 export const SCHEMAS: {
-  readonly [T in ColdFrame["type"]]: Schema<Extract<ColdFrame, { readonly type: T }>>;
+  readonly [T in Frame["type"]]: Schema<Extract<Frame, { readonly type: T }>>;
 } = {
+  send: CONTENT,
+  received: { ranges: { form: "pairs", number: 1 } },
+  deliver: {
+    ...CONTENT,
+    from: string(9),
+    fromDevice: string(10),
+    outbox: uint(11),
+    at: uint(12),
+    held: bool(13),
+    redelivered: bool(14),
+    server: string(15),
+  },
+  ack: {
+    send: uint(1),
+    count: { form: "count", number: 2 },
+    status: oneOf(3, ACK_STATUSES, UNKNOWN_ACK_STATUS),
+    route: oneOf(4, ROUTES, UNKNOWN_ROUTE),
+    at: uint(5),
+  },
   ping: {},
   pong: { time: uint(1) },
   pull: {},

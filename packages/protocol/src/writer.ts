@@ -104,6 +104,14 @@ export class Writer {
     this.pos = putBytes(this.buffer, this.pos, tag, value);
   }
 
+  packed(tag: number, values: readonly number[]): void {
+    if (values.length === 0) return;
+    const start = this.begin(tag, values.length);
+    this.reserve(8 * values.length);
+    for (const value of values) this.pos = putUint(this.buffer, this.pos, value);
+    this.end(start, values.length);
+  }
+
   /** Begins something with a length in front, which will be about `estimate` bytes; returns where it starts. */
   begin(tag: number, estimate: number): number {
     this.reserve(HEAD_ROOM);
