@@ -25,6 +25,8 @@ export interface CrowdParts {
 /** Registered at the same time. */
 const REGISTERING = 64;
 const REGISTER_MS = 30_000;
+/** A goodbye is everywhere by then: servers tell each other every 5 ms. */
+const GOODBYE_MS = 20;
 /** Bytes of a payload: a short text. */
 const PAYLOAD = 80;
 const NO_LIMITS = { messageBytes: Infinity, messageFrames: Infinity } as const;
@@ -46,6 +48,8 @@ export class Crowd {
   /** Who waits for a device to be online. */
   readonly #waiting = new Map<number, () => void>();
   readonly #decoder = new TextDecoder();
+  /** When the devices fell asleep last. */
+  readonly #asleepAt = new Map<number, number>();
   #isRegistered = false;
 
   constructor(parts: CrowdParts) {
@@ -85,6 +89,19 @@ export class Crowd {
     });
   }
 
+  /**
+   * Waits until every server has heard that the user's devices have gone, if they went just now. By the trace's clock that is minutes
+   * ago.
+   */
+  async departed(user: string): Promise<void> {
+    const { devicesPerUser } = this.#parts;
+    const first = this.userNumber(user) * devicesPerUser;
+    for (let number = first; number < first + devicesPerUser; number++) {
+      const ms = GOODBYE_MS - (performance.now() - (this.#asleepAt.get(number) ?? 0));
+      if (ms > 0) await Bun.sleep(ms);
+    }
+  }
+
   /** Resolves with the name of the server that acknowledged it. */
   async send(message: number, from: string, to: string): Promise<string> {
     const number = this.userNumber(from) * this.#parts.devicesPerUser;
@@ -118,7 +135,10 @@ export class Crowd {
           this.#idle.touch(number);
         },
         asleep: () => {
-          if (this.#isRegistered) ledger.asleep(number, performance.now());
+          if (!this.#isRegistered) return;
+          const at = performance.now();
+          this.#asleepAt.set(number, at);
+          ledger.asleep(number, at);
         },
         online: (server) => this.#online(number, server),
         offline: () => ledger.offline(number, performance.now()),

@@ -126,6 +126,8 @@ class Run {
     for await (const row of this.#options.trace.rows()) {
       const release = await this.#slots.take();
       this.#crowd.advance(row.at);
+      // One at a time: what was before is over, goodbyes too.
+      if (this.#options.inFlight === 1) await this.#crowd.departed(row.to);
       void this.#take(row.from, row.to, release);
     }
   }
