@@ -40,7 +40,8 @@ export async function shakeHands(
     return { refused: "device-forbidden" };
   }
   const { user } = identity;
-  const epoch = parts.table.nextEpoch(user, hello.device, hello.epoch);
+  const nextEpoch = (): number => parts.table.nextEpoch(user, hello.device, hello.epoch);
+  const epoch = nextEpoch();
   let arrival: ArrivalResult;
   try {
     arrival = await parts.store.devices.arrive({
@@ -56,12 +57,14 @@ export async function shakeHands(
     return { refused: "unavailable" };
   }
   if (!wanted()) return { refused: "stopping" };
-  // Another connection of the device has come meanwhile: its HELLO came later, and somebody is at its end.
-  const other = parts.table.find(user, hello.device)?.epoch ?? 0;
-  if (other > epoch) return { refused: "replaced" };
-  // Both followed the same connection: nothing says which of them came later.
-  const taken = other === epoch;
-  return { ...enter(parts, connection, hello, identity, arrival, taken ? epoch + 1 : epoch) };
+  const other = parts.table.find(user, hello.device);
+  if (other === undefined || other.epoch < epoch) {
+    return { ...enter(parts, connection, hello, identity, arrival, epoch) };
+  }
+  // Another connection of the device has come meanwhile. Here its HELLO came later, and somebody is at its end; elsewhere another
+  // clock counted.
+  if (other.server === parts.server) return { refused: "replaced" };
+  return { ...enter(parts, connection, hello, identity, arrival, nextEpoch()) };
 }
 
 function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
