@@ -39,6 +39,10 @@ describe("what failed once", () => {
     ["mix", 19, "L6: the older of two handshakes ended last and won"],
     ["mix", 30170, "L6: a HELLO that was given up replaced the live connection"],
     ["mix", 31344, "L6: the same, by a push while connecting"],
+    ["mix", 50582, "L6: two connections that followed the same one"],
+    ["mix", 61518, "L6: the HELLO of the run before came last"],
+    ["mix", 80694, "L6: the same, where the run before was never welcomed"],
+    ["mix", 82074, "L6: a HELLO refused for a connection that another clock had counted"],
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {
