@@ -42,9 +42,9 @@ export function simulate(plan: Plan, sabotage: Sabotage = {}): Outcome {
   run.begin();
   world.scheduler.run(plan.duration);
   run.heal();
-  run.until(PUSHES_MS, () => run.isSettled((phone) => phone.isRunning || phone.isPushable));
+  run.until(PUSHES_MS, 0, () => run.isSettled((phone) => phone.isRunning || phone.isPushable));
   run.wake();
-  run.until(SETTLING_MS, () => run.isSettled(() => true));
+  run.until(SETTLING_MS, QUIET_MS, () => run.isSettled(() => true));
   world.record({ kind: "ended" });
   const { history } = world;
   return { plan, history, report: check(history), events: world.scheduler.events };
@@ -139,15 +139,16 @@ class Run {
     for (const phone of this.#phones.values()) phone.start();
   }
 
-  /** Goes on until `isDone` has held for a while. */
-  until(limit: number, isDone: () => boolean): void {
+  /** Goes on until `isDone` has held for so long. */
+  until(limit: number, quietMs: number, isDone: () => boolean): void {
     const { world } = this;
     const end = world.now + limit;
     let quietSince = world.now;
     while (world.now < end) {
       world.scheduler.run(world.now + LOOK_MS);
-      if (!isDone()) quietSince = world.now;
-      if (world.now - quietSince >= QUIET_MS) return;
+      const isQuiet = isDone();
+      if (!isQuiet) quietSince = world.now;
+      if (isQuiet && world.now - quietSince >= quietMs) return;
     }
   }
 

@@ -40,7 +40,7 @@ export class Tap {
 
   /** The device has written a message of the transport. */
   up(bytes: Uint8Array): void {
-    readFrames(bytes.slice(), WIDE, (frame) => this.#up(frame));
+    readFrames(bytes, WIDE, (frame) => this.#up(frame));
   }
 
   #up(frame: Frame | UnknownFrame): void {
@@ -75,7 +75,7 @@ export class Tap {
   /** The server has written one. Answers what is to be recorded when the device reads it. */
   down(bytes: Uint8Array): readonly Frame[] {
     const notable: Frame[] = [];
-    readFrames(bytes.slice(), WIDE, (frame) => {
+    readFrames(bytes, WIDE, (frame) => {
       if (this.#down(frame)) notable.push(frame as Frame);
     });
     return notable;
