@@ -1,11 +1,14 @@
 /** `npm run sim -- delivery`: runs schedules by seed, and says whether the laws of delivery were kept. */
+import { availableParallelism } from "node:os";
+
 import { Command, InvalidArgumentError } from "commander";
 
 import { simulate } from "./delivery.ts";
 import { describe } from "./history.ts";
 import { planOf, scenarioOf, SCENARIOS } from "./scenarios.ts";
+import { addReport, addResult, emptyResult, type Result } from "./result.ts";
 import { shrink } from "./shrink.ts";
-import { excerpt, type Violation } from "./violation.ts";
+import { excerpt } from "./violation.ts";
 
 interface Options {
   readonly runs: number;
@@ -13,87 +16,68 @@ interface Options {
   readonly scenario?: string;
   readonly json: boolean;
   readonly trace: boolean;
-}
-
-/** By what each law's violations are counted. */
-const COUNTERS = {
-  L1: "lost",
-  L2: "duplicated",
-  L3: "reordered",
-  L4: "late",
-  L5: "unpushed",
-  L6: "other",
-  L7: "other",
-  L8: "other",
-  L9: "other",
-  recovered: "other",
-} as const satisfies Record<Violation["law"], string>;
-
-interface Result {
-  runs: number;
-  readonly seed: number;
-  acked: number;
-  lost: number;
-  duplicated: number;
-  reordered: number;
-  unpushed: number;
-  late: number;
-  /** Violations of the other laws. */
-  other: number;
-  /** Messages handed over with the mark `gap`; `falseGaps`: where nothing was missing for good. Not violations. */
-  gaps: number;
-  falseGaps: number;
-  /** The longest that a held message waited for a device that was online. */
-  worstSeconds: number;
-  /** Real time. */
-  seconds: number;
+  readonly jobs: number;
 }
 
 /** Failing seeds that are shown in full; the others are only named. */
 const SHOWN = 3;
+/** Schedules that are worth a process. */
+const LEAST_OF_A_JOB = 100;
 
-function delivery(options: Options): number {
+/** Answers the exit code. */
+async function delivery(options: Options): Promise<number> {
   const started = performance.now();
-  const result: Result = {
-    runs: 0,
-    seed: options.seed,
-    acked: 0,
-    lost: 0,
-    duplicated: 0,
-    reordered: 0,
-    unpushed: 0,
-    late: 0,
-    other: 0,
-    gaps: 0,
-    falseGaps: 0,
-    worstSeconds: 0,
-    seconds: 0,
-  };
+  const jobs = Math.max(1, Math.min(options.jobs, Math.ceil(options.runs / LEAST_OF_A_JOB)));
+  const result = emptyResult(options.seed);
+  const isClean = jobs > 1 ? await runJobs(options, jobs, result) : await runHere(options, result);
+  result.seconds = Math.round(performance.now() - started) / 1000;
+  print(options, result);
+  return isClean ? 0 : 1;
+}
+
+/** Answers whether all laws were kept. */
+async function runHere(options: Options, result: Result): Promise<boolean> {
   const failed: string[] = [];
   for (let seed = options.seed; seed < options.seed + options.runs; seed += 1) {
     const scenario = options.scenario ?? scenarioOf(seed);
     const outcome = simulate(planOf(scenario, seed));
-    const { report } = outcome;
     if (options.trace) {
       console.error(`# ${scenario}, seed ${seed}`);
       for (const event of outcome.history) console.error(describe(event));
     }
-    result.runs += 1;
-    result.acked += report.acked;
-    result.gaps += report.gaps;
-    result.falseGaps += report.falseGaps;
-    result.worstSeconds = Math.max(result.worstSeconds, report.worstSeconds);
-    for (const { law } of report.violations) result[COUNTERS[law]] += 1;
-    if (report.violations.length > 0) {
+    addReport(result, outcome.report);
+    if (outcome.report.violations.length > 0) {
       failed.push(`--scenario ${scenario} --seed ${seed}`);
       if (failed.length <= SHOWN) show(scenario, seed, outcome);
     }
     progress(options, result.runs, failed.length);
+    // What a promise rejected and nobody awaited shows now.
+    await Bun.sleep(0);
   }
-  result.seconds = Math.round(performance.now() - started) / 1000;
   if (failed.length > SHOWN) console.error(`\nFailed as well: ${failed.slice(SHOWN).join(", ")}`);
-  print(options, result);
-  return failed.length === 0 ? 0 : 1;
+  return failed.length === 0;
+}
+
+/** Each process takes its share of the seeds. */
+async function runJobs(options: Options, jobs: number, result: Result): Promise<boolean> {
+  const share = Math.ceil(options.runs / jobs);
+  const children = Array.from({ length: jobs }, (_, index) => {
+    const runs = Math.min(share, options.runs - index * share);
+    const args = ["--runs", runs, "--seed", options.seed + index * share, "--json", "--jobs", 1];
+    if (options.scenario !== undefined) args.push("--scenario", options.scenario);
+    const command = [process.execPath, import.meta.path, "delivery", ...args.map(String)];
+    return Bun.spawn(command, { stdout: "pipe", stderr: "inherit" });
+  });
+  const codes = await Promise.all(
+    children.map(async (child) => {
+      const output = await new Response(child.stdout).text();
+      const code = await child.exited;
+      if (output.trim() !== "") addResult(result, JSON.parse(output) as Result);
+      progress(options, result.runs, 0);
+      return code;
+    }),
+  );
+  return codes.every((code) => code === 0);
 }
 
 function show(scenario: string, seed: number, outcome: ReturnType<typeof simulate>): void {
@@ -146,8 +130,9 @@ program
   .option("--scenario <name>", `one of ${SCENARIOS.join(", ")}; default: all in turn`, scenarioName)
   .option("--json", "print one JSON object", false)
   .option("--trace", "print the whole history of each schedule", false)
+  .option("--jobs <n>", "processes, for many schedules", wholeNumber, availableParallelism())
   .allowExcessArguments(false)
-  .action((options: Options) => {
-    process.exitCode = delivery(options);
+  .action(async (options: Options) => {
+    process.exitCode = await delivery(options);
   });
-program.parse();
+await program.parseAsync();
