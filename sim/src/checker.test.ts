@@ -380,7 +380,9 @@ describe("a planted fault is found by its law's name:", () => {
         [
           [50, started(TAB)],
           [60, registered(TAB)],
+          [60, welcomed(TAB, "t1")],
           [70, stopped(TAB, "exit")],
+          [70, closed(TAB, "t1", "server")],
         ] as Line[],
         live("m1", 10_000),
         [[10_050, held("m1", [TAB])]] as Line[],

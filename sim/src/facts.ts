@@ -65,6 +65,8 @@ export interface DeviceFacts {
   /** When it was one of its user's durable devices, and could be pushed to. */
   readonly registered: Spans;
   readonly pushable: Spans;
+  /** When a server has told it, or who registered it, that it is. */
+  readonly admitted: number[];
   readonly handed: HandOver[];
   /** All that it was ever handed. */
   readonly got: Set<MessageFacts>;
@@ -135,6 +137,7 @@ export class Facts {
         user: userOf(name),
         registered: new Spans(),
         pushable: new Spans(),
+        admitted: [],
         handed: [],
         got: new Set(),
         connections: [],
@@ -274,6 +277,9 @@ export class Facts {
         if (event.push) this.device(event.device).pushable.begin(event.at);
         else this.device(event.device).pushable.end(event.at);
         break;
+      case "admitted":
+        this.device(event.device).admitted.push(event.at);
+        break;
       case "forgotten":
         this.#forget(event.device, event.at);
         break;
@@ -389,6 +395,7 @@ export class Facts {
     this.connections.set(event.connection, connection);
     const device = this.device(event.device);
     device.connections.push(connection);
+    if (event.durable) device.admitted.push(event.at);
     this.#count(device, -device.unacknowledged, event.at);
   }
 

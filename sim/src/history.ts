@@ -130,6 +130,8 @@ type Happening =
   // ── The database ──
   /** The device is one of its user's durable devices from now on (or is no more). `push`: it can be pushed to. */
   | { readonly kind: "registered"; readonly device: DeviceName; readonly push: boolean }
+  /** A server has answered the registration that came without a connection. */
+  | { readonly kind: "admitted"; readonly device: DeviceName }
   | { readonly kind: "forgotten"; readonly device: DeviceName }
   /** Rows for these devices are committed; none and `user`: one for the user alone. */
   | {

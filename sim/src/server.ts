@@ -116,23 +116,35 @@ export class SimServer implements Host {
 
   /** The application's backend removes a device at its log-out. */
   forget(user: string, device: string): void {
-    this.#changeSet(user, ({ devices }) => devices.forget(user, device));
+    this.#changeSet(
+      user,
+      ({ devices }) => devices.forget(user, device),
+      () => undefined,
+    );
   }
 
   /** The application's backend registers a device for push. The wake key is one that the device does not have. */
   register(user: string, device: string, token: string): void {
     const push = { provider: "dev", token, key: { id: 1, key: new Uint8Array(32) } };
-    this.#changeSet(user, ({ devices }) => devices.register(user, device, ["ws"], push));
+    this.#changeSet(
+      user,
+      ({ devices }) => devices.register(user, device, ["ws"], push),
+      () => this.#cluster.world.record({ kind: "admitted", device: `${user}/${device}` }),
+    );
   }
 
   #changeSet(
     user: string,
     change: (store: Store) => Promise<{ readonly setVersion: number; readonly setSize: number }>,
+    answered: () => void,
   ): void {
     const [store, node] = [this.#store!, this.#node!];
     this.#process!.input(0, () => {
       change(store).then(
-        ({ setVersion, setSize }) => node.table.announceSet(user, setVersion, setSize),
+        ({ setVersion, setSize }) => {
+          node.table.announceSet(user, setVersion, setSize);
+          answered();
+        },
         () => undefined,
       );
     });

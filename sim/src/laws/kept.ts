@@ -108,13 +108,14 @@ function isExcused(facts: Facts, message: MessageFacts, device: DeviceFacts): bo
   return facts.memoryAt(device, first) !== facts.memoryAt(device, facts.end);
 }
 
-/** Devices of the user that were registered long enough before the message was sent, and still are at `at`. */
+/** Devices of the user that had known for long enough, when the message was sent, that they are registered, and still are at `at`. */
 function owedDevices(facts: Facts, message: MessageFacts, user: string, at: number): DeviceFacts[] {
-  return facts
-    .devicesOf(user)
-    .filter(({ registered }) =>
-      registered.spans.some(({ from, to }) => from + LEASE_MS <= message.sent.at && to > at),
-    );
+  return facts.devicesOf(user).filter(({ registered, admitted }) =>
+    registered.spans.some(({ from, to }) => {
+      const told = admitted.find((moment) => moment >= from) ?? Infinity;
+      return told + LEASE_MS <= message.sent.at && to > at;
+    }),
+  );
 }
 
 function hasReceived(

@@ -10,6 +10,8 @@ import type { Violation } from "../violation.ts";
 const PUSH_MS = 40_000;
 /** The second push for one intent comes after a minute. */
 const REPEAT_MS = 55_000;
+/** From the claim of an intent to the push service. */
+const ON_ITS_WAY_MS = 1_000;
 
 export function checkPushed(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => {
@@ -108,6 +110,8 @@ function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed):
           isBetween(welcomed.at) || isBetween(closedByServer ?? Infinity),
       ) ||
       debts.some(({ from, message }) => message.sent.wake === "call" && isBetween(from)) ||
+      // The first may have been for what was settled while it was on its way, and the second for what came after it.
+      times.some(({ to }) => to >= first.at - ON_ITS_WAY_MS && to < second.at) ||
       !times.some(({ from, to }) => from <= first.at && to >= second.at);
     if (excused) continue;
     const debt = debts.find(({ from, to }) => from <= first.at && to >= second.at);
