@@ -550,7 +550,7 @@ export class Delivery implements TryOwner {
   }
 
   /** L5: a device that came and went without its messages is woken for them again, unless it is back already. */
-  #left({ user, device }: Recipient): void {
+  #left({ user, device }: TailEntry): void {
     if (this.#table.find(user, device) !== undefined) return;
     this.#parts.store.wakes.leave(user, device).then(
       () => this.#parts.wake.poke(),
@@ -581,7 +581,10 @@ export class Delivery implements TryOwner {
   }
 
   #kickHere(user: string, device: string): void {
-    this.#recipient(user, device)?.kick();
+    const recipient = this.#recipient(user, device);
+    if (recipient !== undefined) recipient.kick();
+    // It has gone before it could read what is there.
+    else if (device !== "") this.#left({ user, device });
   }
 
   /** L4, the second mechanism. */
