@@ -7,8 +7,8 @@ import { encodeFrames, type Frame, LIMITS, readFrames } from "@beckon/protocol";
 import type { Beckon } from "./beckon.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
 
-/** Bytes, gzipped. The aim is 12 kB: the codec and the catalogue of errors alone take 8 of it, so it must not grow at least. */
-const MOST = 18_600;
+/** Bytes, gzipped. The aim is 12,000; docs/decisions/0004-size-of-the-sdk.md says what is in the way. */
+const MOST = 18_400;
 
 async function bundle(format: "esm" | "cjs"): Promise<string> {
   const { success, outputs } = await Bun.build({
@@ -21,7 +21,7 @@ async function bundle(format: "esm" | "cjs"): Promise<string> {
   return outputs[0]!.text();
 }
 
-test("the bundle is stays small", async () => {
+test("the bundle stays small", async () => {
   const code = await bundle("esm");
   const size = Bun.gzipSync(code, { level: 9 }).length;
   console.log(`@beckon/client: ${size} bytes gzipped, ${code.length} minified`);

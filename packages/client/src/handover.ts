@@ -7,6 +7,7 @@ import { BeckonError } from "./errors.ts";
 import { type Item, toMessage } from "./inbox.ts";
 import type { Message, MessageHandler } from "./message.ts";
 import type { Random } from "./random.ts";
+import { createTimers } from "./timers.ts";
 
 export interface Handover {
   push(item: Item): void;
@@ -32,7 +33,7 @@ export function createHandover(
   const queue: Item[] = [];
   /** Lanes whose first message waits for its next try: what is later in them waits behind it. */
   const parked = new Set<string>();
-  const timers = new Set<() => void>();
+  const timers = createTimers(clock);
   /** Who takes the messages. */
   let taker: object | undefined;
   /** The taker before has finished its message. */
@@ -77,12 +78,10 @@ export function createHandover(
   function failed(item: Item, cause: unknown): void {
     parked.add(item.lane);
     const delay = backoff(item.failures++, RETRY_MS, MAX_RETRY_MS, random);
-    const cancel = clock.after(delay, () => {
-      timers.delete(cancel);
+    timers.after(delay, () => {
       parked.delete(item.lane);
       offer();
     });
-    timers.add(cancel);
     putBack(item);
     report(new BeckonError("handler-failed", "", { cause }));
   }
@@ -168,7 +167,7 @@ export function createHandover(
     iterate,
     close() {
       closed = true;
-      for (const cancel of timers) cancel();
+      timers.clear();
       wake(undefined);
     },
   };

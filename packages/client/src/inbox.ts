@@ -3,7 +3,7 @@ import { type DeliverFrame, formatUuid, LIMITS } from "@beckon/protocol";
 
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, numberedKey } from "./journal.ts";
 import { createLanes, type Due, type LaneRecord } from "./lanes.ts";
 import type { Message } from "./message.ts";
 import type { Change, Stored } from "./storage.ts";
@@ -104,7 +104,7 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
         handOver(item);
         continue;
       }
-      const key = numbered("i");
+      const key = numberedKey("i", ++seq);
       const changes = [{ key, value: toRecord(item) }, knownBy(item), ...outdated];
       outdated = [];
       journal.write(changes, (failure) => {
@@ -121,7 +121,7 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
   /** By what a repeat of it is known from now on. */
   function knownBy({ key, lane, n }: Item): Change {
     if (n > 0) return { key: `l/${lane}`, value: { ...lanes.record(lane) } };
-    const place = numbered("r");
+    const place = numberedKey("r", ++seq);
     recent.set(key, place);
     for (const [oldest, where] of recent) {
       if (recent.size <= LIMITS.recentIds) break;
@@ -129,10 +129,6 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
       remove(where);
     }
     return { key: place, value: key };
-  }
-
-  function numbered(kind: string): string {
-    return `${kind}/${String(++seq).padStart(16, "0")}`;
   }
 
   function remove(key: string): void {

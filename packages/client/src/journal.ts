@@ -1,5 +1,10 @@
 import type { Change, Storage } from "./storage.ts";
 
+/** A key in the storage; as text they are in the order of their numbers. */
+export function numberedKey(kind: string, number: number): string {
+  return `${kind}/${String(number).padStart(16, "0")}`;
+}
+
 /** Told when a write is on disk, or why it is not. */
 export type Written = (failure: unknown) => void;
 
@@ -8,6 +13,8 @@ export interface Journal {
   /** Whether there is a storage at all. Without one every write is done at once. */
   readonly durable: boolean;
   write(changes: readonly Change[], done?: Written): void;
+  /** Resolves when they are on disk; rejects with why they are not. */
+  written(changes: readonly Change[]): Promise<void>;
   /** Resolves when all that was asked for is written or has failed; what is asked for later is not written, and nobody is told. */
   close(): Promise<void>;
 }
@@ -42,18 +49,24 @@ export function createJournal(
     running = undefined;
   }
 
+  function write(more: readonly Change[], done?: Written): void {
+    if (storage === undefined || more.length === 0) {
+      done?.(undefined);
+      return;
+    }
+    if (closed) return;
+    for (const change of more) changes.push(change);
+    if (done !== undefined) waiting.push(done);
+    running ??= run(storage);
+  }
+
   return {
     durable: storage !== undefined,
-    write(more, done) {
-      if (storage === undefined || more.length === 0) {
-        done?.(undefined);
-        return;
-      }
-      if (closed) return;
-      for (const change of more) changes.push(change);
-      if (done !== undefined) waiting.push(done);
-      running ??= run(storage);
-    },
+    write,
+    written: (more) =>
+      new Promise((resolve, reject) =>
+        write(more, (failure) => (failure === undefined ? resolve() : reject(failure))),
+      ),
     async close() {
       await running;
       closed = true;

@@ -171,7 +171,11 @@ export function createLanes<M extends Numbered>(
   function skip(lane: Lane<M>, first: number, last: number): void {
     if (first > last) return;
     lane.skipped.push(first, last);
-    if (lane.skipped.length > 2 * bounds.skipped) lane.skipped.splice(1, 2);
+    bound(lane);
+  }
+
+  function bound({ skipped }: Lane<M>): void {
+    if (skipped.length > 2 * bounds.skipped) skipped.splice(1, 2);
   }
 
   /** Whether `n` was missing; it no longer is. */
@@ -184,7 +188,7 @@ export function createLanes<M extends Numbered>(
       if (first < n) left.push(first, n - 1);
       if (n < last) left.push(n + 1, last);
       lane.skipped.splice(i, 2, ...left);
-      if (lane.skipped.length > 2 * bounds.skipped) lane.skipped.splice(1, 2);
+      bound(lane);
       return true;
     }
     return false;

@@ -10,7 +10,7 @@ import {
 
 import type { Clock } from "./clock.ts";
 import { BeckonError } from "./errors.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, numberedKey } from "./journal.ts";
 import type { Ack, Unsent } from "./message.ts";
 import type { SendOptions } from "./options.ts";
 import type { Random } from "./random.ts";
@@ -344,7 +344,7 @@ function toRecord(entry: Entry): Stored {
 
 /** Their order as text is the order in which they were added. */
 function keyOf({ seq }: Entry): string {
-  return `o/${String(seq).padStart(16, "0")}`;
+  return numberedKey("o", seq);
 }
 
 function toUnsent({ seq, id, lane, payload, created, ack }: Entry): Unsent {

@@ -8,6 +8,7 @@ import { BeckonError } from "./errors.ts";
 import type { Entry, Outbox, OutLane } from "./outbox.ts";
 import { createPace } from "./pace.ts";
 import type { Random } from "./random.ts";
+import { createTimers } from "./timers.ts";
 
 export interface Sender {
   /** The lane may have something to transmit. */
@@ -50,7 +51,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
   /** Lanes that may have something to transmit; each in turn sends one. */
   let queue: OutLane[] = [];
   let sends = 0;
-  const timers = new Set<() => void>();
+  const timers = createTimers(clock);
   let pumping = false;
   let waiting = false;
 
@@ -114,7 +115,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
     const wait = to.buffered() > BUFFERED ? BUFFERED_MS : pace.take(clock.now());
     if (wait > 0) {
       waiting = true;
-      later(wait, () => {
+      timers.after(wait, () => {
         waiting = false;
         pump();
       });
@@ -133,14 +134,6 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
     entry.transmitted = true;
     sent.set(++sends, entry);
     to.write({ type: "send", id, to: entry.lane.to, n, prev, payload, wake, preview });
-  }
-
-  function later(ms: Millis, task: () => void): void {
-    const cancel = clock.after(ms, () => {
-      timers.delete(cancel);
-      task();
-    });
-    timers.add(cancel);
   }
 
   function answered(send: number): Entry | undefined {
@@ -197,12 +190,11 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
       ready(lane);
     };
     if (pause === 0) go();
-    else later(pause, go);
+    else timers.after(pause, go);
   }
 
   function disconnected(): void {
     connection = undefined;
-    for (const cancel of timers) cancel();
     timers.clear();
     courses.clear();
     sent.clear();

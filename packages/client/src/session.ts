@@ -95,11 +95,7 @@ export function createSession(clock: Clock, random: Random, journal: Journal): S
       };
       if (known?.device === identity.device) return Promise.resolve();
       const value = { ...identity };
-      return new Promise((resolve, reject) =>
-        journal.write([{ key: "m/identity", value }], (failure) =>
-          failure === undefined ? resolve() : reject(failure),
-        ),
-      );
+      return journal.written([{ key: "m/identity", value }]);
     },
   };
   return session;

@@ -13,7 +13,7 @@ import type { Clock } from "./clock.ts";
 import type { Journal } from "./journal.ts";
 import type { PushOptions, SealCrypto } from "./options.ts";
 import { type Random, randomBytes, randomInteger } from "./random.ts";
-import type { Stored } from "./storage.ts";
+import type { Change, Stored } from "./storage.ts";
 import { encodeText } from "./text.ts";
 
 export interface Wakes {
@@ -58,8 +58,8 @@ export function createWakes(
   let opened: readonly (readonly [name: string, times: number])[] = [];
   let push: PushOptions | undefined;
 
-  function saveKeys(done?: (failure: unknown) => void): void {
-    journal.write([{ key: "w/keys", value: keys as unknown as Stored }], done);
+  function record(): Change[] {
+    return [{ key: "w/keys", value: keys as unknown as Stored }];
   }
 
   function registration(): PushRegistration | undefined {
@@ -93,7 +93,7 @@ export function createWakes(
     registration,
     registered({ key: { id } }) {
       keys = keys.map((key) => (key.id === id ? { ...key, registered: true } : key));
-      saveKeys();
+      journal.write(record());
     },
     async open(data, device, serverTime) {
       try {
@@ -123,9 +123,7 @@ export function createWakes(
         registered: false,
       };
       keys = [key, ...keys].slice(0, KEYS);
-      return new Promise((resolve, reject) =>
-        saveKeys((failure) => (failure === undefined ? resolve() : reject(failure))),
-      );
+      return journal.written(record());
     },
   };
 }

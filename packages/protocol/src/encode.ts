@@ -2,7 +2,7 @@ import type { Frame } from "./frames.ts";
 import type { AnySchema } from "./schema.ts";
 
 import { KINDS, SCHEMAS } from "./schema.ts";
-import { putUint, uintSize, Writer } from "./writer.ts";
+import { Writer } from "./writer.ts";
 
 /** Wire types of the tags that are written: a varint, or bytes after their length. */
 export const VARINT = 0;
@@ -21,47 +21,16 @@ export class TableWriter extends Writer {
   }
 
   write(frame: Frame): void {
-    const tag = (KINDS[frame.type] << 3) | BYTES;
-    const start = this.open(tag, 0);
-    writeFields(this, SCHEMAS[frame.type], frame);
-    this.close(tag, start, 0);
+    const start = this.room(0);
+    writeMessage(this, (KINDS[frame.type] << 3) | BYTES, SCHEMAS[frame.type], frame);
+    this.end(start, 0);
+    this.written++;
   }
 
   protected override reset(): void {
     super.reset();
     this.written = 0;
   }
-
-  /** Leaves room for a frame's head: its length, its tag, the length of what follows. Returns where that starts. */
-  protected open(tag: number, estimate: number): number {
-    this.reserve(HEAD_BYTES);
-    this.pos += headSize(tag, estimate);
-    return this.pos;
-  }
-
-  /** Fills in the head, moving the bytes if the estimate was wrong. */
-  protected close(tag: number, start: number, estimate: number): void {
-    const length = this.pos - start;
-    const room = headSize(tag, estimate);
-    const needed = headSize(tag, length);
-    if (needed !== room) {
-      this.reserve(HEAD_BYTES);
-      this.buffer.copyWithin(start - room + needed, start, this.pos);
-      this.pos += needed - room;
-    }
-    let pos = putUint(this.buffer, start - room, uintSize(tag) + uintSize(length) + length);
-    pos = putUint(this.buffer, pos, tag);
-    putUint(this.buffer, pos, length);
-    this.written++;
-  }
-}
-
-/** The largest head: two lengths and a tag. */
-const HEAD_BYTES = 24;
-
-function headSize(tag: number, length: number): number {
-  const inner = uintSize(tag) + uintSize(length);
-  return uintSize(inner + length) + inner;
 }
 
 /** Writes `values` by its schema; each property has the type that its field's form says. */

@@ -10,6 +10,7 @@ import type {
 
 import { type MessageLimits, readByTable, readFrame, readMessage } from "./decode.ts";
 import { encodeSendBody } from "./hot-encode.ts";
+import { readName } from "./names.ts";
 import { Reader } from "./reader.ts";
 import {
   ACK_STATUSES,
@@ -19,7 +20,6 @@ import {
   UNKNOWN_WAKE_CLASS,
   WAKE_CLASSES,
 } from "./schema.ts";
-import { readName } from "./utf8.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 

@@ -72,9 +72,9 @@ export class FrameWriter extends TableWriter {
   /** [P-6.1] `ranges`: pairs of the first DELIVER's number and how many follow without a hole. */
   received(ranges: readonly number[]): void {
     const estimate = 2 + ranges.length;
-    const start = this.open(RECEIVED_TAG, estimate);
+    const start = this.#open(RECEIVED_TAG, estimate);
     this.packed((1 << 3) | BYTES, ranges);
-    this.close(RECEIVED_TAG, start, estimate);
+    this.#close(RECEIVED_TAG, start, estimate);
   }
 
   /** `body` is of {@link deliverBody}: the same for all devices that the message goes to. */
@@ -102,11 +102,42 @@ export class FrameWriter extends TableWriter {
   #send(frame: SendFrame): void {
     // The fields besides the three are some 30 bytes.
     const estimate = 30 + frame.to.length + frame.payload.length + frame.preview.length;
-    const start = this.open(SEND_TAG, estimate);
+    const start = this.#open(SEND_TAG, estimate);
     this.reserve(sendRoom(frame));
     this.pos = putSendFields(this.buffer, start, frame);
-    this.close(SEND_TAG, start, estimate);
+    this.#close(SEND_TAG, start, estimate);
   }
+
+  /** Leaves room for a frame's head: its length, its tag, the length of what follows. Returns where that starts. */
+  #open(tag: number, estimate: number): number {
+    this.reserve(HEAD_BYTES);
+    this.pos += headSize(tag, estimate);
+    return this.pos;
+  }
+
+  /** Fills in the head, moving the bytes if the estimate was wrong. */
+  #close(tag: number, start: number, estimate: number): void {
+    const length = this.pos - start;
+    const room = headSize(tag, estimate);
+    const needed = headSize(tag, length);
+    if (needed !== room) {
+      this.reserve(HEAD_BYTES);
+      this.buffer.copyWithin(start - room + needed, start, this.pos);
+      this.pos += needed - room;
+    }
+    let pos = putUint(this.buffer, start - room, uintSize(tag) + uintSize(length) + length);
+    pos = putUint(this.buffer, pos, tag);
+    putUint(this.buffer, pos, length);
+    this.written++;
+  }
+}
+
+/** The largest head: two lengths and a tag. */
+const HEAD_BYTES = 24;
+
+function headSize(tag: number, length: number): number {
+  const inner = uintSize(tag) + uintSize(length);
+  return uintSize(inner + length) + inner;
 }
 
 /** One message of these frames. */

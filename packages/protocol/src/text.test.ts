@@ -11,7 +11,8 @@ import {
   uuidv7,
 } from "./index.ts";
 import { decodeBase64 } from "./base64url.ts";
-import { readByHand, readName, readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
+import { readName } from "./names.ts";
+import { readByHand, readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
 
 describe("UTF-8", () => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

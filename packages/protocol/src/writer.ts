@@ -115,11 +115,18 @@ export class Writer {
   /** Begins something with a length in front, which will be about `estimate` bytes; returns where it starts. */
   begin(tag: number, estimate: number): number {
     this.reserve(HEAD_ROOM);
-    this.pos = putUint(this.buffer, this.pos, tag) + uintSize(estimate);
+    this.pos = putUint(this.buffer, this.pos, tag);
+    return this.room(estimate);
+  }
+
+  /** As {@link begin}, without a tag. */
+  room(estimate: number): number {
+    this.reserve(HEAD_ROOM);
+    this.pos += uintSize(estimate);
     return this.pos;
   }
 
-  /** Ends what {@link begin} began with the same estimate: fills in the length, moving the bytes if it was wrong. */
+  /** Ends what {@link begin} or {@link room} began with the same estimate: fills in the length, moving the bytes if it was wrong. */
   end(start: number, estimate: number): void {
     const length = this.pos - start;
     const room = uintSize(estimate);
