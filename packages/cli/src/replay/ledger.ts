@@ -344,6 +344,6 @@ export class Ledger {
   }
 }
 
-export function share(part: number, rest: number): number {
+function share(part: number, rest: number): number {
   return part + rest === 0 ? 0 : part / (part + rest);
 }

@@ -38,7 +38,7 @@ export interface ReplayOptions {
 }
 
 /** After which the devices of one who wrote or received nothing are put away. */
-export const IDLE_SECONDS: Readonly<Record<Mode, number>> = { short: 300, long: 21_600 };
+const IDLE_SECONDS: Readonly<Record<Mode, number>> = { short: 300, long: 21_600 };
 /** Longer than anything that may still be about to happen; the longest is the second push of a wake, after a minute. */
 const QUIET_MS = UNPUSHED_MS + 5_000;
 /** A wake takes no longer in life. */
