@@ -183,6 +183,22 @@ describe("hold", () => {
     expect(bed.pushes).toHaveLength(2);
   });
 
+  test("L5: a device that leaves while the message is being held for others is woken at once", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await bed.server("s2").connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    // The store is asked beside the live try.
+    bed.trusted = false;
+    Object.assign(bed.slow, { hold: 20 });
+    ann.send("bob", "hello");
+    await bed.clock.advance(10);
+    bob.disconnect();
+    await bed.clock.advance(90);
+    expect(ann.answers).toEqual(["held wake"]);
+    expect(bed.pushes).toHaveLength(1);
+  });
+
   test("L3: what follows a message that is being held is held, too, and all comes in order", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

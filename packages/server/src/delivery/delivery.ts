@@ -338,7 +338,9 @@ export class Delivery implements TryOwner {
   }
 
   #holdRequest(message: Message): HoldRequest {
-    const { origin } = message;
+    const { origin, silentOnly } = message;
+    // Who is lost from now on is for the next hold.
+    message.silentOnly = true;
     const exclude = new Set([...message.acked, ...message.held]);
     const sent: string[] = [];
     for (const attempt of message.tries) {
@@ -366,14 +368,13 @@ export class Delivery implements TryOwner {
         server: this.#parts.server,
         conversation: origin.user,
         preview: message.preview,
-        delay: message.silentOnly ? SILENT_WAKE_MS : 0,
+        delay: silentOnly ? SILENT_WAKE_MS : 0,
       },
     };
   }
 
   #held(message: Message, result: HoldResult): void {
     message.holding = false;
-    message.silentOnly = true;
     switch (result.outcome) {
       case "conflict":
         this.#refuse(message, "id-conflict");
