@@ -56,8 +56,9 @@ export class Device {
     this.#open(false, () => {});
   }
 
-  /** A push has come. */
+  /** A push has come. Its owner looks: a device that is awake stays so until there is something to see, or patience ends. */
   pushed(body: string): void {
+    this.#expecting ??= performance.now();
     this.#open(true, (client) => void client.onWake(body));
   }
 
@@ -105,7 +106,6 @@ export class Device {
       return;
     }
     if (this.#client === undefined) {
-      if (byPush) this.#expecting = performance.now();
       this.#parts.events.awake(byPush);
       this.#client = this.#connect();
     }

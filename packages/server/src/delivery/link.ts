@@ -106,7 +106,7 @@ export class Link {
     for (const record of records) if (record.kind === "deliver") unsent.add(record.ref);
     if (unsent.size === 0) return;
     // In the order in which they were made.
-    for (const [ref, attempt] of [...this.#tries]) {
+    for (const [ref, attempt] of this.#tries) {
       if (attempt.destination.session.server === server) this.#refused(ref, !unsent.has(ref));
       else if (unsent.has(ref)) this.#refused(ref, false);
     }
