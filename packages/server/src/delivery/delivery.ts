@@ -138,16 +138,16 @@ export class Delivery implements TryOwner {
     const key = idKey(send.id);
     const inFlight = this.#inFlightOf(origin);
     const before = inFlight.get(key);
-    if (before !== undefined && sameBytes(before.id, send.id)) {
+    if (before !== undefined && sameBytes(before.content.id, send.id)) {
       this.#repeat(before, send, number, reply);
       return;
     }
     const body = deliverBody(send, origin.encoded, now);
-    const message = new Message(origin, send, body, reply, number);
+    const message = new Message(origin, key, send.to, send.n, body, reply, number);
     inFlight.set(key, message);
     this.#open++;
     const { trusted } = this.#table;
-    const copies = origin.copies ? this.#copiesOf(message, body, trusted) : undefined;
+    const copies = origin.copies ? this.#copiesOf(message, trusted) : undefined;
     message.copies = copies;
     this.#route(message, undefined, trusted);
     if (copies !== undefined) {
@@ -159,7 +159,7 @@ export class Delivery implements TryOwner {
 
   /** The device has sent it again, over a new connection: the answer goes there. */
   #repeat(before: Message, send: SendFrame, number: number, reply: Reply): void {
-    if (before.to !== send.to || !sameBytes(before.payload, send.payload)) {
+    if (before.to !== send.to || !sameBytes(before.content.payload, send.payload)) {
       reply.refuse(number, "id-conflict", send);
       return;
     }
@@ -167,10 +167,10 @@ export class Delivery implements TryOwner {
     before.send = number;
   }
 
-  #copiesOf(message: Message, body: Uint8Array, trusted: boolean): Message | undefined {
-    const { origin } = message;
+  #copiesOf(message: Message, trusted: boolean): Message | undefined {
+    const { origin, key, to, n, body } = message;
     if (trusted && isOnly(this.#table.lookup(origin.user), origin.device)) return undefined;
-    return new Message(origin, message, body, undefined, 0, message);
+    return new Message(origin, key, to, n, body, undefined, 0, message);
   }
 
   #route(message: Message, except: string | undefined, trusted: boolean): void {
@@ -192,7 +192,6 @@ export class Delivery implements TryOwner {
       return;
     }
     const attempt = new Try(message, destination, session.durable, this.#attention.now);
-    message.tries.push(attempt);
     if (session.durable) message.openDurable++;
     else message.openSession++;
     destination.add(attempt);
@@ -216,7 +215,7 @@ export class Delivery implements TryOwner {
     message.mustHold = true;
     // Nothing will be held of a message that is done with.
     if (message.done !== undefined) return;
-    message.blocks.push(destination);
+    message.blocks = [...message.blocks, destination];
     destination.unheld++;
   }
 
@@ -263,7 +262,7 @@ export class Delivery implements TryOwner {
     if (state !== "open" && state !== "overdue") return;
     attempt.state = "acked";
     destination.acknowledged(this.#attention.now - attempt.since);
-    message.acked.push(destination.session.device);
+    message.acked++;
     if (destination.recipient === undefined) message.ackedHere = false;
     if (message.main === undefined)
       this.#parts.counters.delivered(destination.recipient !== undefined);
@@ -339,35 +338,36 @@ export class Delivery implements TryOwner {
 
   #holdRequest(message: Message): HoldRequest {
     const { origin, silentOnly } = message;
+    const { id, payload, wake, preview } = message.content;
     // Who is lost from now on is for the next hold.
     message.silentOnly = true;
-    const exclude = new Set([...message.acked, ...message.held]);
-    const sent: string[] = [];
-    for (const attempt of message.tries) {
+    const exclude = new Set(message.held);
+    const sent = new Set<string>();
+    for (let attempt = message.lastTry; attempt !== undefined; attempt = attempt.before) {
       const { device } = attempt.destination.session;
-      if (attempt.state === "open") exclude.add(device);
-      else if (attempt.state !== "acked" && attempt.sent) sent.push(device);
+      if (attempt.state === "open" || attempt.state === "acked") exclude.add(device);
+      else if (attempt.sent) sent.add(device);
+      // The user's own row is for any device, and those that were sent it are among them (L2).
+      if (attempt.sent) sent.add("");
     }
-    // The user's own row is for any device, and those that were sent it are among them (L2).
-    if (message.tries.some((attempt) => attempt.sent)) sent.push("");
     const isCopy = message.main !== undefined;
     if (isCopy) exclude.add(origin.device);
     return {
-      key: { from: origin.user, fromDevice: origin.device, id: message.id },
+      key: { from: origin.user, fromDevice: origin.device, id },
       user: message.user,
       outbox: origin.outbox,
       to: message.to,
       n: message.n,
       body: message.body,
-      digest: digest(message.to, message.payload),
+      digest: digest(message.to, payload),
       exclude: [...exclude],
-      sent,
-      orUser: !isCopy && message.acked.length === 0,
+      sent: [...sent],
+      orUser: !isCopy && message.acked === 0,
       wake: {
-        class: message.wake,
+        class: isCopy ? "none" : wake,
         server: this.#parts.server,
         conversation: origin.user,
-        preview: message.preview,
+        preview,
         delay: silentOnly ? SILENT_WAKE_MS : 0,
       },
     };
@@ -403,7 +403,7 @@ export class Delivery implements TryOwner {
       message.main === undefined &&
       // A device that was lost while the hold was under way had no row from it, and gets one now.
       !message.mustHold &&
-      message.held.length + message.acked.length + message.openDurable + message.openSession === 0
+      message.held.length + message.acked + message.openDurable + message.openSession === 0
     );
   }
 
@@ -413,9 +413,9 @@ export class Delivery implements TryOwner {
   }
 
   #rowHeld(message: Message, device: string, row: RowRef): void {
-    if (!message.held.includes(device)) message.held.push(device);
+    if (!message.held.includes(device)) message.held = [...message.held, device];
     let underWay = false;
-    for (const attempt of message.tries) {
+    for (let attempt = message.lastTry; attempt !== undefined; attempt = attempt.before) {
       const mine = device === "" ? !attempt.durable : attempt.destination.session.device === device;
       if (!mine) continue;
       if (attempt.state === "acked") {
@@ -472,8 +472,7 @@ export class Delivery implements TryOwner {
     message.answered = true;
     this.#open--;
     const inFlight = this.#inFlight.get(message.origin.key);
-    const key = idKey(message.id);
-    if (inFlight?.get(key) === message) inFlight.delete(key);
+    if (inFlight?.get(message.key) === message) inFlight.delete(message.key);
   }
 
   #inFlightOf(origin: Origin): Map<number, Message> {
@@ -599,7 +598,7 @@ export class Delivery implements TryOwner {
 /** The message's next hold has its number, or will never come. */
 function unblock(message: Message): void {
   for (const destination of message.blocks) destination.unheld--;
-  message.blocks.length = 0;
+  message.blocks = [];
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,4 +1,5 @@
-import type { AckStatus, Route, SendErrorCode, WakeClass } from "@beckon/protocol";
+import { decodeDeliverBody } from "@beckon/protocol";
+import type { AckStatus, DeliverFrame, Route, SendErrorCode } from "@beckon/protocol";
 import type { RowRef } from "../store/store.ts";
 import type { Destination } from "./destination.ts";
 import { messageKey } from "./recipient.ts";
@@ -36,15 +37,18 @@ export function idKey(id: Uint8Array): number {
   return key;
 }
 
-/** A message, or the copies of it, on the way to the devices of one user. Alive from `accept` to the answer; tries may outlive it. */
+const NONE: readonly never[] = [];
+
+/**
+ * A message, or the copies of it, on the way to the devices of one user. Alive from `accept` to the answer; tries may outlive it. There
+ * are as many as there are messages under way: what only a hold or a repeat needs is read from the body, or made, by whoever needs it.
+ */
 export class Message {
   readonly origin: Origin;
-  readonly id: Uint8Array;
+  /** {@link idKey} of its id. */
+  readonly key: number;
   readonly to: string;
   readonly n: number;
-  readonly payload: Uint8Array;
-  readonly wake: WakeClass;
-  readonly preview: string;
   /** The DELIVER body, encoded once for all devices. */
   readonly body: Uint8Array;
   /** Whose devices it is for: the recipient, or for copies the sender. */
@@ -57,12 +61,12 @@ export class Message {
   send: number;
   answered = false;
 
-  /** All live tries, one a device at most. */
-  readonly tries: Try[] = [];
+  /** The last of the live tries, one a device at most, which leads to those before it. */
+  lastTry: Try | undefined = undefined;
   openDurable = 0;
   openSession = 0;
-  /** Devices that acknowledged; all of them over a connection to this very server? */
-  readonly acked: string[] = [];
+  /** How many devices acknowledged; all of them over a connection to this very server? */
+  acked = 0;
   ackedHere = true;
   /** Durable devices of `user`, as the session table shows. */
   setSize = 0;
@@ -71,9 +75,9 @@ export class Message {
   /** A hold is queued or being committed. */
   holding = false;
   /** Devices that have a row; "" for the user's own. */
-  readonly held: string[] = [];
+  held: readonly string[] = NONE;
   /** Destinations that get nothing live before this message's next hold is over. */
-  readonly blocks: Destination[] = [];
+  blocks: readonly Destination[] = NONE;
   /** Nothing more is to be done for its devices but to wait for late acknowledgements. */
   done: "delivered" | "held" | undefined = undefined;
   /** Only devices that are connected and silent are being held for: no hurry with the wake. */
@@ -81,31 +85,28 @@ export class Message {
 
   constructor(
     origin: Origin,
-    send: {
-      readonly id: Uint8Array;
-      readonly to: string;
-      readonly n: number;
-      readonly payload: Uint8Array;
-      readonly wake: WakeClass;
-      readonly preview: string;
-    },
+    key: number,
+    to: string,
+    n: number,
     body: Uint8Array,
     reply: Reply | undefined,
     number: number,
     main?: Message,
   ) {
     this.origin = origin;
-    this.id = send.id;
-    this.to = send.to;
-    this.n = send.n;
-    this.payload = send.payload;
-    this.wake = main === undefined ? send.wake : "none";
-    this.preview = send.preview;
+    this.key = key;
+    this.to = to;
+    this.n = n;
     this.body = body;
-    this.user = main === undefined ? send.to : origin.user;
+    this.user = main === undefined ? to : origin.user;
     this.main = main;
     this.reply = reply;
     this.send = number;
+  }
+
+  /** What it says, decoded anew each time. */
+  get content(): DeliverFrame {
+    return decodeDeliverBody(this.body);
   }
 }
 
@@ -127,6 +128,8 @@ export class Try implements Outstanding {
   readonly message: Message;
   readonly destination: Destination;
   readonly durable: boolean;
+  /** Of the same message. */
+  readonly before: Try | undefined;
   /** Attentive time. */
   readonly since: number;
   state: TryState = "open";
@@ -139,14 +142,16 @@ export class Try implements Outstanding {
 
   constructor(message: Message, destination: Destination, durable: boolean, since: number) {
     this.message = message;
+    this.before = message.lastTry;
+    message.lastTry = this;
     this.destination = destination;
     this.durable = durable;
     this.since = since;
   }
 
   get key(): string {
-    const { origin, id } = this.message;
-    return messageKey(origin.user, origin.device, id);
+    const { origin, content } = this.message;
+    return messageKey(origin.user, origin.device, content.id);
   }
 
   acknowledged(): void {
@@ -169,7 +174,7 @@ export function verdict(message: Message): Verdict {
   if (message.mustHold) return "hold";
   if (message.openDurable > 0) return "wait";
   if (message.held.length > 0) return "held";
-  if (message.acked.length > 0) return "delivered";
+  if (message.acked > 0) return "delivered";
   if (message.main !== undefined) return "delivered";
   if (message.openSession > 0) return "wait";
   return "hold";
