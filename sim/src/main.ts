@@ -72,7 +72,11 @@ async function runJobs(options: Options, jobs: number, result: Result): Promise<
     children.map(async (child) => {
       const output = await new Response(child.stdout).text();
       const code = await child.exited;
-      if (output.trim() !== "") addResult(result, JSON.parse(output) as Result);
+      if (output.trim() === "") {
+        console.error(`A process ended without a result: ${child.signalCode ?? `code ${code}`}.`);
+        return 1;
+      }
+      addResult(result, JSON.parse(output) as Result);
       progress(options, result.runs, 0);
       return code;
     }),

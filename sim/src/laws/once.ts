@@ -1,5 +1,6 @@
 /** L2: at the application's handler exactly once while the process lives; after a crash once more, marked. */
 import type { DeviceFacts, Facts, HandOver } from "../facts.ts";
+import { type Interval, without } from "../intervals.ts";
 import type { Violation } from "../violation.ts";
 
 /** What was handled this long before the end of the process must have been noted as handled. */
@@ -101,7 +102,7 @@ function wrongRepeat(
     if (isRemembered) return "without the mark, after the process had ended";
     // A process that remembers nothing is owed the mark for what it died of, and not for what it had handled or acknowledged.
     if (earlier.handled?.outcome === "finished" || hasAcknowledged(facts, again)) return undefined;
-    return serverCrashed(facts, earlier, again) || wasRepeated(again)
+    return couldNotTell(facts, earlier, again) || wasRepeated(again)
       ? undefined
       : "without the mark, though the servers knew that it had been sent";
   }
@@ -124,12 +125,16 @@ function wasRepeated({ event, message }: HandOver): boolean {
   return (message?.transmitted.filter((at) => at <= event.at).length ?? 0) > 1;
 }
 
-/** What only a server knew, a crash may have taken. */
-function serverCrashed(facts: Facts, earlier: HandOver, again: HandOver): boolean {
-  return facts.history.some(
-    (event) =>
-      event.at >= earlier.event.at &&
-      event.at <= again.event.at &&
-      ((event.kind === "server" && event.state === "crashed") || event.kind === "store"),
+/** How long the process was not suspended. */
+function ranFor({ suspended }: DeviceFacts, time: Interval): number {
+  return without(time, suspended.spans).reduce((sum, { from, to }) => sum + to - from, 0);
+}
+
+/** What only one server knew, its crash may have taken; or it could not tell. */
+function couldNotTell(facts: Facts, earlier: HandOver, again: HandOver): boolean {
+  const [from, to] = [earlier.event.at, again.event.at];
+  const isDuring = (span: Interval): boolean => span.from <= to && span.to >= from;
+  return [...facts.servers.values()].some(({ down, noBus, noStore, slowStore }) =>
+    [...down.spans, ...noBus.spans, ...noStore.spans, ...slowStore.spans].some(isDuring),
   );
 }
