@@ -7,15 +7,19 @@ import { Spans } from "./intervals.ts";
 
 type Of<K extends HistoryEvent["kind"]> = Extract<HistoryEvent, { readonly kind: K }>;
 
+/** A row of a message for a device: from its commit until it is settled, dropped, or gone with the device. */
+export interface Row {
+  readonly from: number;
+  to: number;
+  isDropped: boolean;
+}
+
 /** What of a message one device went through. */
 export interface Passage {
   readonly arrived: number[];
   readonly received: number[];
-  /** When its row was committed; rows of a message that are there already are not committed again. */
-  held: number | undefined;
-  /** When it was dropped from the store: settled, or expired. */
-  settled: number | undefined;
-  dropped: number | undefined;
+  /** One after the other: a repeat by the sender may be held again. */
+  readonly rows: Row[];
 }
 
 export interface MessageFacts {
@@ -174,13 +178,7 @@ export class Facts {
   passage(message: MessageFacts, device: DeviceName): Passage {
     let passage = message.passages.get(device);
     if (passage === undefined) {
-      passage = {
-        arrived: [],
-        received: [],
-        held: undefined,
-        settled: undefined,
-        dropped: undefined,
-      };
+      passage = { arrived: [], received: [], rows: [] };
       message.passages.set(device, passage);
     }
     return passage;
@@ -269,7 +267,7 @@ export class Facts {
         this.#message(event.message, (message) => {
           if (event.device.endsWith("/")) {
             if (event.kind === "dropped") message.droppedForUser ??= event.at;
-          } else this.passage(message, event.device)[event.kind] ??= event.at;
+          } else endRow(this.passage(message, event.device), event.at, event.kind === "dropped");
         });
         break;
       case "registered":
@@ -406,7 +404,12 @@ export class Facts {
 
   #takeHeld(event: Of<"held">): void {
     this.#message(event.message, (message) => {
-      for (const device of event.devices) this.passage(message, device).held ??= event.at;
+      for (const device of event.devices) {
+        const { rows } = this.passage(message, device);
+        if (rows.at(-1)?.to !== Infinity) {
+          rows.push({ from: event.at, to: Infinity, isDropped: false });
+        }
+      }
       if (event.user !== undefined && event.user === message.sent.to) {
         message.heldForUser ??= event.at;
       }
@@ -420,7 +423,7 @@ export class Facts {
     device.pushable.end(at);
     for (const { passages } of this.messages.values()) {
       const passage = passages.get(name);
-      if (passage?.held !== undefined) passage.settled ??= at;
+      if (passage !== undefined) endRow(passage, at, false);
     }
   }
 
@@ -450,6 +453,13 @@ export class Facts {
       if (connection.welcomed.server === server) connection.closedByServer ??= at;
     }
   }
+}
+
+function endRow({ rows }: Passage, at: number, isDropped: boolean): void {
+  const last = rows.at(-1);
+  if (last === undefined || last.to !== Infinity) return;
+  last.to = at;
+  last.isDropped = isDropped;
 }
 
 function mark(spans: Spans, begins: boolean, at: number): void {

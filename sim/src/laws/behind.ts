@@ -8,7 +8,7 @@ import type { Violation } from "../violation.ts";
 export function checkBehind(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => {
     const held = [...facts.messages.values()].filter(
-      (message) => message.passages.get(device.name)?.held !== undefined,
+      (message) => (message.passages.get(device.name)?.rows.length ?? 0) > 0,
     );
     if (held.length === 0) return [];
     return device.connections.flatMap((connection) => liveWhileBehind(device, connection, held));
@@ -24,9 +24,9 @@ function liveWhileBehind(
   if (live === undefined) return [];
   const before = new Set(delivered.slice(0, delivered.indexOf(live)).map(({ message }) => message));
   const unread = held.find((message) => {
-    const passage = message.passages.get(name)!;
-    const isGone = Math.min(passage.settled ?? Infinity, passage.dropped ?? Infinity) <= live.at;
-    return passage.held! < welcomed.at && !isGone && !before.has(message.name);
+    const { rows } = message.passages.get(name)!;
+    const isThere = rows.some(({ from, to }) => from < welcomed.at && to > live.at);
+    return isThere && !before.has(message.name);
   });
   if (unread === undefined) return [];
   return [

@@ -44,8 +44,8 @@ function notDelivered(facts: Facts, message: MessageFacts, at: number): Reason |
 
 function notHeld(facts: Facts, message: MessageFacts, at: number): Reason | undefined {
   const isSafe = (device: DeviceFacts): boolean => {
-    const { held } = facts.passage(message, device.name);
-    return hasReceived(facts, message, device, at) || (held !== undefined && held <= at);
+    const { rows } = facts.passage(message, device.name);
+    return hasReceived(facts, message, device, at) || rows.some(({ from }) => from <= at);
   };
   for (const device of owedDevices(facts, message, message.sent.to, at)) {
     if (!isSafe(device)) {
@@ -101,8 +101,8 @@ function isLostFor(facts: Facts, message: MessageFacts, device: DeviceFacts): bo
 
 /** It was dropped by the store's own rules, or the device had it and lost its memory. */
 function isExcused(facts: Facts, message: MessageFacts, device: DeviceFacts): boolean {
-  const { dropped, received } = facts.passage(message, device.name);
-  if (dropped !== undefined) return true;
+  const { rows, received } = facts.passage(message, device.name);
+  if (rows.some(({ isDropped }) => isDropped)) return true;
   const first = received[0];
   if (first === undefined) return false;
   return facts.memoryAt(device, first) !== facts.memoryAt(device, facts.end);

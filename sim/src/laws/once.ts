@@ -22,11 +22,10 @@ function unsettled(facts: Facts, device: DeviceFacts): Violation[] {
   const violations: Violation[] = [];
   for (const message of facts.messages.values()) {
     const passage = message.passages.get(device.name);
-    if (passage?.held === undefined || passage.settled !== undefined) continue;
-    const last = passage.received.at(-1);
-    const isKept = passage.dropped === undefined && device.registered.spans.at(-1)?.to === Infinity;
-    if (!isKept || last === undefined || last < passage.held || facts.end - last < SETTLED_MS)
-      continue;
+    const row = passage?.rows.at(-1);
+    if (row === undefined || row.to !== Infinity) continue;
+    const last = passage!.received.at(-1);
+    if (last === undefined || last < row.from || facts.end - last < SETTLED_MS) continue;
     violations.push({
       law: "L2",
       fault: "unsettled",
@@ -109,7 +108,7 @@ function wrongRepeat(
   const { handled } = earlier;
   const life = device.lives[earlier.life - 1];
   if (!isRemembered || handled?.outcome !== "finished" || life === undefined) return undefined;
-  return life.to - handled.at >= NOTED_MS
+  return ranFor(device, { from: handled.at, to: life.to }) >= NOTED_MS
     ? "though its handler had finished long before the process ended"
     : undefined;
 }

@@ -1,5 +1,5 @@
 /** L4: a held message whose device is online is delivered within 5 s of both being true. */
-import type { ConnectionFacts, DeviceFacts, Facts, MessageFacts, Passage } from "../facts.ts";
+import type { ConnectionFacts, DeviceFacts, Facts, MessageFacts, Passage, Row } from "../facts.ts";
 import { type Interval, without } from "../intervals.ts";
 import type { Violation } from "../violation.ts";
 
@@ -25,14 +25,16 @@ export function checkPrompt(facts: Facts): Promptness {
   };
   for (const message of facts.messages.values()) {
     for (const [name, passage] of message.passages) {
-      if (passage.held === undefined) continue;
       const device = facts.device(name);
-      for (const time of onlineTimes(device)) {
-        const waited = waitedIn(device, passage, passage.held, time);
-        worst = Math.max(worst, waited);
-        if (waited <= PROMPT_MS) continue;
-        violations.push(late(message, device, Math.max(time.from, passage.held)));
-        break;
+      for (const row of passage.rows) {
+        const found = onlineTimes(device).find((time) => {
+          const waited = waitedIn(device, passage, row, time);
+          worst = Math.max(worst, waited);
+          return waited > PROMPT_MS;
+        });
+        if (found !== undefined) {
+          violations.push(late(message, device, Math.max(found.from, row.from)));
+        }
       }
     }
   }
@@ -51,15 +53,13 @@ function late(message: MessageFacts, device: DeviceFacts, since: number): Violat
 }
 
 /** How long a row waited within a time in which its device could be reached. */
-function waitedIn(device: DeviceFacts, passage: Passage, held: number, time: Interval): number {
-  const from = Math.max(held, time.from);
+function waitedIn(device: DeviceFacts, passage: Passage, row: Row, time: Interval): number {
+  const from = Math.max(row.from, time.from);
   if (from >= time.to) return 0;
-  const { settled, dropped, received } = passage;
   const life = device.lives.findLast((one) => one.from <= from);
   const end = Math.min(
-    settled ?? Infinity,
-    dropped ?? Infinity,
-    received[0] ?? Infinity,
+    row.to,
+    passage.received[0] ?? Infinity,
     // What has come once to this process has come.
     passage.arrived.find((at) => at >= (life?.from ?? 0)) ?? Infinity,
   );

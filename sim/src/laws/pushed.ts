@@ -29,11 +29,10 @@ interface Debt extends Interval {
 function debtsOf(facts: Facts, device: DeviceFacts): Debt[] {
   const debts: Debt[] = [];
   for (const message of facts.messages.values()) {
-    const passage = message.passages.get(device.name);
-    if (passage?.held === undefined || message.sent.wake === "none") continue;
-    if (message.sent.to !== device.user) continue;
-    const to = Math.min(passage.settled ?? Infinity, passage.dropped ?? Infinity, facts.end);
-    if (to > passage.held) debts.push({ from: passage.held, to, message });
+    if (message.sent.wake === "none" || message.sent.to !== device.user) continue;
+    for (const row of message.passages.get(device.name)?.rows ?? []) {
+      debts.push({ from: row.from, to: Math.min(row.to, facts.end), message });
+    }
   }
   return debts.toSorted((a, b) => a.from - b.from);
 }

@@ -8,7 +8,8 @@ const HANDSHAKE_MS = 5_000;
 export function checkRecovered(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => {
     const drops = [...facts.messages.values()]
-      .flatMap((message) => message.passages.get(device.name)?.dropped ?? [])
+      .flatMap((message) => message.passages.get(device.name)?.rows ?? [])
+      .flatMap(({ to, isDropped }) => (isDropped ? [to] : []))
       .toSorted((a, b) => a - b);
     return dishonest(facts, device, drops);
   });
