@@ -21,7 +21,8 @@ export function checkKept(facts: Facts): Violation[] {
         break;
       }
     }
-    violations.push(...lost(facts, message));
+    // A repeat of what was acknowledged may have been refused: then its sender knows that it was not sent.
+    if (message.denied === undefined) violations.push(...lost(facts, message));
   }
   return violations;
 }
