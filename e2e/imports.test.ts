@@ -16,7 +16,11 @@ const PACKAGES: Record<string, { ours: readonly string[]; others: boolean }> = {
   protocol: { ours: [], others: false },
   client: { ours: ["@beckon/protocol"], others: false },
   server: { ours: ["@beckon/protocol"], others: true },
-  cli: { ours: ["@beckon/protocol", "@beckon/client", "@beckon/server"], others: true },
+  console: { ours: ["@beckon/protocol", "@beckon/client"], others: true },
+  cli: {
+    ours: ["@beckon/protocol", "@beckon/client", "@beckon/server", "@beckon/console"],
+    others: true,
+  },
 };
 
 const SERVER = "packages/server/src/";
