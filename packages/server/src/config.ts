@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import type { Config } from "./config/config.ts";
+import { exposedSecrets } from "./config/development.ts";
 import { ConfigError, type Problem } from "./config/problem.ts";
 import {
   type Given,
@@ -17,8 +18,19 @@ import { readSettings, type Settings } from "./config/settings.ts";
 import { readPublicKey, type TokenKeys } from "./gateway/token-keys.ts";
 
 export type { Config } from "./config/config.ts";
+export { DEV_API_TOKEN, DEV_SECRET } from "./config/development.ts";
 export { describeConfig } from "./config/describe.ts";
 export { ConfigError };
+
+/**
+ * For a configuration that `loadConfig` has not seen.
+ * @throws {ConfigError}
+ */
+export function checkSecrets(config: Config): void {
+  const problems = exposedSecrets(config);
+  if (problems.length === 0) return;
+  throw new ConfigError(problems.map((problem) => ({ ...problem, where: undefined })));
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -37,6 +49,9 @@ export async function loadConfig(path?: string, env: Environment = process.env):
   });
   const files = new Files(settings, path === undefined ? "." : dirname(path));
   const config = await resolveConfig(settings.value, files);
+  for (const { key, message } of config === undefined ? [] : exposedSecrets(config)) {
+    files.problem(key, message);
+  }
   if (files.problems.length > 0 || config === undefined) throw new ConfigError(files.problems);
   return config;
 }

@@ -1,11 +1,14 @@
-export { ConfigError, describeConfig, loadConfig } from "./config.ts";
+export { ConfigError, describeConfig, DEV_API_TOKEN, DEV_SECRET, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
 export { createNode, SendRefused } from "./node.ts";
 export type { Node, NodeParts } from "./node.ts";
+export type { Observer } from "./delivery/observer.ts";
 export { createAuthenticate } from "./gateway/jwt.ts";
 export { processLog } from "./lib/log.ts";
 export { systemClock } from "./lib/clock.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
+export { devPushApp } from "./push/dev-http.ts";
+export type { PushProvider } from "./push/provider.ts";
 export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts } from "./server.ts";
 export { parseDuration } from "./lib/duration.ts";

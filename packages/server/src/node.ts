@@ -18,6 +18,7 @@ import { Counters } from "./delivery/counters.ts";
 import { Delivery } from "./delivery/delivery.ts";
 import { WakeDispatcher } from "./delivery/wake.ts";
 import type { WakeParts } from "./delivery/wake.ts";
+import type { Observer } from "./delivery/observer.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -25,7 +26,7 @@ import { addressesOf } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { createReplicator } from "./sessions/replicator.ts";
 import type { Replicator } from "./sessions/replicator.ts";
-import type { SessionTable } from "./sessions/table.ts";
+import type { Session, SessionTable } from "./sessions/table.ts";
 import type { Store } from "./store/store.ts";
 
 /** Everything that a communication server is made of and that is not its own. */
@@ -48,6 +49,8 @@ export interface NodeParts {
   readonly maxConnections?: number;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
   readonly wakeNames?: (accepting: string) => string;
+  /** Hears what happens here. Default: nobody. */
+  readonly observer?: Observer | undefined;
   /** How long messages are kept, by their ids' time; default 30 days. */
   readonly retentionMs?: Millis;
 }
@@ -124,6 +127,7 @@ export function createNode(parts: NodeParts): Node {
     addressesOf: (accepting) => addressesOf(members.get(wakeNames(accepting)) ?? members.get(name)),
     compose: parts.compose,
     onOutcome: (outcome) => counters.pushed(outcome),
+    observer: parts.observer,
   });
   const delivery = new Delivery({
     server: name,
@@ -137,8 +141,10 @@ export function createNode(parts: NodeParts): Node {
     }),
     wake,
     counters,
+    observer: parts.observer,
     acknowledgeMs: limits.acknowledge,
   });
+  if (parts.observer !== undefined) observeTable(table, parts.observer);
   const uuid = (): string => formatUuid(uuidv7(clock.now(), random));
   const gateway = new Gateway({
     server: name,
@@ -214,6 +220,20 @@ export function createNode(parts: NodeParts): Node {
       replicator.stop();
     },
   };
+}
+
+/** Connections that terminate here: one that another server's has displaced is gone, too. */
+function observeTable(table: SessionTable, observer: Observer): void {
+  const here = (session: Session | undefined): boolean => session?.server === table.server;
+  table.onChange((change) => {
+    const { user, device } = change.session;
+    if (change.kind === "appeared") {
+      if (here(change.session)) observer.connected({ user, device });
+      else if (here(change.before)) observer.disconnected({ user, device });
+    } else if (change.kind === "gone" && here(change.session)) {
+      observer.disconnected({ user, device });
+    }
+  });
 }
 
 function otherServers(members: Membership, name: string): ServerAddresses[] {

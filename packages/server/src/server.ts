@@ -8,9 +8,11 @@ import { exposeNode } from "./admin/node-metrics.ts";
 import type { NodeFigures } from "./admin/node-metrics.ts";
 import type { Bus } from "./cluster/bus.ts";
 import { createMemoryBus } from "./cluster/memory-bus.ts";
+import { checkSecrets } from "./config.ts";
 import type { Config } from "./config.ts";
 import { createAuthorize, embeddedAuthorize } from "./delivery/authorize.ts";
 import type { Authorize, EmbeddedAuthorize } from "./delivery/authorize.ts";
+import type { Observer } from "./delivery/observer.ts";
 import type { Authenticate } from "./gateway/identity.ts";
 import { createAuthenticate } from "./gateway/jwt.ts";
 import { listenWs } from "./gateway/listen-ws.ts";
@@ -58,6 +60,7 @@ export interface ServerParts {
   readonly maxConnections?: number;
   readonly retentionMs?: Millis;
   readonly wakeNames?: (accepting: string) => string;
+  readonly observer?: Observer | undefined;
 }
 
 /** One running communication server. */
@@ -118,6 +121,10 @@ export interface Embedding {
   readonly providers?: readonly PushProvider[];
   /** Default: to the process's standard error, at the configured level. */
   readonly logger?: Log;
+  /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
+  readonly wakeNames?: (accepting: string) => string;
+  /** Hears what happens on this server. Default: nobody. */
+  readonly observer?: Observer;
 }
 
 /** A server as it is configured, with its admin API. */
@@ -127,6 +134,13 @@ export interface ConfiguredServer {
   /** Where devices connect; undefined before `start`. */
   readonly url: string | undefined;
   readonly adminUrl: URL | undefined;
+  /** While it is up. */
+  readonly node: Node | undefined;
+  /**
+   * As if its process had been killed: sockets are reset, and nobody hears a last word. It is over; the bus handle is the caller's to kill. Resolves
+   * when its handle on the store is closed, which would be gone with the process.
+   */
+  kill(): Promise<void>;
   /** Sends the devices elsewhere at the configured rate, finishes what is under way, and stops. Nothing acknowledged is lost. */
   drain(): Promise<void>;
 }
@@ -139,8 +153,12 @@ interface Running {
   readonly health: ReturnType<typeof watchStore>;
 }
 
-/** A communication server from its configuration (see `loadConfig`). */
+/**
+ * A communication server from its configuration (see `loadConfig`).
+ * @throws {ConfigError} where a secret that everybody knows would be served to others.
+ */
 export function createServer(options: Config & Embedding): ConfiguredServer {
+  checkSecrets(options);
   const log = options.logger ?? processLog(options.log);
   const metrics = createMetrics();
   let state: Health["state"] = "starting";
@@ -169,6 +187,8 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         limits: options.limits,
         maxConnections: options.maxConnections,
         retentionMs: options.storeLimits.retentionMs,
+        ...(options.wakeNames === undefined ? {} : { wakeNames: options.wakeNames }),
+        observer: options.observer,
       });
       const { node } = server;
       const health = watchStore(store, systemClock);
@@ -212,8 +232,23 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     log.info("server.stopped", { server: options.name });
   };
 
+  const kill = async (): Promise<void> => {
+    if (running === undefined) return;
+    const { server, store, admin, health } = running;
+    server.kill();
+    admin.kill();
+    health.stop();
+    state = "stopped";
+    running = undefined;
+    await store.close();
+  };
+
   return {
     start,
+    get node() {
+      return running?.server.node;
+    },
+    kill,
     get url() {
       return running?.server.url;
     },

@@ -1,4 +1,4 @@
-import { deliverBody } from "@beckon/protocol";
+import { decodeDeliverBody, deliverBody, formatUuid } from "@beckon/protocol";
 import type { Millis, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
 
 import { Attention } from "../lib/attention.ts";
@@ -6,13 +6,21 @@ import type { ServerBus } from "../cluster/server-bus.ts";
 import type { Clock } from "../lib/clock.ts";
 import { digest } from "../lib/digest.ts";
 import type { Session, SessionChange, SessionTable } from "../sessions/table.ts";
-import type { HoldRequest, HoldResult, RowRef, Store, TailEntry } from "../store/store.ts";
+import type {
+  HoldRequest,
+  HoldResult,
+  PendingRow,
+  RowRef,
+  Store,
+  TailEntry,
+} from "../store/store.ts";
 import type { Counters } from "./counters.ts";
 import { Destination } from "./destination.ts";
 import { Holder } from "./hold.ts";
 import { Link } from "./link.ts";
 import { idKey, Message, Try, verdict } from "./message.ts";
 import type { Origin, Reply, TryOwner } from "./message.ts";
+import type { ObservedMessage, Observer } from "./observer.ts";
 import { Recipient } from "./recipient.ts";
 import type { DeliverSink, RecipientOptions, RecipientParts } from "./recipient.ts";
 import { isOnly, plan } from "./route.ts";
@@ -32,6 +40,7 @@ export interface DeliveryParts {
   readonly bus: ServerBus;
   readonly wake: WakeDispatcher;
   readonly counters: Counters;
+  readonly observer?: Observer | undefined;
   /** L6: ms without an acknowledgement, in which this server was reading. */
   readonly acknowledgeMs: number;
 }
@@ -62,11 +71,14 @@ export class Delivery implements TryOwner {
   readonly #awaiting = new Set<Recipient>();
   readonly #recipientParts: RecipientParts;
   #open = 0;
+  /** For an observer alone: when messages were accepted, monotonic. */
+  readonly #acceptedAt: WeakMap<Message, number> | undefined;
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
     this.#table = parts.table;
     const { clock, store } = parts;
+    if (parts.observer !== undefined) this.#acceptedAt = new WeakMap();
     this.#attention = new Attention(clock, () => this.#sweep());
     this.#settler = new Settler(clock, store.messages);
     this.#watch = new Watch(clock);
@@ -100,7 +112,10 @@ export class Delivery implements TryOwner {
         this.#awaiting.add(recipient);
         this.#attention.wake();
       },
-      onHeldDelivered: (row, user) => parts.counters.heldDelivered(row, user),
+      onHeldDelivered: (row, { user, device }) => {
+        parts.counters.heldDelivered(row, user);
+        if (parts.observer !== undefined) this.#observeStored(parts.observer, row, user, device);
+      },
     };
     parts.table.onChange((change) => this.#tableChanged(change));
   }
@@ -146,6 +161,7 @@ export class Delivery implements TryOwner {
     const message = new Message(origin, key, send.to, send.n, body, reply, number);
     inFlight.set(key, message);
     this.#open++;
+    this.#acceptedAt?.set(message, this.#parts.clock.monotonic());
     const { trusted } = this.#table;
     const copies = origin.copies ? this.#copiesOf(message, trusted) : undefined;
     message.copies = copies;
@@ -264,8 +280,10 @@ export class Delivery implements TryOwner {
     destination.acknowledged(this.#attention.now - attempt.since);
     message.acked++;
     if (destination.recipient === undefined) message.ackedHere = false;
-    if (message.main === undefined)
+    if (message.main === undefined) {
       this.#parts.counters.delivered(destination.recipient !== undefined);
+      if (this.#parts.observer !== undefined) this.#observeLive(this.#parts.observer, attempt);
+    }
     if (attempt.row !== undefined) this.#settler.settle(attempt.row);
     if (state === "overdue") return;
     if (attempt.durable) message.openDurable--;
@@ -386,6 +404,7 @@ export class Delivery implements TryOwner {
         return;
       case "held":
         this.#parts.counters.held += result.rows.length;
+        if (this.#parts.observer !== undefined) this.#observeHeld(this.#parts.observer, message);
         for (const { device, row } of result.rows) this.#rowHeld(message, device, row);
         message.setSize = Math.max(message.setSize, result.setSize);
         if (this.#heldForNobody(message)) {
@@ -465,6 +484,7 @@ export class Delivery implements TryOwner {
     }
     this.#close(message);
     this.#parts.counters.refused(code);
+    this.#parts.observer?.refused({ ...observed(message), code });
     message.reply?.refuse(message.send, code, message);
   }
 
@@ -526,6 +546,27 @@ export class Delivery implements TryOwner {
         this.#busy.delete(destination);
         for (const attempt of destination.takeAll()) this.#lost(attempt, true);
     }
+  }
+
+  // ── For who watches ───────────────────────────────────────────────────────────────────────────
+
+  #observeHeld(observer: Observer, message: Message): void {
+    if (message.main !== undefined) return;
+    const now = this.#parts.clock.monotonic();
+    observer.held({ ...observed(message), ms: now - (this.#acceptedAt?.get(message) ?? now) });
+  }
+
+  #observeLive(observer: Observer, { message, destination }: Try): void {
+    const { device, server } = destination.session;
+    const accepted = this.#parts.server;
+    observer.delivered({ ...observed(message), device, accepted, server, stored: false });
+  }
+
+  #observeStored(observer: Observer, { body }: PendingRow, user: string, device: string): void {
+    const { id, from, to, server: accepted } = decodeDeliverBody(body);
+    if (to !== user) return;
+    const { server } = this.#parts;
+    observer.delivered({ id: formatUuid(id), from, to, device, accepted, server, stored: true });
   }
 
   // ── The termination point ─────────────────────────────────────────────────────────────────────
@@ -599,6 +640,10 @@ export class Delivery implements TryOwner {
 function unblock(message: Message): void {
   for (const destination of message.blocks) destination.unheld--;
   message.blocks = [];
+}
+
+function observed({ content, origin, to }: Message): ObservedMessage {
+  return { id: formatUuid(content.id), from: origin.user, to };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -38,8 +38,8 @@ export interface RecipientParts {
   now(): number;
   /** The device now has something to acknowledge. */
   onAwaiting(recipient: Recipient): void;
-  /** A DELIVER from the store was acknowledged: for the counters. */
-  onHeldDelivered(row: PendingRow, user: string): void;
+  /** A DELIVER from the store was acknowledged: for the counters, and for who watches. */
+  onHeldDelivered(row: PendingRow, who: { readonly user: string; readonly device: string }): void;
 }
 
 export interface RecipientOptions {
@@ -321,7 +321,7 @@ export class Recipient {
 
   /** @internal */
   heldAcknowledged(row: PendingRow): void {
-    this.#parts.onHeldDelivered(row, this.user);
+    this.#parts.onHeldDelivered(row, this);
     this.#parts.settler.settle(row.row, this.#settled);
   }
 

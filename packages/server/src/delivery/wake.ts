@@ -3,6 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { WakeIntent, WakeOutcome, WakeStore } from "../store/store.ts";
+import type { Observer } from "./observer.ts";
 
 const SCAN_MS = 1_000;
 const LEASE_MS = 10_000;
@@ -26,6 +27,7 @@ export interface WakeParts {
   /** Undefined: nothing can be said to this device. */
   compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;
   readonly onOutcome: (outcome: PushOutcome["kind"] | "postponed" | "impossible") => void;
+  readonly observer?: Observer | undefined;
 }
 
 /** Dispatches wake intents: claims what is due, pushes, and says what became of it (M7, L5). */
@@ -109,13 +111,14 @@ export class WakeDispatcher {
   }
 
   async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {
-    const { providers, wakes, owner, onOutcome } = this.#parts;
+    const { providers, wakes, owner, onOutcome, observer } = this.#parts;
     const provider = providers.get(name);
+    const servers = intents.map(({ server }) => this.#parts.addressesOf(server));
     const items = await Promise.all(
-      intents.map((intent) =>
+      intents.map((intent, at) =>
         provider === undefined
           ? Promise.resolve(undefined)
-          : this.#parts.compose(intent, this.#parts.addressesOf(intent.server)),
+          : this.#parts.compose(intent, servers[at]!),
       ),
     );
     const sendable = items.filter((item) => item !== undefined);
@@ -123,8 +126,17 @@ export class WakeDispatcher {
     let next = 0;
     const results = intents.map((intent, at) => {
       const outcome = items[at] === undefined ? undefined : outcomes[next++]!;
-      onOutcome(outcome?.kind ?? "impossible");
-      return { user: intent.user, device: intent.device, outcome: wakeOutcome(outcome, intent) };
+      const kind = outcome?.kind ?? "impossible";
+      onOutcome(kind);
+      const { user, device } = intent;
+      observer?.pushed({
+        user,
+        device,
+        names: servers[at]!.name,
+        body: items[at]?.body,
+        outcome: kind,
+      });
+      return { user, device, outcome: wakeOutcome(outcome, intent) };
     });
     await wakes.done(owner, results);
   }
