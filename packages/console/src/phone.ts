@@ -1,14 +1,7 @@
 /** A demo phone: the real SDK over its own WebSocket while it is awake, and a lock screen while it sleeps. */
-import {
-  type Ack,
-  type Beckon,
-  connect,
-  type Message,
-  type SealCrypto,
-  type StateName,
-} from "@beckon/client";
-import { memory } from "@beckon/client/storage";
-import { decodeHint } from "@beckon/protocol";
+import { type Ack, type Beckon, connect, type Message, type StateName } from "@beckon/client";
+import { memory, type Storage } from "@beckon/client/storage";
+import { decodeBase64Url, decodeHint, decodeWake, type WakeKey } from "@beckon/protocol";
 
 export interface PhoneParts {
   readonly user: string;
@@ -24,10 +17,8 @@ export interface PhoneEvents {
   /** What the SDK says of itself; undefined: asleep. `server` is set while it is connected. */
   readonly state: (state: StateName | undefined, server?: string) => void;
   readonly message: (message: Message) => void;
-  /** A push lies on the lock screen: its body as the push service has seen it. */
-  readonly pushed: (body: string) => void;
-  /** Which server was named by the push that it was opened with, as the phone reads it. */
-  readonly opened: (server: string) => void;
+  /** A push lies on the lock screen: its body as the push service sees it, and the server that it names as the phone reads it. */
+  readonly pushed: (body: string, names: string) => void;
   /** A tap has led to a connection, `ms` later. */
   readonly woke: (server: string, ms: number) => void;
 }
@@ -56,9 +47,13 @@ export function createPhone({ user, servers, token, listen, events }: PhoneParts
   let notification: string | undefined;
   const deafen = listen(device, (body) => {
     notification = body;
-    events.pushed(body);
     // A phone in use shows no notification: the application takes the push itself.
     if (client !== undefined) open(client);
+    else
+      void named(body, device, storage).then(
+        (names) => events.pushed(body, names),
+        () => {},
+      );
   });
 
   function open(client: Beckon): void {
@@ -74,7 +69,6 @@ export function createPhone({ user, servers, token, listen, events }: PhoneParts
       device,
       storage,
       push: { provider: "dev", token: device },
-      crypto: reading(events.opened),
     });
     started.on("message", events.message);
     started.on("state", ({ name, server }) => {
@@ -123,24 +117,19 @@ export function createPhone({ user, servers, token, listen, events }: PhoneParts
   };
 }
 
-/** WebCrypto, and an eye on what it opens. */
-function reading(opened: (server: string) => void): SealCrypto {
-  return {
-    async open(key, nonce, sealed, associatedData) {
-      const plain = await decrypt(key, nonce, sealed, associatedData);
-      opened(decodeHint(plain).server.name);
-      return plain;
-    },
-  };
+/** The server that a push names, opened with the keys that the SDK keeps on the phone, as its service worker would. */
+async function named(body: string, device: string, storage: Storage): Promise<string> {
+  const { beckon } = JSON.parse(body) as { readonly beckon: string };
+  const wake = decodeWake(decodeBase64Url(beckon)!);
+  const keys = new Map(await storage.read()).get("w/keys") as unknown as readonly WakeKey[];
+  const key = keys.find(({ id }) => id === wake.key)!;
+  const [raw, iv, sealed] = [key.key, wake.nonce, wake.sealed].map((bytes) =>
+    Uint8Array.from(bytes),
+  ) as [Bytes, Bytes, Bytes];
+  const aes = await crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["decrypt"]);
+  const algorithm = { name: "AES-GCM", iv, additionalData: new TextEncoder().encode(device) };
+  return decodeHint(new Uint8Array(await crypto.subtle.decrypt(algorithm, aes, sealed))).server
+    .name;
 }
-
-const decrypt: SealCrypto["open"] = async (key, nonce, sealed, associatedData) => {
-  const [rawKey, iv, ciphertext, additionalData] = [key, nonce, sealed, associatedData].map(
-    (bytes) => Uint8Array.from(bytes),
-  ) as [Bytes, Bytes, Bytes, Bytes];
-  const aes = await crypto.subtle.importKey("raw", rawKey, "AES-GCM", false, ["decrypt"]);
-  const algorithm = { name: "AES-GCM", iv, additionalData };
-  return new Uint8Array(await crypto.subtle.decrypt(algorithm, aes, ciphertext));
-};
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -1,0 +1,134 @@
+import type { VNode } from "preact";
+
+import { caption, TITLES } from "../captions.ts";
+import { nextMove, type Scene, standsAt, wakesOf } from "../scene.ts";
+import type { ViewProps } from "./app.tsx";
+import { AppCode } from "./app-code.tsx";
+import { DayGauges } from "./day-gauges.tsx";
+import { PushOpened } from "./push-opened.tsx";
+
+/** What is happening, in words, and what can be done next. */
+export function Panel({ scene, director }: ViewProps): VNode {
+  const move = nextMove(scene);
+  const glows = (one: typeof move): string => (one === move ? "glow" : "");
+  return (
+    <aside class="panel">
+      <h2>{TITLES[scene.step]}</h2>
+      <div id="caption" class="caption" aria-live="polite">
+        {caption(scene).map((sentence) => (
+          <p key={sentence}>{sentence}</p>
+        ))}
+      </div>
+      <Controls scene={scene} director={director} glows={glows} />
+      {showsPush(scene) ? <PushOpened push={scene.facts.push} /> : null}
+      {scene.step === "switch" && scene.stage?.day !== undefined ? (
+        <DayGauges day={scene.stage.day} />
+      ) : null}
+      {scene.step === "app" ? <AppCode scene={scene} /> : null}
+      <p class="go">
+        {scene.step === "asleep" || scene.step === "app" ? null : (
+          <button
+            type="button"
+            class="quiet"
+            disabled={scene.busy}
+            onClick={() => director.again()}
+          >
+            Start again
+          </button>
+        )}
+        {hasNext(scene) ? (
+          <button
+            type="button"
+            class={glows("next")}
+            disabled={scene.busy}
+            onClick={() => director.next()}
+          >
+            Next
+          </button>
+        ) : null}
+        {scene.step === "app" ? (
+          <button type="button" disabled={scene.busy} onClick={() => director.again()}>
+            Start again
+          </button>
+        ) : null}
+      </p>
+    </aside>
+  );
+}
+
+function showsPush(scene: Scene): boolean {
+  return scene.facts.push !== undefined && ["send", "tap", "switch"].includes(scene.step);
+}
+
+function hasNext(scene: Scene): boolean {
+  if (scene.step === "tap") return scene.facts.answer !== undefined;
+  return scene.step === "switch" || scene.step === "kill";
+}
+
+function Controls({
+  scene,
+  director,
+  glows,
+}: ViewProps & { readonly glows: (move: ReturnType<typeof nextMove>) => string }): VNode | null {
+  if (scene.step === "switch") {
+    const isOn = wakesOf(scene) === "sender";
+    return (
+      <div class="controls">
+        <button
+          type="button"
+          role="switch"
+          aria-checked={isOn}
+          class={`switch ${glows("switch")}`}
+          disabled={scene.busy}
+          onClick={() => director.switchWakes()}
+        >
+          <i aria-hidden="true" /> Push names the sender’s server
+        </button>
+        <button
+          type="button"
+          class={glows("day")}
+          disabled={scene.busy || scene.stage?.day?.state === "running"}
+          onClick={() => director.day()}
+        >
+          Play a day
+        </button>
+      </div>
+    );
+  }
+  if (scene.step === "kill") {
+    const server = standsAt(scene, "ann") ?? "s1";
+    const faults = scene.stage?.faults ?? [];
+    return (
+      <div class="controls">
+        <button
+          type="button"
+          class={`danger ${glows("kill")}`}
+          disabled={scene.busy}
+          onClick={() => director.kill(server)}
+        >
+          Kill {server}
+        </button>
+        <details>
+          <summary>Break something else</summary>
+          <label>
+            <input
+              type="checkbox"
+              checked={faults.includes("disk-full")}
+              onChange={() => director.fault("disk-full")}
+            />
+            The disk is full
+          </label>
+          <label>
+            <input
+              type="checkbox"
+              checked={faults.includes("push-down")}
+              onChange={() => director.fault("push-down")}
+            />
+            The push service is down
+          </label>
+        </details>
+      </div>
+    );
+  }
+  return null;
+}

@@ -1,0 +1,157 @@
+import type { VNode } from "preact";
+
+import type { Line, Move, Person, Scene } from "../scene.ts";
+import { lastOf } from "../scene.ts";
+import type { DeviceView } from "../stage.ts";
+import type { Place } from "./stage.tsx";
+
+/** Lines that there is room for. */
+const SHOWN = 4;
+
+interface PhoneProps {
+  readonly scene: Scene;
+  readonly person: Person;
+  readonly place: Place | undefined;
+  readonly move: Move;
+  readonly onDraft: (draft: string) => void;
+  readonly onSend: () => void;
+  readonly onTap: () => void;
+}
+
+export function PhoneCard(props: PhoneProps): VNode | null {
+  const { scene, person, place, move } = props;
+  if (place === undefined) return null;
+  const phone = scene.phones[person];
+  const isAsleep = phone.state === undefined;
+  return (
+    <div
+      id={`phone-${person}`}
+      class={`phone ${isAsleep ? "asleep" : phone.state}`}
+      data-lane={place.lane}
+      style={{ "--lane": place.lane, "--slot": place.slot }}
+      role="group"
+      aria-label={`${NAMES[person]}’s phone`}
+    >
+      <p class="who">
+        <b>{NAMES[person]}</b>
+        <small>
+          {isAsleep ? `asleep${wasOn(lastOf(scene, person))}` : where(phone.state, phone.server)}
+        </small>
+      </p>
+      {isAsleep ? (
+        <LockScreen {...props} isNotified={phone.notified} />
+      ) : (
+        <Chat {...props} lines={phone.lines} />
+      )}
+      {!isAsleep && (person === "ann" || person === "bob") ? (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            props.onSend();
+          }}
+        >
+          <input
+            value={phone.draft}
+            aria-label={`${NAMES[person]} writes`}
+            placeholder="Write"
+            maxLength={200}
+            onInput={({ currentTarget }) => props.onDraft(currentTarget.value)}
+          />
+          <button
+            type="submit"
+            class={person === "ann" && move === "send" ? "glow" : ""}
+            disabled={phone.draft.trim() === "" || (scene.busy && scene.step === "asleep")}
+            aria-label={`Send ${NAMES[person]}’s message`}
+          >
+            Send
+          </button>
+        </form>
+      ) : null}
+    </div>
+  );
+}
+
+function LockScreen({
+  person,
+  move,
+  onTap,
+  isNotified,
+}: PhoneProps & { readonly isNotified: boolean }): VNode {
+  return (
+    <div class="lock">
+      {isNotified ? (
+        <button
+          type="button"
+          class={`notification ${move === "tap" ? "glow" : ""}`}
+          onClick={onTap}
+        >
+          <b>Ann</b> wrote to you
+          <small>Tap to open</small>
+        </button>
+      ) : (
+        <span class="moon" aria-hidden="true">
+          {person === "bob" ? "☾" : ""}
+        </span>
+      )}
+    </div>
+  );
+}
+
+function Chat({ lines, person }: PhoneProps & { readonly lines: readonly Line[] }): VNode {
+  return (
+    <ol class="chat" aria-label={`${NAMES[person]}’s messages`} aria-live="polite">
+      {lines.slice(-SHOWN).map((line, i) => (
+        <li key={line.id ?? i} class={line.own ? "own" : "other"}>
+          {line.text}
+          {line.own ? (
+            <span
+              class={`ticks t${line.ticks}`}
+              title={TICKS[line.ticks]}
+              aria-label={TICKS[line.ticks]}
+            >
+              {["…", "✓", "✓✓"][line.ticks]}
+            </span>
+          ) : null}
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** A device that is no phone of the page's: `beckon device`, or an application. */
+export function GuestPhone({
+  device,
+  place,
+}: {
+  readonly device: DeviceView;
+  readonly place: Place | undefined;
+}): VNode | null {
+  if (place === undefined) return null;
+  const { user, server, last } = device;
+  return (
+    <div
+      id={`phone-${user}`}
+      class={`phone guest ${server === undefined ? "asleep" : "connected"}`}
+      data-lane={place.lane}
+      style={{ "--lane": place.lane, "--slot": place.slot }}
+      role="group"
+      aria-label={`${user}’s device`}
+    >
+      <p class="who">
+        <b>{user}</b>
+        <small>{server === undefined ? `away${wasOn(last)}` : `on ${server}`}</small>
+      </p>
+      <p class="elsewhere">runs elsewhere</p>
+    </div>
+  );
+}
+
+const NAMES: Readonly<Record<Person, string>> = { ann: "Ann", bob: "Bob", cat: "Cat", dan: "Dan" };
+const TICKS = ["on its way", "safe", "delivered"] as const;
+
+const wasOn = (last: string | undefined): string => (last === undefined ? "" : `, was on ${last}`);
+
+function where(state: string | undefined, server: string | undefined): string {
+  if (state === "connected") return `on ${server}`;
+  return state === "waiting" ? "looking for a server" : `${state} …`;
+}

@@ -1,0 +1,107 @@
+import type { VNode } from "preact";
+
+import { type Change, nextMove, PEOPLE, type Person, type Scene, standsAt } from "../scene.ts";
+import type { DeviceView, ServerView } from "../stage.ts";
+import type { ViewProps } from "./app.tsx";
+import { GuestPhone, PhoneCard } from "./phone.tsx";
+
+/** Three lanes, one a server, and the phones that stand in them. */
+export function StageView(props: ViewProps & { readonly change: (change: Change) => void }): VNode {
+  const { scene, director, change } = props;
+  const servers = scene.stage?.servers ?? [];
+  const places = place(scene);
+  return (
+    <section
+      class="stage"
+      aria-label="Servers and phones"
+      style={{ "--lanes": servers.length || 3 }}
+    >
+      {servers.map((server, lane) => (
+        <Lane key={server.name} server={server} lane={lane} />
+      ))}
+      {PEOPLE.map((person) => (
+        <PhoneCard
+          key={person}
+          scene={scene}
+          person={person}
+          place={places.get(person)}
+          move={nextMove(scene)}
+          onDraft={(draft) => change({ type: "phone", person, phone: { draft } })}
+          onSend={() => director.send(person, scene.phones[person].draft)}
+          onTap={() => director.tap()}
+        />
+      ))}
+      {guests(scene).map((device) => (
+        <GuestPhone
+          key={`${device.user} ${device.device}`}
+          device={device}
+          place={places.get(`${device.user} ${device.device}`)}
+        />
+      ))}
+      <div id="motion" aria-hidden="true" />
+    </section>
+  );
+}
+
+function Lane({ server, lane }: { readonly server: ServerView; readonly lane: number }): VNode {
+  const { name, state, connections, local, remote, held } = server;
+  return (
+    <article
+      class={`lane ${state}`}
+      style={{ "--lane": lane }}
+      data-lane={lane}
+      aria-label={`Server ${name}`}
+    >
+      <h2 id={`server-${name}`}>
+        {name}
+        <small>{state === "up" ? `${connections} connected` : "killed"}</small>
+      </h2>
+      <dl>
+        <div title="Deliveries that never left this server">
+          <dt>stayed</dt>
+          <dd>{local}</dd>
+        </div>
+        <div title="Deliveries here of messages that another server had accepted, and the other way round">
+          <dt>crossed</dt>
+          <dd class={remote > 0 ? "crossed" : ""}>{remote}</dd>
+        </div>
+        <div id={`disk-${name}`} title="Messages stored because a phone was away">
+          <dt>held</dt>
+          <dd>{held}</dd>
+        </div>
+      </dl>
+    </article>
+  );
+}
+
+/** A lane, and the how-manieth phone in it. */
+export interface Place {
+  readonly lane: number;
+  readonly slot: number;
+}
+
+/** Phones keep their order within a lane, so that none moves that need not. */
+function place(scene: Scene): Map<string, Place> {
+  const names = (scene.stage?.servers ?? []).map(({ name }) => name);
+  const filled = names.map(() => 0);
+  const places = new Map<string, Place>();
+  const put = (key: string, server: string | undefined): void => {
+    const lane = Math.max(0, names.indexOf(server ?? ""));
+    if (names.length > 0) places.set(key, { lane, slot: filled[lane]!++ });
+  };
+  for (const person of ORDER) put(person, standsAt(scene, person));
+  for (const { user, device, server, last } of guests(scene))
+    put(`${user} ${device}`, server ?? last);
+  return places;
+}
+
+const ORDER: readonly Person[] = ["ann", "bob", "cat", "dan"];
+
+/** Devices of others than the demo's people, as long as they are somewhere. */
+function guests(scene: Scene): readonly DeviceView[] {
+  return (scene.stage?.devices ?? []).filter(
+    ({ user, device, last }) =>
+      last !== undefined &&
+      !PEOPLE.some((person) => user === person && device === `${person}-phone`),
+  );
+}
