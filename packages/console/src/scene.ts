@@ -213,6 +213,8 @@ function told(scene: Scene, event: StageEvent): Scene {
       };
     case "trouble":
       return { ...scene, trouble: { server: event.server, text: event.text } };
+    case "recovered":
+      return scene.trouble?.server === event.server ? { ...scene, trouble: undefined } : scene;
     default: {
       const { type: _, ...day } = event;
       return { ...scene, stage: { ...stage, day } };

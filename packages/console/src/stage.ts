@@ -6,6 +6,7 @@
  *   the demo's phones itself: the process puts its own away before the first event, and takes them back when the stream has ended. ID is any
  *   text that the page made; of two such pages the older is told `phones-taken`.
  * * `POST /dev/acts`: one {@link Act} in JSON; 204, or 400 with `{error: {code, message, hint}}`.
+ * * `GET /dev/stage`: what the first event says.
  * * `GET /dev/token?user=USER`: a token for that user, as text. The page and examples use it in place of an application's backend.
  * * `/push/…`: the dev push service over HTTP (`GET /push/v1/phones/TOKEN` is a phone's ear).
  */
@@ -20,7 +21,10 @@ export interface ServerView {
   readonly state: "up" | "down";
   /** Devices that are connected. */
   readonly connections: number;
-  /** Deliveries on this server of messages that it had accepted itself, and of those of others; live and from the store. */
+  /**
+   * Deliveries of messages that were accepted where the device is connected, and of others. Live ones are counted by the server that accepted them,
+   * those from the store by the one that delivers.
+   */
   readonly local: number;
   readonly remote: number;
   /** Messages that it stored because a device was away. */
@@ -115,6 +119,13 @@ export type StageEvent =
   /** Something does not work: what a server says of its store, or of the push service. */
   | {
       readonly type: "trouble";
+      readonly server: string;
+      readonly what: "store" | "push" | "server";
+      readonly text: string;
+    }
+  /** That works again. */
+  | {
+      readonly type: "recovered";
       readonly server: string;
       readonly what: "store" | "push" | "server";
       readonly text: string;
