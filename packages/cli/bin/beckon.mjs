@@ -8,7 +8,22 @@ import { fileURLToPath } from "node:url";
 const bun = createRequire(import.meta.url).resolve("bun/bin/bun.exe");
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 const child = spawn(bun, [main, ...process.argv.slice(2)], { stdio: "inherit" });
-// A terminal sends Ctrl-C to the child as well; a second one would say "stop at once".
-process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
-for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+
+// All are passed on: whether the terminal has sent one to the child as well cannot be known. The child takes
+// those of one moment for one (src/stop.ts).
+let told = false;
+function tell(signal) {
+  told = true;
+  child.kill(signal);
+}
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => tell(signal));
+
+// npm and npx pass signals on to the shell that they put between, and it dies of them without a word to this
+// process; which then has another parent.
+if (process.env.npm_lifecycle_event !== undefined) {
+  const parent = process.ppid;
+  setInterval(() => {
+    if (!told && process.ppid !== parent) tell("SIGTERM");
+  }, 250);
+}

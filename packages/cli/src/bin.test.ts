@@ -1,4 +1,4 @@
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,24 +63,85 @@ test("npx finds it in the workspace", async () => {
   expect({ code, out }).toEqual({ code: 0, out: "0.1.0\n" });
 });
 
-test.each(["SIGTERM", "SIGINT"] as const)(
-  "serve stops gracefully on %s, and frees its ports",
-  async (signal) => {
-    const child = start("node", LAUNCHER, "serve");
-    const decoder = new TextDecoder();
-    let notes = "";
-    for await (const chunk of child.stderr) {
-      notes += decoder.decode(chunk, { stream: true });
-      if (notes.includes("serves devices at")) break;
-    }
-    const url = /serves devices at (ws:\S+?),? /.exec(notes)?.[1] ?? "";
-    const address = url.replace("ws:", "http:");
+/** A server under a launcher, once it serves. */
+interface Serving {
+  readonly child: Bun.Subprocess;
+  /** Where it answers, to anything but a device with 426. */
+  readonly address: string;
+  /** Its notes, when the last process that could write to them has ended. */
+  ended(): Promise<string>;
+}
+
+const SERVES = /serves devices at ws:(\S+?),? /;
+
+async function serve(command: string, ...args: string[]): Promise<Serving> {
+  const child = start(command, ...args, "serve");
+  const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+  let notes = "";
+  const more = async (): Promise<boolean> => {
+    const { done, value = "" } = await reader.read();
+    notes += value;
+    return !done;
+  };
+  while (!SERVES.test(notes) && (await more()));
+  const ended = async (): Promise<string> => {
+    while (await more());
+    return notes;
+  };
+  return { child, address: `http:${SERVES.exec(notes)?.[1] ?? ""}`, ended };
+}
+
+/** The same where somebody sits before it. `shown` is what the terminal got so far. */
+async function serveInTerminal(
+  ...command: string[]
+): Promise<{ child: Bun.Subprocess; shown: () => string }> {
+  const decoder = new TextDecoder();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let shown = "";
+  const child = Bun.spawn([...command, "serve"], {
+    cwd: ROOT,
+    env,
+    terminal: {
+      data(_, data) {
+        shown += decoder.decode(data, { stream: true });
+        if (SERVES.test(shown)) resolve();
+      },
+    },
+  });
+  await promise;
+  return { child, shown: () => shown };
+}
+
+describe("serve stops gracefully, and frees its ports", () => {
+  test.each<["SIGTERM" | "SIGINT", string, string[]]>([
+    ["SIGTERM", "node", [LAUNCHER]],
+    ["SIGINT", "node", [LAUNCHER]],
+    ["SIGTERM", "npx", ["--no-install", "beckon"]],
+    // SIGINT to npx alone goes to its shell, which keeps it to itself until the command has ended.
+  ])("on %s to %s", async (signal, command, args) => {
+    const { child, address, ended } = await serve(command, ...args);
     expect((await fetch(address)).status).toBe(426);
     child.kill(signal);
-    expect(await child.exited).toBe(0);
+    expect(await ended()).toContain("server.stopped");
     expect(await fetch(address).catch(() => "closed")).toBe("closed");
-  },
-);
+    // npm ends as the signal would have ended it, whatever its command's exit code is.
+    if (command === "node") expect(await child.exited).toBe(0);
+  });
+
+  test("on Ctrl-C, which the terminal and the launcher both pass on", async () => {
+    const { child, shown } = await serveInTerminal("node", LAUNCHER);
+    child.terminal?.write("\u0003");
+    expect(await child.exited).toBe(0);
+    expect(shown()).toContain("server.stopped");
+  });
+
+  test("on SIGINT to the launcher, though somebody sits before it", async () => {
+    const { child, shown } = await serveInTerminal("node", LAUNCHER);
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(0);
+    expect(shown()).toContain("server.stopped");
+  });
+});
 
 test("a port that is taken is named, with what to do", async () => {
   const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });

@@ -3,13 +3,15 @@ import { Command } from "commander";
 
 import { CONFIG_HELP, readConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
+import { untilStopped } from "../stop.ts";
 import type { Terminal } from "../terminal.ts";
 
 const HELP = `
 ${CONFIG_HELP}
 
 SIGTERM and SIGINT stop it gracefully: it takes no more connections, sends its devices elsewhere, and finishes or
-stores what is under way. A second one stops it at once; what was acknowledged is safe all the same.
+stores what is under way. Another one a second later stops it at once; what was acknowledged is safe all the same.
+Where npx started it, SIGTERM to npx does; a SIGINT that is not typed has to go to the server's own process.
 
 Examples:
   beckon serve beckon.toml --check     say what it would run with, or what is wrong
@@ -46,17 +48,6 @@ export function serveCommand(terminal: Terminal): Command {
       );
       await stopped;
     });
-}
-
-/** Resolves when a signal has come and what it asks for is done. */
-async function untilStopped(stop: () => Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => resolve());
-    process.once(signal, () => process.on(signal, () => process.exit(1)));
-  }
-  await promise;
-  await stop();
 }
 
 function explain(error: unknown): Failure {
