@@ -28,6 +28,10 @@ export interface DeliverSink {
   pulled(pull: number): void;
   /** Whether the socket's buffer is over its bound. */
   readonly congested: boolean;
+  /** The device has acknowledged nothing for too long (L6). */
+  silent(): void;
+  /** The device has a connection with a higher epoch. */
+  replaced(): void;
 }
 
 export interface RecipientParts {
@@ -55,10 +59,6 @@ export interface RecipientOptions {
   readonly behind: boolean;
   /** Another connection of the device may have been sent what the store still has, and be marking it at this moment (L2). */
   readonly mayHaveRows: boolean;
-  /** It has acknowledged nothing for too long (L6). */
-  readonly silent: () => void;
-  /** The device has a connection with a higher epoch. */
-  readonly replaced: () => void;
 }
 
 /** Held rows keep a part of the window to themselves, so that live traffic cannot starve what comes before it. */
@@ -66,10 +66,13 @@ const HELD_SHARE = 1 / 4;
 const PAGE = 128;
 const READ_RETRY_MS = 500;
 const MAX_PULLS = 64;
+const NO_ROWS: readonly PendingRow[] = [];
 
 /**
  * A connected device as the destination of deliveries, at its termination point. It numbers DELIVERs, bounds what is
  * unacknowledged, and reads the store: while the device has unread held rows it is `behind`, and nothing goes to it live.
+ *
+ * Most devices do nothing most of the time: what only others need is made when it is needed.
  */
 export class Recipient {
   readonly user: string;
@@ -88,20 +91,22 @@ export class Recipient {
   #open = 0;
 
   /** Rows sent over this connection that are not settled yet. */
-  readonly #rows = new Map<RowRef, PendingRow>();
+  #rows: Map<RowRef, PendingRow> | undefined;
   /**
    * Rows of what is unacknowledged and was sent live, by its key. Its accepting server may have given the connection up and not hear
    * of the acknowledgement: so they are settled here as well.
    */
-  readonly #liveRows = new Map<string, RowRef>();
-  #page: PendingRow[] = [];
+  #liveRows: Map<string, RowRef> | undefined;
+  /** What was read and is to be sent, from `#next` on. */
+  #page = NO_ROWS;
+  #next = 0;
   #behind: boolean;
   /** Until the store was read to its end. */
   #mayHaveRows: boolean;
   #reading = false;
   #readAgain = false;
   #cancelRetry: (() => void) | undefined;
-  #pulls: { number: number; answerable: boolean }[] = [];
+  #pulls: { number: number; answerable: boolean }[] | undefined;
   #generation: number;
   #clearing = false;
   #closed = false;
@@ -109,8 +114,6 @@ export class Recipient {
   #refused: Map<string, number> | undefined;
   /** Attentive time of the last acknowledgement, or of the DELIVER that first waited for one. */
   progress = 0;
-  readonly silent: () => void;
-  readonly replaced: () => void;
 
   constructor(parts: RecipientParts, sink: DeliverSink, who: RecipientOptions) {
     this.#parts = parts;
@@ -124,8 +127,6 @@ export class Recipient {
     this.#generation = who.generation;
     this.#behind = who.behind;
     this.#mayHaveRows = who.mayHaveRows;
-    this.silent = who.silent;
-    this.replaced = who.replaced;
   }
 
   /** DELIVERs that the device has not acknowledged. */
@@ -139,7 +140,20 @@ export class Recipient {
 
   /** The store may have rows for it that it has not acknowledged, or a wake intent. */
   get isOwed(): boolean {
-    return this.durable && (this.#behind || this.#generation !== 0 || this.#rows.size > 0);
+    return this.durable && (this.#behind || this.#generation !== 0 || this.#unsettled);
+  }
+
+  /** Rows were sent over this connection and are not settled yet. */
+  get #unsettled(): boolean {
+    return this.#rows !== undefined && this.#rows.size > 0;
+  }
+
+  silent(): void {
+    this.#sink.silent();
+  }
+
+  replaced(): void {
+    this.#sink.replaced();
   }
 
   /** A live message: "sent", or why it has to be held. */
@@ -174,18 +188,18 @@ export class Recipient {
       this.#ring[at] = undefined;
       this.#open--;
       outstanding.acknowledged();
-      if (this.#liveRows.size > 0) this.#liveAcknowledged(outstanding);
+      if (this.#liveRows !== undefined) this.#liveAcknowledged(outstanding, this.#liveRows);
     }
     this.#trim();
     this.progress = this.#parts.now();
-    if (this.#page.length > 0) this.#sendPage();
+    if (this.#page !== NO_ROWS) this.#sendPage();
     return true;
   }
 
-  #liveAcknowledged({ key }: Outstanding): void {
-    const row = key === undefined ? undefined : this.#liveRows.get(key);
+  #liveAcknowledged({ key }: Outstanding, liveRows: Map<string, RowRef>): void {
+    const row = key === undefined ? undefined : liveRows.get(key);
     if (row === undefined) return;
-    this.#liveRows.delete(key!);
+    liveRows.delete(key!);
     this.#parts.settler.settle(row);
   }
 
@@ -207,8 +221,9 @@ export class Recipient {
 
   /** PULL. */
   pull(number: number): void {
-    if (this.#pulls.length >= MAX_PULLS) this.#pulls.shift();
-    this.#pulls.push({ number, answerable: false });
+    const pulls = (this.#pulls ??= []);
+    if (pulls.length >= MAX_PULLS) pulls.shift();
+    pulls.push({ number, answerable: false });
     this.#read();
   }
 
@@ -218,7 +233,7 @@ export class Recipient {
     this.#cancelRetry?.();
     const ring = this.#ring;
     this.#ring = [];
-    const unsettled = [...this.#rows.keys(), ...this.#liveRows.values()];
+    const unsettled = [...(this.#rows?.keys() ?? []), ...(this.#liveRows?.values() ?? [])];
     if (unsettled.length > 0) this.#parts.settler.markSent(unsettled);
     for (const outstanding of ring) outstanding?.lost();
   }
@@ -247,31 +262,33 @@ export class Recipient {
 
   #read(): void {
     if (this.#closed) return;
-    if (this.#reading || this.#page.length > 0) {
+    if (this.#reading || this.#page !== NO_ROWS) {
       this.#readAgain = true;
       return;
     }
     this.#reading = true;
     this.#readAgain = false;
-    for (const pull of this.#pulls) pull.answerable = true;
-    const limit = this.#rows.size + this.#open + PAGE;
-    this.#parts.store.messages
-      .pending(this.user, this.device, limit)
-      .then(this.#readDone, this.#readFailed);
+    for (const pull of this.#pulls ?? []) pull.answerable = true;
+    const limit = (this.#rows?.size ?? 0) + this.#open + PAGE;
+    this.#parts.store.messages.pending(this.user, this.device, limit).then(
+      (rows) => this.#readDone(rows),
+      () => this.#readFailed(),
+    );
   }
 
-  readonly #readDone = (rows: readonly PendingRow[]): void => {
+  #readDone(rows: readonly PendingRow[]): void {
     if (this.#closed) return;
     this.#reading = false;
     const live = this.#liveKeys();
-    this.#page = rows.filter((row) => {
-      if (this.#rows.has(row.row)) return false;
+    const unsent = rows.filter((row) => {
+      if (this.#rows?.has(row.row)) return false;
       const key = keyOf(row);
       if (!live.has(key)) return true;
-      this.#liveRows.set(key, row.row);
+      (this.#liveRows ??= new Map()).set(key, row.row);
       return false;
     });
-    if (this.#page.length > 0) {
+    if (unsent.length > 0) {
+      this.#page = unsent;
       this.#behind = true;
       this.#readAgain = true;
       // Each of them may have given the device a wake intent, or raised its generation.
@@ -287,14 +304,14 @@ export class Recipient {
     this.#mayHaveRows = false;
     this.#answerPulls();
     this.#clearIntent();
-  };
+  }
 
-  readonly #readFailed = (): void => {
+  #readFailed(): void {
     if (this.#closed) return;
     this.#reading = false;
     this.#cancelRetry?.();
     this.#cancelRetry = this.#parts.clock.after(READ_RETRY_MS, () => this.#read());
-  };
+  }
 
   #liveKeys(): Set<string> {
     const keys = new Set<string>();
@@ -305,47 +322,42 @@ export class Recipient {
   }
 
   #sendPage(): void {
-    while (this.#page.length > 0 && this.#open < this.#window && !this.#sink.congested) {
-      const row = this.#page.shift()!;
-      this.#rows.set(row.row, row);
+    const rows = (this.#rows ??= new Map());
+    while (this.#next < this.#page.length && this.#open < this.#window && !this.#sink.congested) {
+      const row = this.#page[this.#next++]!;
+      rows.set(row.row, row);
       this.#push(new HeldDelivery(row, this));
       this.#sink.deliver(row.body, true, row.redelivered || this.#mayHaveRows);
     }
-    if (this.#page.length === 0 && this.#readAgain) this.#read();
+    if (this.#next < this.#page.length) return;
+    this.#page = NO_ROWS;
+    this.#next = 0;
+    if (this.#readAgain) this.#read();
   }
 
   /** The socket has room again. */
   drained(): void {
-    if (this.#page.length > 0) this.#sendPage();
+    if (this.#page !== NO_ROWS) this.#sendPage();
   }
 
   /** @internal */
   heldAcknowledged(row: PendingRow): void {
     this.#parts.onHeldDelivered(row, this);
-    this.#parts.settler.settle(row.row, this.#settled);
+    this.#parts.settler.settle(row.row, (settled) => {
+      this.#rows?.delete(settled);
+      this.#clearIntent();
+    });
   }
 
-  readonly #settled = (row: RowRef): void => {
-    this.#rows.delete(row);
-    this.#clearIntent();
-  };
-
   #answerPulls(): void {
-    while (this.#pulls.length > 0 && this.#pulls[0]!.answerable) {
-      this.#sink.pulled(this.#pulls.shift()!.number);
-    }
-    if (this.#pulls.length > 0) this.#read();
+    const pulls = this.#pulls ?? [];
+    while (pulls[0]?.answerable === true) this.#sink.pulled(pulls.shift()!.number);
+    if (pulls.length > 0) this.#read();
   }
 
   /** All that was held has been settled: the wake intent has done its work. Compared by generation, so that one for a newer message stays. */
   #clearIntent(): void {
-    if (
-      this.#closed ||
-      this.#clearing ||
-      this.#behind ||
-      this.#generation === 0 ||
-      this.#rows.size > 0
-    )
+    if (this.#closed || this.#clearing || this.#behind || this.#generation === 0 || this.#unsettled)
       return;
     this.#clearing = true;
     this.#parts.store.wakes.clear(this.user, this.device, this.#generation).then(

@@ -51,8 +51,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   readonly #parts: GatewayParts;
   readonly #socket: Socket;
   readonly #out: Outgoing;
-  readonly #cancelHello: () => void;
-  readonly #over: (connection: Connection) => void;
+  /** Undefined: HELLO has come. */
+  #cancelHello: (() => void) | undefined;
   #stage: "hello" | "handshake" | "open" | "closed" = "hello";
   /** The device said that it goes. */
   #goodbye = false;
@@ -71,16 +71,10 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   /** By recipient: what waits, in order. */
   #unauthorized: Map<string, Unauthorized[]> | undefined;
 
-  constructor(
-    parts: GatewayParts,
-    writers: WriterPool,
-    socket: Socket,
-    over: (connection: Connection) => void,
-  ) {
+  constructor(parts: GatewayParts, writers: WriterPool, socket: Socket) {
     this.#parts = parts;
     this.#socket = socket;
-    this.#over = over;
-    this.#out = new Outgoing(writers, socket, () => this.#dropped());
+    this.#out = new Outgoing(writers, socket, this);
     this.#heard = parts.clock.monotonic();
     this.#seen = this.#heard;
     this.#cancelHello = parts.clock.after(parts.limits.helloTimeout, () =>
@@ -99,7 +93,9 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#heard = this.#parts.clock.monotonic();
     const { limits, helloLimits } = this.#parts;
     try {
-      readFrames(bytes, this.#stage === "open" ? limits : helloLimits, this.#frame);
+      const bounds = this.#stage === "open" ? limits : helloLimits;
+      // Made anew each time: of many connections few are read from, and each would keep its own.
+      readFrames(bytes, bounds, (frame) => this.#frame(frame));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.fail(error.code, error.message);
@@ -122,7 +118,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   }
 
   /** One switch over what a device may say. */
-  readonly #frame = (frame: Frame | UnknownFrame): void => {
+  #frame(frame: Frame | UnknownFrame): void {
     if (this.#stage !== "open") {
       this.#early(frame);
       return;
@@ -156,7 +152,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       default:
         this.fail("bad-frame", `${frame.type} is not for a device to send`);
     }
-  };
+  }
 
   #early(frame: Frame | UnknownFrame): void {
     if (this.#stage === "closed") return;
@@ -169,7 +165,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       return;
     }
     this.#stage = "handshake";
-    this.#cancelHello();
+    this.#cancelHello?.();
+    this.#cancelHello = undefined;
     void this.#welcome(frame);
   }
 
@@ -394,7 +391,17 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#socket.close(code, reason);
   }
 
-  #dropped(): void {
+  /** [L6] */
+  silent(): void {
+    this.fail("not-acknowledging");
+  }
+
+  replaced(): void {
+    this.fail("replaced");
+  }
+
+  /** The socket has dropped a message. */
+  dropped(): void {
     if (this.#stage === "closed") return;
     this.#leave();
     this.#socket.terminate();
@@ -402,8 +409,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
 
   #leave(): void {
     this.#stage = "closed";
-    this.#cancelHello();
-    this.#over(this);
+    this.#cancelHello?.();
+    this.#parts.over(this);
     const session = this.#session;
     if (session === undefined) return;
     const { identity, device, epoch } = session;

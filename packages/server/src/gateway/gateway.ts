@@ -42,6 +42,8 @@ export interface GatewayOptions {
 
 export interface GatewayParts extends GatewayOptions {
   full(): boolean;
+  /** The connection is closed. */
+  over(connection: Connection): void;
   /** Before WELCOME. */
   readonly helloLimits: MessageLimits;
 }
@@ -57,6 +59,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#parts = {
       ...options,
+      over: (connection) => void this.#connections.delete(connection),
       full: () => this.#connections.size > options.maxConnections,
       helloLimits: {
         messageBytes: options.limits.helloBytes,
@@ -76,9 +79,7 @@ export class Gateway {
 
   /** A device has opened a transport (M1). */
   accept(socket: Socket): SocketHandler {
-    const connection = new Connection(this.#parts, this.#writers, socket, (over) => {
-      this.#connections.delete(over);
-    });
+    const connection = new Connection(this.#parts, this.#writers, socket);
     this.#connections.add(connection);
     return connection;
   }

@@ -129,8 +129,6 @@ function enter(
     generation: arrival.generation,
     behind: durable || setSize === 0,
     mayHaveRows: table.wasConnectedWithin(user, device, MARKING_MS),
-    silent: () => connection.fail("not-acknowledging"),
-    replaced: () => connection.fail("replaced"),
   });
   const known = table.lookup(user).some((session) => session.setVersion >= setVersion);
   table.open({

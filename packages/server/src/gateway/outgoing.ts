@@ -37,6 +37,11 @@ export class WriterPool {
   }
 }
 
+export interface Owner {
+  /** The socket has dropped a message. */
+  dropped(): void;
+}
+
 /**
  * Frames to one device: all that is written in a turn goes out as one message. One DELIVER and one run of ACKs wait as they are, so
  * that of many connections with little to say each is written with the same buffer, when its turn comes.
@@ -44,7 +49,7 @@ export class WriterPool {
 export class Outgoing {
   readonly #pool: WriterPool;
   readonly #socket: Socket;
-  readonly #dead: () => void;
+  readonly #owner: Owner;
   #isDirty = false;
   /** Holds what does not wait as it is. */
   #writer: FrameWriter | undefined;
@@ -59,11 +64,10 @@ export class Outgoing {
   /** Bytes in the socket's buffer after the last flush. */
   buffered = 0;
 
-  /** `dead`: the socket has dropped a message. */
-  constructor(pool: WriterPool, socket: Socket, dead: () => void) {
+  constructor(pool: WriterPool, socket: Socket, owner: Owner) {
     this.#pool = pool;
     this.#socket = socket;
-    this.#dead = dead;
+    this.#owner = owner;
   }
 
   frame(frame: Frame): void {
@@ -140,6 +144,6 @@ export class Outgoing {
   #send(writer: FrameWriter): void {
     const sent = writer.flush((bytes) => this.#socket.send(bytes));
     this.buffered = this.#socket.buffered();
-    if (!sent) this.#dead();
+    if (!sent) this.#owner.dropped();
   }
 }

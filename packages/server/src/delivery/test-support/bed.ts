@@ -179,6 +179,14 @@ export class TestDevice {
         deliver: (body, held, redelivered) => this.#deliver(body, held, redelivered),
         pulled: (pull) => void this.pulled.push(pull),
         congested: false,
+        silent: () => {
+          this.wasSilent = true;
+          this.disconnect();
+        },
+        replaced: () => {
+          this.wasReplaced = true;
+          this.disconnect();
+        },
       },
       {
         user,
@@ -189,14 +197,6 @@ export class TestDevice {
         generation: arrival.generation,
         behind: durable || arrival.setSize === 0,
         mayHaveRows: false,
-        silent: () => {
-          this.wasSilent = true;
-          this.disconnect();
-        },
-        replaced: () => {
-          this.wasReplaced = true;
-          this.disconnect();
-        },
       },
     );
     this.#session = {
