@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 
 import packageFile from "../package.json" with { type: "json" };
 import { decodeCommand } from "./commands/decode.ts";
+import { devCommand } from "./commands/dev.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -32,7 +33,14 @@ function createProgram(terminal: Terminal): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", EXAMPLES);
-  const commands = [serveCommand, tokenCommand, sendCommand, decodeCommand, replayCommand];
+  const commands = [
+    devCommand,
+    serveCommand,
+    tokenCommand,
+    sendCommand,
+    decodeCommand,
+    replayCommand,
+  ];
   for (const create of commands) program.addCommand(create(terminal));
   // Set on each: a command that is added does not inherit what was set before.
   for (const command of [program, ...program.commands]) {
@@ -54,6 +62,7 @@ function createProgram(terminal: Terminal): Command {
 
 const EXAMPLES = `
 Examples:
+  beckon dev                           a whole system on this machine, to try and to develop with
   beckon replay --generate community   watch a community's messages go through four servers
   beckon serve beckon.toml             run one server
   beckon token --user ann              a token with which ann's devices can connect

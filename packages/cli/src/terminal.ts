@@ -4,6 +4,8 @@ export interface Terminal {
   readonly note: (text: string) => void;
   /** Whether somebody watches the notes: only then is there anything that moves. */
   readonly interactive: boolean;
+  /** Whether the output shows colours. */
+  readonly coloured: boolean;
   /** Characters in a line of the notes. */
   readonly columns: number;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -15,6 +17,7 @@ export const systemTerminal: Terminal = {
   out: (text) => void process.stdout.write(text),
   note: (text) => void process.stderr.write(text),
   interactive: process.stderr.isTTY,
+  coloured: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
   columns: process.stderr.columns ?? 80,
   env: process.env,
   input: () => Bun.stdin.bytes(),

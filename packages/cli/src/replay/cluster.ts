@@ -1,18 +1,9 @@
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 
-import {
-  createAuthenticate,
-  createMemoryBus,
-  DevPushService,
-  devProvider,
-  openSqlite,
-  type Server,
-  startServer,
-  systemClock,
-} from "@beckon/server";
+import { DEV_SECRET, DevPushService, devProvider, silentLog, systemClock } from "@beckon/server";
 
-import { mintToken } from "../token.ts";
+import { createHub, LocalServer } from "../local/server.ts";
+import { mintDevToken } from "../token.ts";
 import { seeded } from "./random.ts";
 import type { Policy } from "./result.ts";
 
@@ -44,117 +35,54 @@ export interface Counted {
   readonly remote: number;
 }
 
-const TOKEN_SECONDS = 24 * 3600;
-const CLAIMS = { device: "device", to: "to" } as const;
-/** A port that was just given back may be refused for a moment. */
-const BIND_TRIES = 50;
-const BIND_MS = 20;
-
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const secret = randomBytes(32);
-  const clusterKey = randomBytes(32);
   const names = Array.from({ length: options.servers }, (_, i) => `s${i + 1}`);
   const random = seeded(options.seed).fork("wakes");
-  const hub = createMemoryBus({ clock: systemClock });
+  const hub = createHub();
   const pushes = new DevPushService(systemClock);
-  const providers = [devProvider(pushes)];
-  const authenticate = createAuthenticate(
-    {
-      keys: { kind: "secret", secret },
-      deviceClaim: CLAIMS.device,
-      toClaim: CLAIMS.to,
-      tolerance: 0,
-    },
-    systemClock,
-  );
   const tokens = new Map<string, string>();
-  const buried: Counted[] = [];
-
-  const start = async (name: string, port: number): Promise<Running> => {
-    const bus = hub.connect();
-    const store = await openSqlite(join(options.folder, "beckon.db"));
-    const server = startServer({
-      name,
-      listen: { hostname: "127.0.0.1", port },
-      bus,
-      store,
-      authenticate,
-      authorize: () => true,
-      clusterKey,
-      providers,
-      ...(options.policy === "random" ? { wakeNames: () => random.pick(names) } : {}),
-    });
-    return { server, bus, store };
-  };
-
-  const running = await Promise.all(names.map((name) => start(name, 0)));
-  const urls = running.map(({ server }) => server.url);
-  const dead = new Set<number>();
+  const servers = names.map(
+    (name) =>
+      new LocalServer({
+        hub,
+        name,
+        port: 0,
+        adminPort: 0,
+        store: join(options.folder, "beckon.db"),
+        secret: DEV_SECRET,
+        embedding: {
+          authorize: () => true,
+          logger: silentLog,
+          providers: [devProvider(pushes)],
+          ...(options.policy === "random" ? { wakeNames: () => random.pick(names) } : {}),
+        },
+      }),
+  );
+  await Promise.all(servers.map((server) => server.start()));
 
   return {
     names,
-    urls,
+    urls: servers.map(({ url }) => url),
     pushes,
     token(user) {
       const known = tokens.get(user);
       if (known !== undefined) return known;
-      const expires = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
-      const token = mintToken({ user, expires }, secret, CLAIMS);
+      const token = mintDevToken(user);
       tokens.set(user, token);
       return token;
     },
-    counted() {
-      const living = running.filter((_, i) => !dead.has(i)).map(({ server }) => countsOf(server));
-      return [...buried, ...living].reduce(add, { local: 0, remote: 0 });
-    },
-    kill(i) {
-      const { server, bus, store } = running[i]!;
-      buried.push(countsOf(server));
-      dead.add(i);
-      server.kill();
-      hub.kill(bus);
-      void store.close();
-    },
-    async restart(i) {
-      running[i] = await again(() => start(names[i]!, Number(new URL(urls[i]!).port)));
-      dead.delete(i);
-    },
+    counted: () =>
+      servers.reduce(
+        (sum, { counts }) => ({
+          local: sum.local + counts.local,
+          remote: sum.remote + counts.remote,
+        }),
+        { local: 0, remote: 0 },
+      ),
+    kill: (i) => void servers[i]!.kill(),
+    restart: (i) => servers[i]!.start(),
     async stop() {
-      for (const [i, { server, bus, store }] of running.entries()) {
-        if (dead.has(i)) continue;
-        server.kill();
-        await bus.close();
-        await store.close();
-      }
+      await Promise.all(servers.map((server) => server.stop()));
     },
   };
-}
-
-interface Running {
-  readonly server: Server;
-  readonly bus: ReturnType<ReturnType<typeof createMemoryBus>["connect"]>;
-  readonly store: Awaited<ReturnType<typeof openSqlite>>;
-}
-
-function countsOf({ node: { counters } }: Server): Counted {
-  return {
-    local: counters.deliveredLocal + counters.heldDeliveredLocal,
-    remote: counters.deliveredRemote + counters.heldDeliveredRemote,
-  };
-}
-
-const add = (a: Counted, b: Counted): Counted => ({
-  local: a.local + b.local,
-  remote: a.remote + b.remote,
-});
-
-async function again<T>(start: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await start();
-    } catch (error) {
-      if (tries === BIND_TRIES) throw error;
-      await Bun.sleep(BIND_MS);
-    }
-  }
 }

@@ -23,6 +23,7 @@ export async function beckon(
     out: (text) => void (out += text),
     note: (text) => void (notes += text),
     interactive,
+    coloured: false,
     columns: 80,
     env,
     input: () => Promise.resolve(new TextEncoder().encode(input)),

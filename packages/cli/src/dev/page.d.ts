@@ -1,0 +1,4 @@
+declare module "@beckon/console/page" {
+  const page: Bun.HTMLBundle;
+  export default page;
+}
