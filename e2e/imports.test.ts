@@ -25,6 +25,9 @@ const PACKAGES: Record<string, { ours: readonly string[]; others: boolean }> = {
 
 const SERVER = "packages/server/src/";
 
+/** What only Node and Bun load; a browser's bundle does not see it. */
+const FOR_NODE = /^packages\/client\/src\/file\//;
+
 /** The server's layers, highest first; a file imports from its own folder and from lower layers. */
 const LAYERS: readonly (readonly string[])[] = [
   ["index.ts"],
@@ -71,12 +74,15 @@ function offence({ file, specifier }: Edge): string | undefined {
   if (!specifier.startsWith(".")) {
     const [scope, second] = specifier.split("/");
     const imported = scope?.startsWith("@") ? `${scope}/${second}` : scope;
-    const isAllowed = isOurs(specifier) ? allowed.ours.includes(imported ?? "") : allowed.others;
+    const isAllowed = isOurs(specifier)
+      ? allowed.ours.includes(imported ?? "")
+      : allowed.others || (FOR_NODE.test(file) && specifier.startsWith("node:"));
     return isAllowed ? undefined : `packages/${name} may not import ${imported}`;
   }
 
   const target = posix.join(posix.dirname(file), specifier);
   if (!target.startsWith(`packages/${name}/`)) return "leaves its package";
+  if (FOR_NODE.test(target) && !FOR_NODE.test(file)) return "only Node and Bun load it";
   if (!file.startsWith(SERVER) || !target.startsWith(SERVER)) return undefined;
 
   const from = unitOf(file);
@@ -129,6 +135,8 @@ test.each([
   [`${S}/lib/clock.ts`, "@beckon/protocol"],
   ["packages/client/src/index.ts", "@beckon/protocol"],
   ["packages/cli/src/main.ts", "@beckon/client/storage"],
+  ["packages/client/src/file/file.ts", "node:fs/promises"],
+  ["packages/client/src/file/file.ts", "../errors.ts"],
 ])("%s may import %s", (file, specifier) => {
   expect(offence({ file, specifier })).toBeUndefined();
 });
@@ -152,6 +160,8 @@ test.each([
     "packages/client may not import @beckon/server",
   ],
   ["packages/client/src/index.ts", "ws", "packages/client may not import ws"],
+  ["packages/client/src/index.ts", "node:fs", "packages/client may not import node:fs"],
+  ["packages/client/src/index.ts", "./file/file.ts", "only Node and Bun load it"],
   ["packages/server/src/server.ts", "beckon", "packages/server may not import beckon"],
 ])("%s may not import %s", (file, specifier, reason) => {
   expect(offence({ file, specifier })).toBe(reason);

@@ -234,3 +234,37 @@ test("trace sees every message, both ways", () => {
   expect(result.value).toBeDefined();
   expect(seen).toEqual(["up true", "down true", "up true", "down true"]);
 });
+
+describe("a storage that another one has", () => {
+  test("close does not wait for it, and nobody is told of a failure", async () => {
+    const failure = new BeckonError("storage-failed", "closed");
+    let giveUp!: (failure: BeckonError) => void;
+    const storage = {
+      ...memory(),
+      read: () => new Promise<never>((_resolve, reject) => (giveUp = reject)),
+      close: () => Promise.resolve(giveUp(failure)),
+    };
+    const { clock, errors, start } = setup({ storage });
+    const beckon = start();
+    const unsent = outcome(beckon.send("bob", "hello"));
+    const wake = outcome(beckon.onWake({}));
+    const closed = outcome(beckon.close());
+    clock.run(999);
+    expect(closed).toEqual({});
+    clock.run(1);
+    expect(closed).toHaveProperty("value");
+    expect(unsent.error).toMatchObject({ code: "closed" });
+    expect(wake.value).toBe("ignored");
+    expect(errors).toEqual([]);
+  });
+
+  test("what a storage says of its failure is what the application is told", () => {
+    const failure = new BeckonError("storage-failed", "ann.beckon: not a storage of Beckon");
+    const storage = { ...memory(), read: () => Promise.reject(failure) };
+    const { clock, errors, states, start } = setup({ storage });
+    start();
+    clock.run(10);
+    expect(errors).toEqual([failure]);
+    expect(states.at(-1)!.error).toBe(failure);
+  });
+});

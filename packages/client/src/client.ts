@@ -15,7 +15,7 @@ import type { Beckon, Events } from "./beckon.ts";
 import type { Connection } from "./connection.ts";
 import { createCredentials } from "./credentials.ts";
 import { createDialer } from "./dialer.ts";
-import { BeckonError } from "./errors.ts";
+import { BeckonError, storageFailed } from "./errors.ts";
 import { createHandover } from "./handover.ts";
 import { createInbox } from "./inbox.ts";
 import { createJournal } from "./journal.ts";
@@ -40,6 +40,8 @@ const WAKE_MS: Millis = 30_000;
 const HOLD_MS: Millis = 1_000;
 /** The longest time that a server can take to drain. */
 const MAX_DRAIN_MS: Millis = 3_600_000;
+/** How long an end waits for the storage to be read. */
+const CLOSE_MS: Millis = 1_000;
 /** Between two tries to get a token while connected. */
 const RENEW_MS: Millis = 5_000;
 
@@ -64,9 +66,7 @@ export function connect(options: ConnectOptions): Beckon {
   /** Wakes that are being opened. */
   const opening = new Set<Promise<unknown>>();
 
-  const journal = createJournal(storage, (cause) =>
-    report(new BeckonError("storage-failed", "", { cause })),
-  );
+  const journal = createJournal(storage, (cause) => report(storageFailed(cause)));
   const session = createSession(clock, random, journal);
   const wakes = createWakes(clock, random, settings.crypto, journal);
   const credentials = createCredentials(options.token, clock);
@@ -119,8 +119,9 @@ export function connect(options: ConnectOptions): Beckon {
       await session.begin(options.device);
       await wakes.begin(options.push);
     } catch (cause) {
-      const error = new BeckonError("storage-failed", "", { cause });
-      report(error);
+      const error = storageFailed(cause);
+      // On the way out nobody waits for it.
+      if (closing === undefined) report(error);
       void shut(error);
     }
     for (const task of early.splice(0)) task();
@@ -230,10 +231,13 @@ export function connect(options: ConnectOptions): Beckon {
   }
 
   function hold(): Promise<void> | undefined {
-    if (opening.size === 0) return undefined;
+    return opening.size === 0 ? undefined : within(HOLD_MS, Promise.allSettled(opening));
+  }
+
+  function within(ms: Millis, waited: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = clock.after(HOLD_MS, resolve);
-      void Promise.allSettled(opening).then(() => {
+      const cancel = clock.after(ms, resolve);
+      void waited.then(() => {
         cancel();
         resolve();
       });
@@ -241,7 +245,10 @@ export function connect(options: ConnectOptions): Beckon {
   }
 
   async function onWake(data: unknown): Promise<"connected" | "ignored"> {
-    const opened = whenReady(() => wakes.open(data, session.device, session.serverTime()));
+    const opened = whenReady(() =>
+      // Without what was stored there is no device.
+      closing ? undefined : wakes.open(data, session.device, session.serverTime()),
+    );
     opening.add(opened);
     const hint = await opened;
     opening.delete(opened);
@@ -311,12 +318,16 @@ export function connect(options: ConnectOptions): Beckon {
     unlisten();
     handover.close();
     current?.leave(CLOSE.bye);
-    if (!started) await ready;
+    // Another one may have the storage for as long as it likes.
+    if (!started) await within(CLOSE_MS, ready);
     outbox.close(new BeckonError("closed", "", { cause: error }));
     setState({ ...stateOf("closed"), error });
     await journal.close();
-    if (clear) await storage?.clear();
-    await storage?.close();
+    try {
+      if (clear) await storage?.clear();
+    } finally {
+      await storage?.close();
+    }
   }
 
   return {

@@ -18,3 +18,8 @@ export class BeckonError extends Error {
     this.retryable = retryable;
   }
 }
+
+/** What a storage's failure is called: it may say so itself. */
+export function storageFailed(cause: unknown): BeckonError {
+  return cause instanceof BeckonError ? cause : new BeckonError("storage-failed", "", { cause });
+}

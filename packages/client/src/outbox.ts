@@ -9,7 +9,7 @@ import {
 } from "@beckon/protocol";
 
 import type { Clock } from "./clock.ts";
-import { BeckonError } from "./errors.ts";
+import { BeckonError, storageFailed } from "./errors.ts";
 import { type Journal, numberedKey } from "./journal.ts";
 import type { Ack, Unsent } from "./message.ts";
 import type { SendOptions } from "./options.ts";
@@ -127,7 +127,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
     lane.tail = entry.n;
     if (signal !== undefined) withdrawOn(signal, entry);
     save(lane, [entry], more, undefined, (failure) => {
-      const error = new BeckonError("storage-failed", "", { cause: failure });
+      const error = storageFailed(failure);
       entry.settle(error);
       refused(entry, error);
     });

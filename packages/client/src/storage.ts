@@ -30,6 +30,7 @@ export interface Storage {
   write(changes: readonly Change[]): Promise<void>;
   /** Removes everything, for a log-out. */
   clear(): Promise<void>;
+  /** A `read` that waits for an earlier user MUST reject then, and a later user's turn comes. */
   close(): Promise<void>;
 }
 

@@ -89,7 +89,7 @@ const send = (number: number, retryable: boolean, hint: string): Row =>
 const sdk = (retryable: boolean, hint: string): Row => send(0, retryable, hint);
 
 const AGAIN = "Wait; the client tries again by itself.";
-const ELSEWHERE = "Wait; the client goes to another server by itself.";
+const ELSEWHERE = "Wait; the client tries elsewhere by itself.";
 
 const CONNECTION: Rows<ConnectionErrorCode> = {
   "bad-frame": row(
@@ -144,7 +144,7 @@ const SEND: Rows<SendErrorCode> = {
   forbidden: send(107, false, "Check `auth.send` of the server, or who may write to whom."),
   "out-of-order": send(108, true, "Send the lane again from the refused message on."),
   "window-exceeded": send(109, true, "Wait for ACKs before sending more."),
-  "recipient-full": send(110, true, "Try again later; the recipient must come and read."),
+  "recipient-full": send(110, true, "Wait; the recipient must come and read."),
   "store-unavailable": send(111, true, AGAIN),
   "authorizer-unavailable": send(112, true, "Check the URL in `auth.send`."),
   internal: send(113, true, AGAIN),
@@ -155,11 +155,11 @@ const SDK: Rows<SdkErrorCode> = {
     false,
     "Pass what the message names as an option, like `ws` on Node 20.",
   ),
-  aborted: sdk(false, "Nothing to do; it may have been delivered all the same."),
-  closed: sdk(false, "Make a new client with `connect`."),
+  aborted: sdk(false, "It may have been delivered all the same."),
+  closed: sdk(false, "Make a new client."),
   "bad-argument": sdk(false, "The message names it."),
-  "storage-failed": sdk(true, "Check the quota, and that no other tab blocks the database."),
-  "token-failed": sdk(true, "See the cause; the client asks again by itself."),
+  "storage-failed": sdk(true, "See the cause, as a full disk."),
+  "token-failed": sdk(true, "See the cause; the client tries again by itself."),
   "handler-failed": sdk(true, "See the cause; the message is handed over again."),
   "outbox-full": sdk(true, "Wait until some are acknowledged."),
   expired: sdk(false, "Send it as a new message, if it still matters."),
