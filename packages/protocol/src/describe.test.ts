@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 
 import type { Frame, HelloFrame, SendFrame } from "./frames.ts";
 
-import { decodeText, describeFrames, encodeFrames } from "./index.ts";
+import { decodeText, describeFrames, encodeFrames, type ProtocolError } from "./index.ts";
 import { arbitraryFrame } from "./test-support/arbitraries.ts";
 import { concat, fromHex, toHex } from "./test-support/bytes.ts";
 
@@ -107,6 +107,14 @@ describe("beckon decode", () => {
         expect(decodeText(Buffer.from(base64))).toBe(expected);
       }),
     );
+  });
+
+  test("tells where the bytes stop being frames, after those that are", () => {
+    const errors: string[] = [];
+    const onError = ({ code, at }: ProtocolError): void => void errors.push(`${code} at ${at}`);
+    expect(decodeText("022a00ff", { onError })).toStartWith("PING\nbad-frame: ");
+    expect(decodeText("022a00", { onError })).toBe("PING");
+    expect(errors).toEqual(["bad-frame at 3"]);
   });
 
   test("refuses text that is neither", () => {

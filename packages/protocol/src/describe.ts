@@ -12,6 +12,8 @@ export interface DescribeOptions {
   readonly payload?: boolean;
   /** One JSON object a line. */
   readonly json?: boolean;
+  /** Told where the bytes stop being frames. */
+  readonly onError?: (error: ProtocolError) => void;
 }
 
 /** Characters shown of a payload or a preview. */
@@ -33,6 +35,7 @@ export function describeFrames(message: Uint8Array, options: DescribeOptions = {
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     const { code, message: what, at } = error;
+    options.onError?.(error);
     lines.push(options.json ? quote({ error: code, message: what, at }) : `${code}: ${what}`);
   }
   return lines.join("\n");

@@ -135,3 +135,13 @@ test("decode says what it cannot read", async () => {
   expect(notes).toContain("neither hexadecimal nor base64");
   expect((await beckon(["decode"])).notes).toContain("there is nothing to decode");
 });
+
+test("decode fails where the bytes are no frames, after it has printed those that are", async () => {
+  const { code, out, notes } = await beckon(["decode", "022a00ff"]);
+  expect(code).toBe(1);
+  expect(out).toStartWith("PING\nbad-frame: ");
+  expect(notes).toStartWith(
+    "beckon: not frames of the protocol: truncated varint at byte 3\nIs it",
+  );
+  expect((await beckon(["decode", "--json", "ff"])).code).toBe(1);
+});

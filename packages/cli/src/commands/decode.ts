@@ -7,7 +7,7 @@ import type { Terminal } from "../terminal.ts";
 const HELP = `
 Takes one message of the transport (one or more frames) as hexadecimal, base64 or base64url; without an argument the
 same, or the bytes themselves, from the standard input. Tokens, tickets and keys are never shown; payloads and
-previews only with --payload. Where the bytes stop being frames, the last line says why.
+previews only with --payload. Where the bytes stop being frames, the last line says why, and the exit code is 1.
 
 Examples:
   beckon decode 02 2a 00
@@ -29,14 +29,21 @@ export function decodeCommand(terminal: Terminal): Command {
         const input = words.length > 0 ? words.join("") : await terminal.input();
         if (input.length === 0)
           throw new Failure("there is nothing to decode", "Name the bytes, or pipe them in.");
+        let problem: ProtocolError | undefined;
+        const onError = (error: ProtocolError): void => void (problem = error);
         try {
-          const { payload = false, json = false } = options;
-          terminal.out(`${decodeText(input, { payload, json })}\n`);
+          terminal.out(`${decodeText(input, { ...options, onError })}\n`);
         } catch (error) {
           if (!(error instanceof ProtocolError)) throw error;
           throw new Failure(
             `cannot be decoded: ${error.message}`,
             "Write the bytes as hexadecimal, base64 or base64url.",
+          );
+        }
+        if (problem !== undefined) {
+          throw new Failure(
+            `not frames of the protocol: ${problem.message}`,
+            "Is it one whole message, from its first byte on?",
           );
         }
       },

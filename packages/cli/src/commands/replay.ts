@@ -45,8 +45,8 @@ What is counted:
   gaps        handed over with the remark that something before it is missing
   repeats     sent twice over the wire (wireDuplicates); the SDK keeps them from the application (duplicated)
 
-The exit code is 1 if anything was lost, repeated, out of order, late or not pushed, or if the servers counted
-otherwise.
+The exit code is 1 if anything was lost, repeated, out of order, late or not pushed, if the servers counted
+otherwise, or if --chaos came to kill nobody.
 
 Examples:
   beckon replay messages.tsv.gz --servers 4 --json

@@ -1,4 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 
 import { beckon } from "../test-support/terminal.ts";
 import type { Result } from "./result.ts";
@@ -70,6 +73,26 @@ test.each([
   expect(result.ok).toBe(false);
   expect(result[count]).toBe(1);
   expect(notes).toContain(`${count}: 1`);
+});
+
+test("chaos that came to kill nobody has proved nothing, and the exit code says so", async () => {
+  const args = ["--messages", "20", "--users", "6", "--chaos", "3600"];
+  const { code, result, notes } = await replay(...args);
+  expect(code).toBe(1);
+  expect(result).toMatchObject({ ok: false, kills: 0, lost: 0 });
+  expect(notes).toContain("no server was killed, as the trace was over after ");
+});
+
+test("a trace without a message is an error, and no table of zeros", async () => {
+  const trace = join(mkdtempSync(join(tmpdir(), "beckon-trace-")), "empty.tsv");
+  writeFileSync(trace, "# nobody wrote anything\n\n");
+  expect(await beckon(["replay", trace])).toEqual({
+    code: 1,
+    out: "",
+    notes:
+      "beckon: empty.tsv: there is no message in it\nA message is a line: unix seconds <TAB> sender <TAB> recipient\n",
+  });
+  rmSync(dirname(trace), { recursive: true });
 });
 
 test("without --json there is a table and no progress where nobody watches", async () => {

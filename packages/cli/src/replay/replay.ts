@@ -9,6 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { Failure } from "../failure.ts";
 import { startChaos } from "./chaos.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { Crowd } from "./crowd.ts";
@@ -49,6 +50,10 @@ const PROBLEMS = 20;
 
 export async function replay(options: ReplayOptions): Promise<Result> {
   const found = await survey(options.trace);
+  if (found.messages === 0) {
+    const hint = "A message is a line: unix seconds <TAB> sender <TAB> recipient";
+    throw new Failure(`${options.trace.name}: there is no message in it`, hint);
+  }
   const folder = await mkdtemp(join(tmpdir(), "beckon-replay-"));
   try {
     const cluster = await startCluster({ ...options, folder });

@@ -58,6 +58,11 @@ export function judge(counts: Judged, details: readonly string[]): Result {
   const { messages, acked, delivered } = counts;
   if (acked !== messages) found.push(`${messages - acked} messages were not acknowledged`);
   if (delivered !== acked) found.push(`${delivered} delivered, but ${acked} acknowledged`);
+  if (counts.chaos > 0 && counts.kills === 0) {
+    const took = counts.seconds.toFixed(1);
+    const advice = `ask for more messages, or for less than ${counts.chaos} s between kills`;
+    found.push(`no server was killed, as the trace was over after ${took} s: ${advice}`);
+  }
   const disagreement = disagreementOf(counts);
   if (disagreement !== undefined) found.push(disagreement);
   return { ...counts, ok: found.length === 0, problems: [...found, ...details] };
