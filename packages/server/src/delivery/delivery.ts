@@ -404,7 +404,7 @@ export class Delivery implements TryOwner {
         return;
       case "held":
         this.#parts.counters.held += result.rows.length;
-        if (this.#parts.observer !== undefined) this.#observeHeld(this.#parts.observer, message);
+        this.#observeHeld(message, result.rows.length);
         for (const { device, row } of result.rows) this.#rowHeld(message, device, row);
         message.setSize = Math.max(message.setSize, result.setSize);
         if (this.#heldForNobody(message)) {
@@ -550,8 +550,10 @@ export class Delivery implements TryOwner {
 
   // ── For who watches ───────────────────────────────────────────────────────────────────────────
 
-  #observeHeld(observer: Observer, message: Message): void {
-    if (message.main !== undefined) return;
+  /** Where nobody was away after all, nothing was held. */
+  #observeHeld(message: Message, rows: number): void {
+    const { observer } = this.#parts;
+    if (observer === undefined || rows === 0 || message.main !== undefined) return;
     const now = this.#parts.clock.monotonic();
     observer.held({ ...observed(message), ms: now - (this.#acceptedAt?.get(message) ?? now) });
   }
