@@ -51,7 +51,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 export function createDirector({ link, motion, scene, change }: Parts): Director {
   let crew: Crew | undefined;
-  let storm = { flying: false, handedOver: 0 };
+  /** Messages of the storm that were handed over, while it lasts. */
+  let received: Record<Person, number> | undefined;
 
   function phoneEvents(person: Person): PhoneEvents {
     return {
@@ -60,8 +61,8 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
       },
       message(message) {
         const text = message.text();
-        if (storm.flying && text.startsWith("#")) {
-          storm.handedOver++;
+        if (received !== undefined && text.startsWith("#")) {
+          received[person]++;
           return;
         }
         const line = { id: message.id, own: false, text, ticks: 2 } as const;
@@ -194,23 +195,35 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
       ["cat", "dan"],
       ["dan", "cat"],
     ];
-    storm = { flying: true, handedOver: 0 };
+    const handed = nobody();
+    const sent = nobody();
+    received = handed;
     let acknowledged = 0;
-    let sent = 0;
     let backMs: number | undefined;
     let isDead = false;
     const show = (state: "before" | "running" | "done"): void =>
       change({
         type: "storm",
-        storm: { server, acknowledged, handedOver: storm.handedOver, backMs, state },
+        storm: {
+          server,
+          sent: { ...sent },
+          received: { ...handed },
+          acknowledged,
+          handedOver: total(handed),
+          backMs,
+          state,
+        },
       });
     for (const person of PEOPLE) crew?.[person].wake();
     await until(() => PEOPLE.every((person) => scene().phones[person].state === "connected"));
     const victims = PEOPLE.filter((person) => scene().phones[person].server === server);
     const writing = setInterval(() => {
       for (const [from, to] of pairs) {
-        const text = `#${++sent}`;
-        void crew?.[from].send(to, text).then(() => acknowledged++);
+        const text = `#${++sent[from]}`;
+        void crew?.[from].send(to, text).then(
+          () => acknowledged++,
+          () => undefined,
+        );
       }
       show(isDead ? "running" : "before");
     }, STORM_MS);
@@ -225,10 +238,10 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
     } finally {
       clearInterval(writing);
     }
-    const settled = (): boolean => acknowledged === sent && storm.handedOver >= sent;
+    const settled = (): boolean => acknowledged === total(sent) && total(handed) >= acknowledged;
     await until(settled, STORM_SETTLES_MS, () => show("running"));
     show("done");
-    storm.flying = false;
+    received = undefined;
   }
 
   function isElsewhere(person: Person, server: string): boolean {
@@ -273,6 +286,11 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
     },
   };
 }
+
+const nobody = (): Record<Person, number> => ({ ann: 0, bob: 0, cat: 0, dan: 0 });
+
+const total = (counts: Readonly<Record<Person, number>>): number =>
+  PEOPLE.reduce((sum, person) => sum + counts[person], 0);
 
 /** As facts: takes back what was known. */
 const NOTHING = { held: undefined, push: undefined, woke: undefined, answer: undefined } as object;

@@ -103,7 +103,15 @@ describe("M7: the six steps", () => {
   });
 
   test("L1: what a kill has cost is what was acknowledged and not handed over", () => {
-    const storm = { server: "s1", acknowledged: 41, handedOver: 41, backMs: 980 } as const;
+    const each = { ann: 11, bob: 10, cat: 10, dan: 10 };
+    const flown = { sent: each, received: each };
+    const storm = {
+      ...flown,
+      server: "s1",
+      acknowledged: 41,
+      handedOver: 41,
+      backMs: 980,
+    } as const;
     const scene = after({ type: "step", step: "kill" });
     expect(nextMove(scene)).toBe("kill");
     const done = next(scene, { type: "storm", storm: { ...storm, state: "done" } });

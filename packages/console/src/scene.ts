@@ -44,6 +44,9 @@ export interface Facts {
 /** A server was killed while messages were flying. */
 export interface Storm {
   readonly server: string;
+  /** Messages that each has sent, and been handed. */
+  readonly sent: Readonly<Record<Person, number>>;
+  readonly received: Readonly<Record<Person, number>>;
   /** Messages that were acknowledged to their senders, and those that were handed over. */
   readonly acknowledged: number;
   readonly handedOver: number;

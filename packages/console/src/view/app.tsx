@@ -57,6 +57,20 @@ export function App(props: ViewProps & { readonly change: (change: Change) => vo
           </b>{" "}
           crossed servers
         </p>
+        <p class="legend" aria-hidden="true">
+          <span>
+            <i />
+            message
+          </span>
+          <span>
+            <i class="push" />
+            push
+          </span>
+          <span>
+            <i class="crossing" />
+            crosses servers
+          </span>
+        </p>
         {scene.trouble === undefined ? null : (
           <p class="trouble" role="alert">
             {scene.trouble.server}: {scene.trouble.text}

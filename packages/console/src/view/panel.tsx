@@ -57,7 +57,10 @@ export function Panel({ scene, director }: ViewProps): VNode {
 }
 
 function showsPush(scene: Scene): boolean {
-  return scene.facts.push !== undefined && ["send", "tap", "switch"].includes(scene.step);
+  if (scene.facts.push === undefined) return false;
+  // The gauges take its place.
+  if (scene.step === "switch") return scene.stage?.day === undefined;
+  return scene.step === "send" || scene.step === "tap";
 }
 
 function hasNext(scene: Scene): boolean {

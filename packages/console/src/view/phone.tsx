@@ -41,7 +41,7 @@ export function PhoneCard(props: PhoneProps): VNode | null {
       {isAsleep ? (
         <LockScreen {...props} isNotified={phone.notified} />
       ) : (
-        <Chat {...props} lines={phone.lines} />
+        <Talk {...props} lines={phone.lines} />
       )}
       {!isAsleep && (person === "ann" || person === "bob") ? (
         <form
@@ -68,6 +68,19 @@ export function PhoneCard(props: PhoneProps): VNode | null {
         </form>
       ) : null}
     </div>
+  );
+}
+
+/** What was said; while a server is being killed, how much. */
+function Talk(props: PhoneProps & { readonly lines: readonly Line[] }): VNode {
+  const { scene, person } = props;
+  if (scene.step !== "kill" || scene.storm === undefined) return <Chat {...props} />;
+  const { sent, received } = scene.storm;
+  return (
+    <p class="flurry">
+      <b>{sent[person]}</b> sent
+      <b>{received[person]}</b> received
+    </p>
   );
 }
 

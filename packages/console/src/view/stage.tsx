@@ -52,7 +52,8 @@ function Lane({ server, lane }: { readonly server: ServerView; readonly lane: nu
       data-lane={lane}
       aria-label={`Server ${name}`}
     >
-      <h2 id={`server-${name}`}>
+      <i id={`server-${name}`} class="port" aria-hidden="true" />
+      <h2>
         {name}
         <small>{state === "up" ? `${connections} connected` : "killed"}</small>
       </h2>
@@ -66,7 +67,7 @@ function Lane({ server, lane }: { readonly server: ServerView; readonly lane: nu
           <dd class={remote > 0 ? "crossed" : ""}>{remote}</dd>
         </div>
         <div id={`disk-${name}`} title="Messages stored because a phone was away">
-          <dt>held</dt>
+          <dt class="disk">held</dt>
           <dd>{held}</dd>
         </div>
       </dl>
