@@ -26,10 +26,8 @@ export async function createCrew(parts: CrewParts): Promise<Crew> {
         const home = names[HOMES[person] % names.length]!;
         const phone = createPhone({
           user: person,
-          servers: () =>
-            [home, ...names.filter((name) => name !== home)].map((name) =>
-              parts.servers.get(name)!,
-            ),
+          // The others it learns at its first connection.
+          servers: () => [parts.servers.get(home)!],
           token: () => parts.token(person),
           listen: parts.listen,
           events: {

@@ -173,8 +173,7 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
   function again(): void {
     if (scene().busy) return;
     change({ type: "again" });
-    void link.act({ act: "wakes", wakes: "sender" });
-    void gather();
+    void link.act({ act: "wakes", wakes: "sender" }).then(gather);
   }
 
   /** The scene of the first three steps, from Bob's sleep to his answer, with nobody clicking. */
@@ -252,7 +251,8 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
   return {
     event(event) {
       const isFirst = event.type === "stage" && crew === undefined;
-      if (isFirst) void gather();
+      // As the first scene says, whatever the page before has left.
+      if (isFirst) void link.act({ act: "wakes", wakes: "sender" }).then(gather);
       if (event.type === "phones-taken") void dismiss();
     },
     send(person, text) {

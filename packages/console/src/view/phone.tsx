@@ -113,6 +113,7 @@ function LockScreen({
 function Chat({ lines, person }: PhoneProps & { readonly lines: readonly Line[] }): VNode {
   return (
     <ol class="chat" aria-label={`${NAMES[person]}’s messages`} aria-live="polite">
+      {lines.length === 0 ? <li class="quiet-yet">no messages yet</li> : null}
       {lines.slice(-SHOWN).map((line, i) => (
         <li key={line.id ?? i} class={line.own ? "own" : "other"}>
           {line.text}

@@ -8,7 +8,7 @@ const BYTES_SHOWN = 120;
 export function PushOpened({ push }: { readonly push: Push | undefined }): VNode | null {
   if (push === undefined) return null;
   return (
-    <figure class="push">
+    <figure class="opened">
       <figcaption>The push, opened</figcaption>
       <h3>What the push service sees</h3>
       <code class="sealed">
