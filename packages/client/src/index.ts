@@ -4,6 +4,7 @@ export { type Clock, systemClock } from "./clock.ts";
 export { BeckonError } from "./errors.ts";
 export type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
 export type {
+  AbortSignalLike,
   ConnectOptions,
   Preferences,
   PushOptions,

@@ -66,7 +66,14 @@ export interface SendOptions {
    * Withdraws the message if it was not transmitted yet. Later, `send` rejects with `aborted` all the same, and the message may
    * still arrive.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignalLike;
+}
+
+/** What of an `AbortSignal` is used: its type is not everywhere. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
 }
 
 /** AES-256-GCM; `sealed` is the ciphertext followed by the tag of 16 bytes. Rejects what was not sealed with these. */

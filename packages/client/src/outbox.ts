@@ -12,7 +12,7 @@ import type { Clock } from "./clock.ts";
 import { BeckonError, storageFailed } from "./errors.ts";
 import { type Journal, numberedKey } from "./journal.ts";
 import type { Ack, Unsent } from "./message.ts";
-import type { SendOptions } from "./options.ts";
+import type { AbortSignalLike, SendOptions } from "./options.ts";
 import type { Random } from "./random.ts";
 import type { Change, Stored } from "./storage.ts";
 import { decodeText } from "./text.ts";
@@ -138,7 +138,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
     to: string,
     payload: Uint8Array,
     preview: string,
-    signal: AbortSignal | undefined,
+    signal: AbortSignalLike | undefined,
   ): BeckonError | undefined {
     if (!validUserId(to)) return new BeckonError("bad-recipient");
     const limit = parts.payloadLimit() ?? Infinity;
@@ -192,7 +192,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
     }
   }
 
-  function withdrawOn(signal: AbortSignal, entry: Entry): void {
+  function withdrawOn(signal: AbortSignalLike, entry: Entry): void {
     const settle = entry.settle.bind(entry);
     const abort = (): void => {
       const error = new BeckonError("aborted");

@@ -1,0 +1,144 @@
+/** L2: a process that keeps what it must in a file loses nothing when it is killed, and repeats nothing without saying so. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { DeviceProcess } from "./support/device-process.ts";
+import { compileProgram, installPackage } from "./support/package.ts";
+import { Installation, type ServerProcess } from "./support/process.ts";
+import { until } from "./support/until.ts";
+
+const PROGRAM = fileURLToPath(new URL("programs/device.ts", import.meta.url));
+
+let project: string | undefined;
+let node: readonly string[];
+
+beforeAll(async () => {
+  project = await installPackage(["ws"]);
+  node = ["node", await compileProgram("device", project)];
+}, 60_000);
+afterAll(async () => {
+  if (project !== undefined) await rm(dirname(project), { recursive: true, force: true });
+});
+
+const started: { kill(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of started.splice(0).reverse()) await one.kill();
+});
+
+const numbered = (prefix: string, from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, at) => `${prefix}${from + at}`);
+
+describe.each([
+  ["Bun", () => [process.execPath, PROGRAM]],
+  ["plain Node, from the tarball", () => [...node]],
+])("%s", (_, command) => {
+  let installation: Installation;
+  let server: ServerProcess;
+
+  async function setUp(): Promise<void> {
+    installation = await Installation.create();
+    server = await installation.serve();
+    started.push({
+      async kill() {
+        server.child.kill("SIGKILL");
+        await server.child.exited;
+        await installation.remove();
+      },
+    });
+  }
+
+  async function device(user: string, hold = ""): Promise<DeviceProcess> {
+    const token = await installation.output("token", "--config", "beckon.toml", "--user", user);
+    const made = new DeviceProcess(command(), {
+      URL: server.url,
+      TOKEN: token,
+      STORAGE: join(installation.folder, `${user}.beckon`),
+      HOLD: hold,
+    });
+    started.push(made);
+    return made.connected();
+  }
+
+  test("killed while it sends: what it had taken arrives once, in order", async () => {
+    await setUp();
+    const bob = await device("bob");
+    const ann = await device("ann");
+    for (const text of numbered("a", 1, 20)) ann.tell({ send: text, to: "bob" });
+    await until(() => ann.all("acked").length === 20, "acknowledgements");
+
+    // Nothing is acknowledged from now on; what is transmitted waits in the server's sockets.
+    server.child.kill("SIGSTOP");
+    for (const text of numbered("b", 1, 20)) ann.tell({ send: text, to: "bob" });
+    await ann.settled();
+    await ann.kill();
+    server.child.kill("SIGCONT");
+
+    const again = await device("ann");
+    await until(() => again.all("left").length === 1, "the outbox");
+    expect(again.all("left")[0]!.left).toEqual(numbered("b", 1, 20));
+    again.tell({ send: "c1", to: "bob" });
+    const all = [...numbered("a", 1, 20), ...numbered("b", 1, 20), "c1"];
+    await until(() => bob.got.length >= all.length, "all messages");
+    await until(() => again.all("acked").length === 1, "the acknowledgement");
+    expect(bob.got).toEqual(all);
+    expect([...ann.all("error"), ...again.all("error")]).toEqual([]);
+
+    await again.settled();
+    await again.kill();
+    const third = await device("ann");
+    await until(() => third.all("left").length === 1, "the outbox");
+    expect(third.all("left")[0]!.left).toEqual([]);
+  }, 60_000);
+
+  test("killed in a stream of sends: each acknowledged one has arrived, none twice, none out of order", async () => {
+    await setUp();
+    const bob = await device("bob");
+    const sent: string[] = [];
+    const promised: string[] = [];
+    for (let round = 1; round <= 3; round++) {
+      const ann = await device("ann");
+      const texts = numbered(`r${round}-`, 1, 300);
+      for (const text of texts) ann.tell({ send: text, to: "bob" });
+      await until(() => ann.all("acked").length >= 20 * round, "some acknowledgements");
+      await ann.kill();
+      sent.push(...texts);
+      promised.push(...ann.all("acked").map(({ acked }) => acked));
+    }
+    const last = await device("ann");
+    last.tell({ send: "last", to: "bob" });
+    await until(() => bob.got.includes("last"), "the last one");
+    expect(promised.filter((text) => !bob.got.includes(text))).toEqual([]);
+    // What was not on disk yet when it was killed is nowhere; the rest is in the order of the sends, once.
+    expect(bob.got).toEqual([...sent.filter((text) => bob.got.includes(text)), "last"]);
+  }, 60_000);
+
+  test("killed in its handler: that message comes again and says so, the others come once", async () => {
+    await setUp();
+    const bob = await device("bob", "a5");
+    const ann = await device("ann");
+    for (const text of numbered("a", 1, 10)) ann.tell({ send: text, to: "bob" });
+    // They are acknowledged as they are on his disk.
+    await until(() => ann.all("acked").length === 10, "acknowledgements");
+    await until(() => bob.got.length === 5, "the handler");
+    await bob.settled();
+    await bob.kill();
+    for (const text of numbered("b", 1, 3)) ann.tell({ send: text, to: "bob" });
+    await until(() => ann.all("acked").length === 13, "acknowledgements");
+
+    const again = await device("bob");
+    await until(() => again.got.length >= 9, "the rest");
+    await again.settled();
+    expect(bob.got).toEqual(numbered("a", 1, 5));
+    expect(again.got[0]).toBe("a5*");
+    // What waited for the handler may have been handed over, too, as far as anyone knows.
+    const texts = again.got.map((text) => text.replace("*", ""));
+    expect(texts).toEqual([...numbered("a", 5, 10), ...numbered("b", 1, 3)]);
+    expect([...bob.all("error"), ...again.all("error")]).toEqual([]);
+    await again.kill();
+    const third = await device("bob");
+    await third.settled();
+    expect(third.got).toEqual([]);
+  }, 60_000);
+});
