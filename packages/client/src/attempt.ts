@@ -31,7 +31,7 @@ export interface AttemptParts {
 }
 
 export interface Failure {
-  readonly error: BeckonError | undefined;
+  readonly error: BeckonError;
   /** Trying again would be of no use. */
   readonly final: boolean;
 }
@@ -45,7 +45,8 @@ export async function attempt(
   const { clock, credentials, avoided } = parts;
   let queue = candidates;
   let noRedirect = false;
-  let error: BeckonError | undefined;
+  /** There is at least one candidate, and none is left without it. */
+  let error!: BeckonError;
   let credential = await credentials.get(task);
 
   /** The first link that opens; null: none does. */
@@ -62,6 +63,7 @@ export async function attempt(
   }
 
   function failed(address: Address): void {
+    error = new BeckonError("unreachable", address.url);
     avoided.add(address.url);
     queue = queue.filter((each) => each.address !== address);
   }
@@ -96,7 +98,7 @@ export async function attempt(
     const result = await greet(link, hello);
     if (result === undefined || "open" in result) return result;
     const { code, redirect } = result;
-    error = errorOf(result) ?? error;
+    error = errorOf(result, address);
     if (redirect !== undefined && !noRedirect) {
       noRedirect = true;
       const there = ofServer(redirect.server, parts.choosing);
@@ -122,9 +124,9 @@ export async function attempt(
 /** A ticket may be refused with them where a token would not be. */
 const TOKEN_CODES: readonly number[] = [CLOSE.badToken, CLOSE.tokenExpired];
 
-/** What the server said, or what its close code stands for; undefined: it just went. */
-export function errorOf({ code, error, message }: Closing): BeckonError | undefined {
-  const entry = error ?? Object.values(ERRORS).find(({ closes }) => closes === code);
-  if (entry !== undefined) return new BeckonError(entry.code, message);
-  return reconnectPolicy(code) === "stop" ? new BeckonError("closed", String(code)) : undefined;
+/** What the server said, or what its close code stands for. */
+export function errorOf({ code, message }: Closing, { url }: Address): BeckonError {
+  const entry = Object.values(ERRORS).find(({ closes }) => closes === code);
+  const other = reconnectPolicy(code) === "stop" ? "closed" : "unreachable";
+  return new BeckonError(entry?.code ?? other, message || url);
 }

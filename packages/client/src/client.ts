@@ -96,12 +96,13 @@ export function connect(options: ConnectOptions): Beckon {
     hello,
     hold,
     connecting() {
-      if (state.name !== "connecting") setState(stateOf("connecting"));
+      const { name, error } = state;
+      if (name !== "connecting") setState({ ...stateOf("connecting"), error });
     },
     waiting(retryAt, error) {
       setState({ ...stateOf("waiting"), retryAt, error });
       // Everything else that is waited for passes by itself.
-      if (error?.code === "token-failed") report(error);
+      if (error.code === "token-failed") report(error);
     },
     stopped(error) {
       report(error);
@@ -320,7 +321,7 @@ export function connect(options: ConnectOptions): Beckon {
     current?.leave(CLOSE.bye);
     // Another one may have the storage for as long as it likes.
     if (!started) await within(CLOSE_MS, ready);
-    outbox.close(new BeckonError("closed", "", { cause: error }));
+    outbox.close(error ?? new BeckonError("closed"));
     setState({ ...stateOf("closed"), error });
     await journal.close();
     try {

@@ -1,7 +1,6 @@
 import {
   type Address,
   CLOSE,
-  type ErrorEntry,
   errorByNumber,
   type Frame,
   type HelloFrame,
@@ -22,9 +21,8 @@ import type { ConnectOptions } from "./options.ts";
 
 /** How a connection ended. */
 export interface Closing {
+  /** What came with the connection's end; or what the last ERROR stands for, as not every transport has close codes. */
   readonly code: number;
-  /** What the server said before, or the code if it said nothing. */
-  readonly error: ErrorEntry | undefined;
   readonly message: string;
   /** Instead of a WELCOME. */
   readonly redirect: RedirectFrame | undefined;
@@ -94,7 +92,7 @@ export function openConnection(
   let ticked = heard;
   let pinged: number | undefined;
   let excused = false;
-  let cancelTimer = clock.after(HANDSHAKE_MS, () => close(LOST, "no WELCOME came"));
+  let cancelTimer = clock.after(HANDSHAKE_MS, () => close(LOST, ""));
   let answered: ((alive: boolean) => void)[] = [];
   let resolveClosed: (closing: Closing) => void;
   const closed = new Promise<Closing>((resolve) => (resolveClosed = resolve));
@@ -157,12 +155,11 @@ export function openConnection(
 
   function take(frame: Frame | UnknownFrame): void {
     if (frame.type === "error" && frame.send === 0) {
-      const error = errorByNumber(frame.code);
-      // Not every transport has close codes.
-      if (error?.closes !== undefined) return end(error.closes, error, frame.message);
+      const closes = errorByNumber(frame.code)?.closes;
+      if (closes !== undefined) return close(closes, frame.message);
     }
     if (welcome === undefined) {
-      if (frame.type === "redirect") end(CLOSE.redirected, undefined, frame.reason, frame);
+      if (frame.type === "redirect") close(CLOSE.redirected, frame.reason, frame);
       if (frame.type === "welcome") begin(frame);
     } else if (frame.type !== "unknown") {
       handler.frame(connection, frame, frame.type === "deliver" ? ++delivers : 0);
@@ -189,7 +186,7 @@ export function openConnection(
       excused = true;
       ping(now);
     } else if (pinged !== undefined && now - pinged >= LIMITS.pongTimeout) {
-      return close(LOST, "the server does not answer");
+      return close(LOST, "");
     } else if (pinged === undefined && now - heard >= heartbeat) {
       ping(now);
     }
@@ -202,23 +199,14 @@ export function openConnection(
     write({ type: "ping" });
   }
 
-  function close(code: number, text: string): void {
-    end(code, undefined, text);
-  }
-
-  function end(
-    code: number,
-    error: ErrorEntry | undefined,
-    text: string,
-    redirect?: RedirectFrame,
-  ): void {
+  function close(code: number, message: string, redirect?: RedirectFrame): void {
     if (!open) return;
     flush();
     open = false;
     cancelTimer();
     transport.close();
     for (const resolve of answered) resolve(false);
-    resolveClosed({ code, error, message: text, redirect });
+    resolveClosed({ code, message, redirect });
     if (welcome !== undefined) handler.ended(connection);
   }
 

@@ -214,6 +214,27 @@ describe("replaced by itself", () => {
 });
 
 describe("waiting between attempts", () => {
+  test("says why: the last failure, also while the next attempt is under way", () => {
+    const { clock, a, states, start } = setup();
+    a.state = "refuses";
+    start();
+    clock.run(100);
+    const unreachable = { code: "unreachable", message: "unreachable: ws://a" };
+    expect(states.at(-1)).toMatchObject({ name: "waiting", error: unreachable });
+    a.state = "hangs";
+    clock.run(1_000);
+    expect(states.at(-1)).toMatchObject({ name: "connecting", error: unreachable });
+    a.state = "up";
+    a.onHello = (connection) => connection.refuse("full");
+    clock.until(() => states.at(-1)!.error?.code === "full");
+    a.onHello = (connection) => connection.welcome();
+    clock.until(() => states.at(-1)!.name === "connected");
+    expect(states.at(-1)!.error).toBeUndefined();
+    a.last.close(1006);
+    clock.run(1);
+    expect(states.at(-1)).toMatchObject({ name: "waiting", error: unreachable });
+  });
+
   test("begins anew after a connection that lasted", () => {
     const { clock, a, start } = setup();
     a.state = "refuses";
@@ -389,7 +410,11 @@ describe("close codes carry what to do", () => {
       expect(errors).toMatchObject([{ code }]);
       expect(errors[0]!.hint).not.toBe("");
       expect(states.at(-1)).toMatchObject({ name: "closed", error: { code } });
-      expect(unsent.error).toMatchObject({ code: "closed" });
+      // Not `closed`: no new client would help against it.
+      expect(unsent.error).toBe(errors[0]!);
+      const late = outcome(beckon.send("bob", "x"));
+      clock.run(1);
+      expect(late.error).toBe(errors[0]!);
     }
   });
 

@@ -17,7 +17,7 @@ export interface DialerParts extends Omit<AttemptParts, "avoided" | "unanswered"
   /** While wakes are being opened nothing is dialled. */
   hold(): Promise<void> | undefined;
   connecting(): void;
-  waiting(until: Millis, error: BeckonError | undefined): void;
+  waiting(until: Millis, error: BeckonError): void;
   /** It will not connect any more. */
   stopped(error: BeckonError): void;
 }
@@ -67,18 +67,18 @@ export function createDialer(parts: DialerParts): Dialer {
         const began = clock.now();
         const closing = await outcome.closed;
         if (stopped) return;
-        const error = errorOf(closing);
+        const error = errorOf(closing, outcome.address);
         const policy = reconnectPolicy(closing.code);
         // A new token may be had.
         const expired = closing.code === CLOSE.tokenExpired;
         if (expired) parts.credentials.drop();
-        else if (policy === "stop" && !isByItself(error)) return parts.stopped(error!);
+        else if (policy === "stop" && !isByItself(error)) return parts.stopped(error);
         if (policy === "elsewhere") leave(outcome);
         if (clock.now() - began >= LASTED_MS) failures = 0;
         // All that were on a server come at once: they spread by their pauses.
         if (policy === "backoff" || failures > 0) await rest(failures, error);
       } else {
-        if (outcome.final && !isByItself(outcome.error)) return parts.stopped(outcome.error!);
+        if (outcome.final && !isByItself(outcome.error)) return parts.stopped(outcome.error);
         await rest(failures, outcome.error);
       }
       failures++;
@@ -104,13 +104,13 @@ export function createDialer(parts: DialerParts): Dialer {
   }
 
   /** Whether what replaced this client may be an earlier HELLO of its own. One explains it once. */
-  function isByItself(error: BeckonError | undefined): boolean {
-    const itself = error?.code === "replaced" && clock.now() - ghost < GHOST_MS;
+  function isByItself(error: BeckonError): boolean {
+    const itself = error.code === "replaced" && clock.now() - ghost < GHOST_MS;
     if (itself) ghost = -Infinity;
     return itself;
   }
 
-  async function rest(failures: number, error: BeckonError | undefined): Promise<void> {
+  async function rest(failures: number, error: BeckonError): Promise<void> {
     const pause = backoff(failures, PAUSE_MS, MAX_PAUSE_MS, choosing.random);
     parts.waiting(clock.now() + pause, error);
     resting = createTask();

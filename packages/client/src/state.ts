@@ -17,6 +17,6 @@ export interface State {
   readonly recovered: boolean | undefined;
   /** When `waiting`: when the next attempt begins. */
   readonly retryAt: Millis | undefined;
-  /** Why it is `waiting` or `closed`, where that is known. */
+  /** Why it is not connected: how the last attempt or connection ended. Undefined when `connected`, at first, and after `close`. */
   readonly error: BeckonError | undefined;
 }

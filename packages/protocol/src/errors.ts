@@ -42,6 +42,7 @@ export type SendErrorCode =
 /** Raised by an SDK; never on the wire. */
 export type SdkErrorCode =
   | "unsupported-runtime"
+  | "unreachable"
   | "aborted"
   | "closed"
   | "bad-argument"
@@ -155,6 +156,7 @@ const SDK: Rows<SdkErrorCode> = {
     false,
     "Pass what the message names as an option, like `ws` on Node 20.",
   ),
+  unreachable: sdk(true, "Check `servers`; the client tries again by itself."),
   aborted: sdk(false, "It may have been delivered all the same."),
   closed: sdk(false, "Make a new client."),
   "bad-argument": sdk(false, "The message names it."),

@@ -45,6 +45,7 @@ export const MEANINGS: { readonly [C in ErrorCode]: string } = {
   internal: "The server failed; its log has the cause.",
 
   "unsupported-runtime": "The runtime lacks something that the SDK needs.",
+  unreachable: "No server answers: none could be reached, or the connection broke.",
   aborted: "The message was withdrawn by its signal before it was acknowledged.",
   closed: "The client was closed.",
   "bad-argument": "An argument is not what the call takes.",
