@@ -9,7 +9,8 @@ const USUAL = "beckon.toml";
 
 /** What a command says of where its configuration comes from. */
 export const CONFIG_HELP: string = `The configuration is FILE, or $BECKON_CONFIG, or ./${USUAL} if it is there; each key is also
-an environment variable (auth.send is BECKON_AUTH_SEND), which wins over the file.`;
+an environment variable (auth.send is BECKON_AUTH_SEND), which wins over the file: BECKON_API_TOKEN over
+api.token_file, too.`;
 
 /** Fails with every key that is wrong. */
 export async function readConfig(file: string | undefined, terminal: Terminal): Promise<Config> {

@@ -217,6 +217,14 @@ describe("every problem has its key and line", () => {
     ["store = 'sqlite:'", ['1: store: must be "sqlite:PATH"']],
     ["listen = '8080'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
     ["listen = 'x:70000'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
+    [
+      "listen = '127.0.0.1:80'\nadmin = '127.0.0.1:80'",
+      ["2: admin: must have another port than listen, which has 80, too"],
+    ],
+    [
+      "listen = '[::]:9090'\nadmin = '127.0.0.1:9090'",
+      ["2: admin: must have another port than listen, which has 9090, too"],
+    ],
     ["listen = 8080", ["1: listen: must be a text in quotes"]],
     ["name = 'a b'", ["1: name: must be 1 to 64 letters, digits, dots, - and _"]],
     ["log = 'wran'", ["1: log: must be one of debug, info, warn, error; did you mean warn?"]],
@@ -224,6 +232,7 @@ describe("every problem has its key and line", () => {
     ["[atuh]\nsend = 'anyone'", ["1: atuh: unknown key; did you mean auth?"]],
     ["secret_file = 'x'", ["1: secret_file: unknown key; did you mean secret_file in [auth]?"]],
     ["banana = 1", ["1: banana: unknown key"]],
+    ["foo = 1", ["1: foo: unknown key"]],
     ["[limits]\n\npayload = 0", ["3: limits.payload: must be at least 1"]],
     ["[limits]\nwindow = 99999999", ["2: limits.window: must be at most 65536"]],
     ["[limits]\npayload = 1.5", ["2: limits.payload: must be a whole number"]],
@@ -313,6 +322,11 @@ describe("every problem has its key and line", () => {
     ],
   ])("%s", async (text, expected) => {
     expect(await problems(text)).toEqual(expected);
+  });
+
+  test("one port on two addresses of the machine is none", async () => {
+    const text = `listen = "10.0.0.1:80"\nadmin = "127.0.0.1:80"\n${MINIMAL}`;
+    expect(await load(text)).toMatchObject({ admin: { port: 80 } });
   });
 
   test("several at once", async () => {
@@ -434,6 +448,26 @@ token = "0123456789abcdef"
     const shorter = name.endsWith("_IDLE") ? { BECKON_LIMITS_HEARTBEAT: "3s" } : {};
     const config = await load(FILE, { [name]: value, ...needs, ...least, ...shorter });
     expect(read(config)).toEqual(is);
+  });
+
+  test("wins over the file where the two say one thing with different keys", async () => {
+    const token = "fedcba9876543210";
+    const file = `${MINIMAL}[api]\ntoken_file = "nowhere"`;
+    expect(await load(file, { BECKON_API_TOKEN: token })).toMatchObject({ apiToken: token });
+    const path = join(folder, "secret");
+    const text = `${MINIMAL}[api]\ntoken = "short"`;
+    expect(await load(text, { BECKON_API_TOKEN_FILE: path })).toMatchObject({ apiToken: SECRET });
+    const keys = async (env: Record<string, string>) => (await load(MINIMAL, env)).auth.keys;
+    const other = "another secret of thirty-two bytes";
+    expect(await keys({ BECKON_AUTH_SECRET: other })).toEqual({
+      kind: "secret",
+      secret: Buffer.from(other),
+    });
+    expect((await keys({ BECKON_AUTH_JWKS: "https://a/b" })).kind).toBe("jwks");
+    const both = { BECKON_AUTH_JWKS: "https://a/b", BECKON_AUTH_SECRET: other };
+    expect(await problems(MINIMAL, both)).toEqual([
+      "beckon.toml:1: auth: must have only one of secret, jwks",
+    ]);
   });
 
   test("is enough by itself; paths in it are relative to the working directory", async () => {

@@ -90,18 +90,21 @@ async function resolveKeys(auth: GivenAuth, files: Files): Promise<TokenKeys | u
     jwks,
     public_key_file: publicKeyFile,
   };
-  const named = Object.entries(said).filter(([, value]) => value !== undefined);
+  const all = Object.entries(said).filter(([, value]) => value !== undefined);
+  const fromVariables = all.filter(([key]) => !files.isFromFile(`auth.${key}`));
+  // A variable wins over the file, whichever of them it names.
+  const named = fromVariables.length > 0 ? fromVariables : all;
   if (named.length !== 1) {
-    const all = Object.keys(said).join(", ");
     const message =
       named.length === 0
-        ? `must have one of ${all}: what the tokens are signed with`
+        ? `must have one of ${Object.keys(said).join(", ")}: what the tokens are signed with`
         : `must have only one of ${named.map(([key]) => key).join(", ")}`;
     files.problem("auth", message);
     return undefined;
   }
-  if (jwks !== undefined) return { kind: "jwks", url: jwks };
-  if (publicKeyFile !== undefined) return resolvePublicKey(publicKeyFile, files);
+  const [[key]] = named as [[string, unknown]];
+  if (key === "jwks") return { kind: "jwks", url: jwks! };
+  if (key === "public_key_file") return resolvePublicKey(publicKeyFile!, files);
   const text = await files.secret("auth.secret", secret, 32);
   return text === undefined ? undefined : { kind: "secret", secret: utf8(text) };
 }
@@ -142,6 +145,10 @@ class Files {
     this.problems.push(this.#settings.problem(key, message));
   }
 
+  isFromFile(key: string): boolean {
+    return this.#settings.isFromFile(key);
+  }
+
   path(key: string, path: string): string {
     return this.#settings.isFromFile(key) ? resolve(this.#folder, path) : path;
   }
@@ -157,11 +164,17 @@ class Files {
 
   /** Undefined: there is none, or none that is good. The end of a file's last line is no part of it. */
   async secret(key: string, given: GivenSecret, least: number): Promise<string | undefined> {
-    const { text, file } = given;
     const fileKey = `${key}_file`;
+    let { text, file } = given;
     if (text !== undefined && file !== undefined) {
-      this.problem(fileKey, `must not be there beside ${key}`);
-      return undefined;
+      const isTextFromFile = this.isFromFile(key);
+      if (isTextFromFile === this.isFromFile(fileKey)) {
+        this.problem(fileKey, `must not be there beside ${key}`);
+        return undefined;
+      }
+      // A variable wins over the file, whichever of the two keys it is.
+      if (isTextFromFile) text = undefined;
+      else file = undefined;
     }
     const secret =
       file === undefined ? text : (await this.read(fileKey, file))?.replace(/\r?\n$/, "");

@@ -31,6 +31,13 @@ test("serve --check prints what it would run with, secrets masked", async () => 
   expect(out).not.toContain(API_TOKEN);
 });
 
+test("serve --check says that nobody may use the admin API where it has no token", async () => {
+  const { BECKON_API_TOKEN: _, ...rest } = env;
+  const { code, notes } = await beckon(["serve", "--check"], { env: rest });
+  expect(code).toBe(0);
+  expect(notes).toStartWith("Without api.token or api.token_file nobody may use the admin API");
+});
+
 test("serve --check names every key that is wrong, with its place", async () => {
   const file = join(folder, "wrong.toml");
   writeFileSync(file, 'nmae = "s1"\nlisten = "nowhere"\n\n[auth]\nsend = "anyone"\n');

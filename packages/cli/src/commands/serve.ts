@@ -23,6 +23,9 @@ The least that a file has to say:
   secret_file = "secret.txt"   # what the application's backend signs its tokens with: 32 bytes or more
   send = "anyone"              # who may write to whom`;
 
+const NO_API_TOKEN =
+  "Without api.token or api.token_file nobody may use the admin API: your backend cannot send.\n";
+
 export function serveCommand(terminal: Terminal): Command {
   return new Command("serve")
     .summary("run one server")
@@ -32,6 +35,7 @@ export function serveCommand(terminal: Terminal): Command {
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: { readonly check?: true }) => {
       const config = await readConfig(file, terminal);
+      if (config.apiToken === undefined) terminal.note(NO_API_TOKEN);
       if (options.check) {
         terminal.out(describeConfig(config));
         return;

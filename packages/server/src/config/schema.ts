@@ -258,6 +258,12 @@ export const schema: z.ZodType<Given> = z
     limits: limits.prefault({}),
     drain: drain.prefault({}),
   })
+  .superRefine(({ listen, admin }, context) => {
+    const isOneHost = listen.host === admin.host || [listen.host, admin.host].some(isAnyHost);
+    if (listen.port === 0 || listen.port !== admin.port || !isOneHost) return;
+    const message = `must have another port than listen, which has ${listen.port}, too`;
+    context.addIssue({ code: "custom", path: ["admin"], message });
+  })
   .transform((given): Given => ({
     name: given.name,
     log: given.log,
@@ -279,6 +285,10 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   "push.apns": "APNs is not available yet; use [push.dev]",
   "push.fcm": "FCM is not available yet; use [push.dev]",
 };
+
+function isAnyHost(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
 
 /** Variables of this prefix that are not ours: the CLI's, and those that Kubernetes makes for a service named "beckon…". */
 export function isForeign(name: string, value: string): boolean {

@@ -16,4 +16,7 @@ test.each([
 test("says nothing where nothing is near", () => {
   expect(didYouMean("banana", known)).toBe("");
   expect(didYouMean("x", [])).toBe("");
+  expect(didYouMean("foo", ["log"])).toBe("");
+  expect(didYouMean("POSTGRES_PASSWORD", ["ADDRESS_0_REGION", "AUTH_PUBLIC_KEY_FILE"])).toBe("");
+  expect(didYouMean("tokens_secret", ["cluster_key"])).toBe("");
 });

@@ -1,7 +1,7 @@
-/** The word that was probably meant: the one with the fewest edits, if they are few for its length. */
+/** The word that was probably meant: the one with the fewest edits, if they are one for three letters, and three at most. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let fewest = Math.max(2, Math.floor(word.length / 3)) + 1;
+  let fewest = Math.min(3, Math.max(1, Math.floor(word.length / 3))) + 1;
   for (const candidate of known) {
     const count = edits(word, candidate);
     if (count < fewest) [best, fewest] = [candidate, count];
