@@ -65,30 +65,30 @@ describe.each([
     await setUp();
     const bob = await device("bob");
     const ann = await device("ann");
-    for (const text of numbered("a", 1, 20)) ann.tell({ send: text, to: "bob" });
-    await until(() => ann.all("acked").length === 20, "acknowledgements");
+    await ann.send("bob", numbered("a", 1, 20));
+    await ann.count("acked", 20);
 
     // Nothing is acknowledged from now on; what is transmitted waits in the server's sockets.
     server.child.kill("SIGSTOP");
-    for (const text of numbered("b", 1, 20)) ann.tell({ send: text, to: "bob" });
+    await ann.send("bob", numbered("b", 1, 20));
     await ann.settled();
     await ann.kill();
     server.child.kill("SIGCONT");
 
     const again = await device("ann");
-    await until(() => again.all("left").length === 1, "the outbox");
+    await again.count("left", 1);
     expect(again.all("left")[0]!.left).toEqual(numbered("b", 1, 20));
-    again.tell({ send: "c1", to: "bob" });
+    await again.send("bob", ["c1"]);
     const all = [...numbered("a", 1, 20), ...numbered("b", 1, 20), "c1"];
-    await until(() => bob.got.length >= all.length, "all messages");
-    await until(() => again.all("acked").length === 1, "the acknowledgement");
+    await bob.count("got", all.length);
+    await again.count("acked", 1);
     expect(bob.got).toEqual(all);
     expect([...ann.all("error"), ...again.all("error")]).toEqual([]);
 
     await again.settled();
     await again.kill();
     const third = await device("ann");
-    await until(() => third.all("left").length === 1, "the outbox");
+    await third.count("left", 1);
     expect(third.all("left")[0]!.left).toEqual([]);
   }, 60_000);
 
@@ -100,14 +100,14 @@ describe.each([
     for (let round = 1; round <= 3; round++) {
       const ann = await device("ann");
       const texts = numbered(`r${round}-`, 1, 300);
-      for (const text of texts) ann.tell({ send: text, to: "bob" });
-      await until(() => ann.all("acked").length >= 20 * round, "some acknowledgements");
+      await ann.send("bob", texts);
+      await ann.count("acked", 20 * round);
       await ann.kill();
       sent.push(...texts);
       promised.push(...ann.all("acked").map(({ acked }) => acked));
     }
     const last = await device("ann");
-    last.tell({ send: "last", to: "bob" });
+    await last.send("bob", ["last"]);
     await until(() => bob.got.includes("last"), "the last one");
     expect(promised.filter((text) => !bob.got.includes(text))).toEqual([]);
     // What was not on disk yet when it was killed is nowhere; the rest is in the order of the sends, once.
@@ -118,17 +118,17 @@ describe.each([
     await setUp();
     const bob = await device("bob", "a5");
     const ann = await device("ann");
-    for (const text of numbered("a", 1, 10)) ann.tell({ send: text, to: "bob" });
+    await ann.send("bob", numbered("a", 1, 10));
     // They are acknowledged as they are on his disk.
-    await until(() => ann.all("acked").length === 10, "acknowledgements");
-    await until(() => bob.got.length === 5, "the handler");
+    await ann.count("acked", 10);
+    await bob.count("got", 5);
     await bob.settled();
     await bob.kill();
-    for (const text of numbered("b", 1, 3)) ann.tell({ send: text, to: "bob" });
-    await until(() => ann.all("acked").length === 13, "acknowledgements");
+    await ann.send("bob", numbered("b", 1, 3));
+    await ann.count("acked", 13);
 
     const again = await device("bob");
-    await until(() => again.got.length >= 9, "the rest");
+    await again.count("got", 9);
     await again.settled();
     expect(bob.got).toEqual(numbered("a", 1, 5));
     expect(again.got[0]).toBe("a5*");

@@ -1,15 +1,12 @@
-import type { Command, Report } from "../programs/device-lines.ts";
-import { until } from "./until.ts";
-
-type KeysOf<T> = T extends unknown ? keyof T : never;
-type Of<K extends KeysOf<Report>> = Extract<Report, Record<K, unknown>>;
+import type { Command, Report } from "../programs/drive.ts";
+import { DeviceReports } from "./device-reports.ts";
 
 /** `programs/device.ts` as a process of its own. */
-export class DeviceProcess {
-  readonly reports: Report[] = [];
+export class DeviceProcess extends DeviceReports {
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
 
   constructor(command: string[], environment: Readonly<Record<string, string>>) {
+    super();
     this.#child = Bun.spawn(command, {
       env: { PATH: process.env["PATH"], ...environment },
       stdin: "pipe",
@@ -25,34 +22,14 @@ export class DeviceProcess {
     for await (const chunk of this.#child.stdout) {
       const lines = (text + decoder.decode(chunk, { stream: true })).split("\n");
       text = lines.pop()!;
-      for (const line of lines) this.reports.push(JSON.parse(line) as Report);
+      const reports = lines.map((line) => JSON.parse(line) as Report);
+      this.reports = [...this.reports, ...reports];
     }
   }
 
-  tell(command: Command): void {
-    void this.#child.stdin.write(`${JSON.stringify(command)}\n`);
-    void this.#child.stdin.flush();
-  }
-
-  all<K extends KeysOf<Report>>(kind: K): Of<K>[] {
-    return this.reports.filter((report): report is Of<K> => kind in report);
-  }
-
-  /** The texts that its handler was given, those marked as redelivered with a `*`. */
-  get got(): string[] {
-    return this.all("got").map(({ got, redelivered }) => (redelivered ? `${got}*` : got));
-  }
-
-  async connected(): Promise<this> {
-    await until(() => this.all("state").some(({ state }) => state === "connected"), "connected");
-    return this;
-  }
-
-  /** Resolves when all that it wants to write is on disk. */
-  async settled(): Promise<void> {
-    const before = this.all("settled").length;
-    this.tell({ settle: true });
-    await until(() => this.all("settled").length > before, "the disk");
+  async tell(command: Command): Promise<void> {
+    await this.#child.stdin.write(`${JSON.stringify(command)}\n`);
+    await this.#child.stdin.flush();
   }
 
   async kill(): Promise<void> {
