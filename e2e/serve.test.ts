@@ -77,6 +77,20 @@ test("the backend sends over the admin API and the command line, and health and 
   expect((await bob.end()).code).toBeGreaterThanOrEqual(4200);
 });
 
+test("a second server process is kept from the file of the first, until that has died", async () => {
+  const first = await installation.serve();
+  const second = installation.beckon("serve", "beckon.toml");
+  expect(await second.exited).toBe(1);
+  const notes = await new Response(second.stderr).text();
+  expect(notes).toContain("another server process has");
+  expect(notes).toContain("Stop it, or give this one another store.");
+  first.child.kill("SIGKILL");
+  await first.child.exited;
+  const third = await installation.serve();
+  third.child.kill("SIGTERM");
+  expect(await third.child.exited).toBe(0);
+});
+
 test("--check prints the configuration without its secrets, and names each wrong key", async () => {
   const shown = await installation.output("serve", "--check", "beckon.toml");
   expect(shown).toContain('name = "eu-1"');

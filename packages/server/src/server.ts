@@ -30,6 +30,7 @@ import { devHttpProvider } from "./push/dev-http.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
 import { adminBackend } from "./service.ts";
+import { lockFile } from "./store/sqlite-lock.ts";
 import { openSqlite } from "./store/sqlite.ts";
 import type { SqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
@@ -148,6 +149,7 @@ export interface ConfiguredServer {
 interface Running {
   readonly server: Server;
   readonly store: SqliteStore;
+  readonly unlock: () => void;
   readonly admin: AdminListener;
   readonly bus: Bus;
   readonly health: ReturnType<typeof watchStore>;
@@ -170,7 +172,9 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     const store = await openSqlite(options.store.path, options.storeLimits);
     const bus = options.sharedBus ?? createMemoryBus({ clock: systemClock }).connect();
     let server: Server | undefined;
+    let unlock: (() => void) | undefined;
     try {
+      unlock = lockFile(options.store.path);
       server = startServer({
         name: options.name,
         listen: { hostname: options.listen.host, port: options.listen.port },
@@ -207,10 +211,11 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         log,
       });
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
-      running = { server, store, admin, bus, health };
+      running = { server, store, unlock, admin, bus, health };
     } catch (error) {
       server?.kill();
       await store.close();
+      unlock?.();
       throw error;
     }
     state = "up";
@@ -219,7 +224,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const drain = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, admin, bus, health } = running;
+    const { server, store, unlock, admin, bus, health } = running;
     state = "draining";
     log.info("server.draining", { server: options.name, count: server.node.gateway.size });
     const { batch, interval, deadline } = options.drain;
@@ -228,19 +233,21 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     await admin.close();
     await bus.close();
     await store.close();
+    unlock();
     state = "stopped";
     log.info("server.stopped", { server: options.name });
   };
 
   const kill = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, admin, health } = running;
+    const { server, store, unlock, admin, health } = running;
     server.kill();
     admin.kill();
     health.stop();
     state = "stopped";
     running = undefined;
     await store.close();
+    unlock();
   };
 
   return {

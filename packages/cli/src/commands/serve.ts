@@ -68,5 +68,8 @@ function explain(error: unknown): Failure {
       "Ports below 1024 need a privilege: choose another.",
     );
   }
+  if (message.startsWith("another server process has ")) {
+    return new Failure(`cannot start: ${message}`, "Stop it, or give this one another store.");
+  }
   return new Failure(`cannot start: ${message}`);
 }
