@@ -17,7 +17,7 @@ import { createCredentials } from "./credentials.ts";
 import { createDialer } from "./dialer.ts";
 import { BeckonError, storageFailed } from "./errors.ts";
 import { createHandover } from "./handover.ts";
-import { createInbox } from "./inbox.ts";
+import { createInbox, type Item, toMessage } from "./inbox.ts";
 import { createJournal } from "./journal.ts";
 import { createListeners, tellOne } from "./listeners.ts";
 import type { ConnectOptions } from "./options.ts";
@@ -26,7 +26,7 @@ import { listen } from "./platform.ts";
 import { randomFraction } from "./random.ts";
 import { createSender } from "./sender.ts";
 import { createSession } from "./session.ts";
-import { settle } from "./settings.ts";
+import { settle, type Settings } from "./settings.ts";
 import type { State, StateName } from "./state.ts";
 import { createTask } from "./task.ts";
 import { encodeText } from "./text.ts";
@@ -48,6 +48,11 @@ const RENEW_MS: Millis = 5_000;
 /** Returns at once, and stays connected until it is closed. Throws {@link BeckonError} for options that can never work, never for the network. */
 export function connect(options: ConnectOptions): Beckon {
   const settings = settle(options);
+  const begin = (own: ConnectOptions): Beckon => start(own, settings);
+  return options.storage?.share?.(options, settings, begin) ?? begin(options);
+}
+
+function start(options: ConnectOptions, settings: Settings): Beckon {
   const { clock, random, transports } = settings;
   const { storage } = options;
   const states = createListeners<State>();
@@ -81,7 +86,13 @@ export function connect(options: ConnectOptions): Beckon {
     ready: (lane) => sender.ready(lane),
   });
   const sender = createSender(outbox, clock, random);
-  const handover = createHandover(clock, random, (item) => inbox.handled(item), report);
+  const handover = createHandover(
+    clock,
+    random,
+    toMessage,
+    (item: Item) => inbox.handled(item),
+    report,
+  );
   const inbox = createInbox(clock, journal, (item) => handover.push(item));
   const dialer = createDialer({
     stored: storage !== undefined,
@@ -110,9 +121,9 @@ export function connect(options: ConnectOptions): Beckon {
     },
   });
   const unlisten = listen({ stirred, hidden });
-  const ready = start();
+  const ready = open();
 
-  async function start(): Promise<void> {
+  async function open(): Promise<void> {
     try {
       for (const [key, value] of (await storage?.read()) ?? []) {
         for (const part of [session, wakes, outbox, inbox]) part.load(key, value);
@@ -263,20 +274,17 @@ export function connect(options: ConnectOptions): Beckon {
     return arrival();
   }
 
-  function arrival(): Promise<"connected" | "ignored"> {
-    return new Promise((resolve) => {
-      const finish = (answer: "connected" | "ignored"): void => {
-        cancel();
-        ignore();
-        resolve(answer);
-      };
-      const cancel = clock.after(WAKE_MS, () => finish("ignored"));
-      const ignore = states.add(({ name }) => {
-        if (name === "connected") finish("connected");
-        if (name === "closed") finish("ignored");
+  async function arrival(): Promise<"connected" | "ignored"> {
+    let ignore = (): void => {};
+    const arrived = new Promise<void>((resolve) => {
+      ignore = states.add(({ name }) => {
+        if (name === "connected" || name === "closed") resolve();
       });
-      if (current !== undefined) finish("connected");
+      if (current !== undefined) resolve();
     });
+    await within(WAKE_MS, arrived);
+    ignore();
+    return state.name === "connected" ? "connected" : "ignored";
   }
 
   function stirred(): void {
@@ -296,16 +304,9 @@ export function connect(options: ConnectOptions): Beckon {
 
   /** In the order of the calls: none that comes later overtakes one that waits for the storage. */
   function whenReady<T>(task: () => T | Promise<T>): Promise<T> {
-    if (started) return Promise.resolve(task());
-    return new Promise((resolve, reject) => {
-      early.push(() => {
-        try {
-          resolve(task());
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
+    const attempt = (): Promise<T> => new Promise((resolve) => resolve(task()));
+    if (started) return attempt();
+    return new Promise((resolve) => early.push(() => resolve(attempt())));
   }
 
   /** Ends everything; `clear` removes what is stored. */

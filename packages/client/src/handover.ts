@@ -4,13 +4,21 @@ import type { Millis } from "@beckon/protocol";
 import { backoff } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { BeckonError } from "./errors.ts";
-import { type Item, toMessage } from "./inbox.ts";
 import type { Message, MessageHandler } from "./message.ts";
 import type { Random } from "./random.ts";
 import { createTimers } from "./timers.ts";
 
-export interface Handover {
-  push(item: Item): void;
+/** What is handed over. */
+export interface Handed {
+  /** Those of one lane keep their order, also when one fails. */
+  readonly lane: string;
+  redelivered: boolean;
+  /** How often the handler failed on it. */
+  failures: number;
+}
+
+export interface Handover<T extends Handed> {
+  push(item: T): void;
   /** The answer ends it. */
   on(handler: MessageHandler): () => void;
   iterate(): AsyncIterableIterator<Message>;
@@ -23,14 +31,15 @@ const MAX_RETRY_MS: Millis = 60_000;
 
 const END: IteratorResult<Message> = { done: true, value: undefined };
 
-export function createHandover(
+export function createHandover<T extends Handed>(
   clock: Clock,
   random: Random,
-  handled: (item: Item) => void,
+  toMessage: (item: T) => Message,
+  handled: (item: T) => void,
   report: (error: BeckonError) => void,
-): Handover {
+): Handover<T> {
   /** In order of arrival. */
-  const queue: Item[] = [];
+  const queue: T[] = [];
   /** Lanes whose first message waits for its next try: what is later in them waits behind it. */
   const parked = new Set<string>();
   const timers = createTimers(clock);
@@ -38,16 +47,16 @@ export function createHandover(
   let taker: object | undefined;
   /** The taker before has finished its message. */
   let idle: Promise<void> = Promise.resolve();
-  let waiting: ((item: Item | undefined) => void) | undefined;
+  let waiting: ((item: T | undefined) => void) | undefined;
   let closed = false;
 
-  function take(): Item | undefined {
+  function take(): T | undefined {
     const at = queue.findIndex((item) => !parked.has(item.lane));
     return at < 0 ? undefined : queue.splice(at, 1)[0];
   }
 
   /** Undefined: there will be none. */
-  function next(): Promise<Item | undefined> {
+  function next(): Promise<T | undefined> {
     const item = closed ? undefined : take();
     if (item !== undefined || closed) return Promise.resolve(item);
     return new Promise((resolve) => (waiting = resolve));
@@ -58,24 +67,24 @@ export function createHandover(
     if (item !== undefined) wake(item);
   }
 
-  function wake(item: Item | undefined): void {
+  function wake(item: T | undefined): void {
     const resolve = waiting;
     waiting = undefined;
     resolve?.(item);
   }
 
-  function requeue(item: Item): void {
+  function requeue(item: T): void {
     queue.unshift(item);
     offer();
   }
 
   /** It was handed over and not handled: it comes first again. */
-  function putBack(item: Item): void {
+  function putBack(item: T): void {
     item.redelivered = true;
     requeue(item);
   }
 
-  function failed(item: Item, cause: unknown): void {
+  function failed(item: T, cause: unknown): void {
     parked.add(item.lane);
     const delay = backoff(item.failures++, RETRY_MS, MAX_RETRY_MS, random);
     timers.after(delay, () => {
@@ -114,7 +123,7 @@ export function createHandover(
   }
 
   function iterate(): AsyncIterableIterator<Message> {
-    let given: Item | undefined;
+    let given: T | undefined;
     let over = false;
     let last: Promise<unknown> = Promise.resolve();
 

@@ -3,6 +3,7 @@ import { type DeliverFrame, formatUuid, LIMITS } from "@beckon/protocol";
 
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
+import type { Handed } from "./handover.ts";
 import { type Journal, numberedKey } from "./journal.ts";
 import { createLanes, type Due, type LaneRecord } from "./lanes.ts";
 import type { Message } from "./message.ts";
@@ -10,10 +11,9 @@ import type { Change, Stored } from "./storage.ts";
 import { decodeText } from "./text.ts";
 
 /** A message from its arrival until it was handled. */
-export interface Item {
+export interface Item extends Handed {
   /** Tells a repeat. */
   readonly key: string;
-  readonly lane: string;
   readonly n: number;
   readonly prev: number;
   readonly frame: DeliverFrame;
@@ -22,11 +22,8 @@ export interface Item {
   receipts: { readonly connection: Connection; readonly deliver: number }[];
   gap: boolean;
   late: boolean;
-  redelivered: boolean;
   /** Its key in the storage; undefined: it is not there. */
   stored: string | undefined;
-  /** How often the handler failed on it. */
-  failures: number;
 }
 
 export interface Inbox {

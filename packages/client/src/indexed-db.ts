@@ -41,6 +41,8 @@ export function indexedDb(name: string): Storage {
     const done = ended(transaction);
     try {
       task(transaction.objectStore(STORE));
+      // Needs nothing more of this page, which may be frozen the next moment.
+      transaction.commit();
     } catch (error) {
       transaction.abort();
       await done.catch(() => {});

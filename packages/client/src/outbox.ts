@@ -30,6 +30,8 @@ export interface Entry {
   readonly wake: WakeClass;
   readonly preview: string;
   readonly created: Millis;
+  /** What the caller calls it; "": nothing. Its ACK is stored under that. */
+  readonly ref: string;
   /** Writes of it that are not on disk yet: it is transmitted as it is on disk. */
   unsaved: number;
   /** On any connection, by any process. */
@@ -51,9 +53,14 @@ export interface OutLane {
   next: number;
 }
 
+/** A `send` whose outcome can be asked for by its name, also after a crash: `ref` is at the message in the storage, then at the ACK. */
+export interface ReferredSend extends SendOptions {
+  readonly ref?: string;
+}
+
 export interface Outbox {
   /** The payload is the outbox's from then on. */
-  add(to: string, payload: Uint8Array, options: SendOptions): Promise<Ack>;
+  add(to: string, payload: Uint8Array, options: ReferredSend): Promise<Ack>;
   /** Gives the next entries of the lane their ids, `count` at most. */
   identify(lane: OutLane, count: number): void;
   acknowledged(entry: Entry, ack: Omit<Ack, "id">): void;
@@ -104,8 +111,8 @@ export function createOutbox(parts: OutboxParts): Outbox {
   let closed: BeckonError | undefined;
   let cancelExpiry: (() => void) | undefined;
 
-  function add(to: string, payload: Uint8Array, options: SendOptions): Promise<Ack> {
-    const { wake = "message", preview = "", signal } = options;
+  function add(to: string, payload: Uint8Array, options: ReferredSend): Promise<Ack> {
+    const { wake = "message", preview = "", signal, ref = "" } = options;
     const unfit = closed ?? check(to, payload, preview, signal);
     if (unfit !== undefined) return Promise.reject(unfit);
     const more: Change[] = [];
@@ -121,6 +128,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
       wake,
       preview,
       created: clock.now(),
+      ref,
       transmitted: false,
     });
     lane.last = entry.n;
@@ -266,11 +274,13 @@ export function createOutbox(parts: OutboxParts): Outbox {
     return true;
   }
 
-  function acknowledged(entry: Entry, ack: Omit<Ack, "id">): void {
+  function acknowledged(entry: Entry, outcome: Omit<Ack, "id">): void {
     if (!take(entry)) return;
+    const ack = { id: formatUuid(entry.id!), ...outcome };
+    const told = entry.ref === "" ? [] : [{ key: `a/${entry.ref}`, value: ack }];
     // If this is lost, it is sent again under the same id, and the server knows it.
-    journal.write([{ key: keyOf(entry), value: undefined }]);
-    entry.settle({ id: formatUuid(entry.id!), ...ack });
+    journal.write([{ key: keyOf(entry), value: undefined }, ...told]);
+    entry.settle(ack);
   }
 
   function refused(entry: Entry, error: BeckonError): void {
@@ -322,24 +332,18 @@ interface LaneRecord {
   readonly tail: number;
 }
 
-type EntryRecord = Pick<Entry, "n" | "prev" | "payload" | "wake" | "preview" | "created"> & {
+type EntryRecord = Pick<
+  Entry,
+  "n" | "prev" | "payload" | "wake" | "preview" | "created" | "ref"
+> & {
   readonly to: string;
   readonly id: Uint8Array | null;
 };
 
 function toRecord(entry: Entry): Stored {
-  const { n, prev, payload, wake, preview, created } = entry;
-  const record: EntryRecord = {
-    to: entry.lane.to,
-    n,
-    prev,
-    id: entry.id ?? null,
-    payload,
-    wake,
-    preview,
-    created,
-  };
-  return { ...record };
+  const { lane, n, prev, id = null, payload, wake, preview, created, ref } = entry;
+  const { to } = lane;
+  return { to, n, prev, id, payload, wake, preview, created, ref } satisfies EntryRecord;
 }
 
 /** Their order as text is the order in which they were added. */
@@ -347,7 +351,12 @@ function keyOf({ seq }: Entry): string {
   return numberedKey("o", seq);
 }
 
-function toUnsent({ seq, id, lane, payload, created, ack }: Entry): Unsent {
+/** An application sees what `Unsent` says; the tabs of a browser find theirs by `ref`. */
+export interface ReferredUnsent extends Unsent {
+  readonly ref: string;
+}
+
+function toUnsent({ seq, id, lane, payload, created, ack, ref }: Entry): ReferredUnsent {
   return {
     key: String(seq),
     id: id && formatUuid(id),
@@ -356,5 +365,6 @@ function toUnsent({ seq, id, lane, payload, created, ack }: Entry): Unsent {
     text: () => decodeText(payload),
     created,
     ack,
+    ref,
   };
 }

@@ -1,3 +1,7 @@
+import type { Beckon } from "./beckon.ts";
+import type { ConnectOptions } from "./options.ts";
+import type { Settings } from "./settings.ts";
+
 /** What is stored: what JSON can say, and bytes. Never changed after it was handed over. */
 export type Stored =
   | string
@@ -32,7 +36,16 @@ export interface Storage {
   clear(): Promise<void>;
   /** A `read` that waits for an earlier user MUST reject then, and a later user's turn comes. */
   close(): Promise<void>;
+  /** Where several clients of one origin use this storage at once: makes them one. */
+  readonly share?: Share;
 }
+
+/** Answers the client of all in place of the one that `start` would be. */
+export type Share = (
+  options: ConnectOptions,
+  settings: Pick<Settings, "clock" | "random" | "outboxLimit">,
+  start: (options: ConnectOptions) => Beckon,
+) => Beckon;
 
 /** Lives as long as the object: for tests, and for what need not survive the process. */
 export function memory(): Storage {
