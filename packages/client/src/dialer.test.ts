@@ -411,10 +411,10 @@ describe("close codes carry what to do", () => {
       expect(errors[0]!.hint).not.toBe("");
       expect(states.at(-1)).toMatchObject({ name: "closed", error: { code } });
       // Not `closed`: no new client would help against it.
-      expect(unsent.error).toBe(errors[0]!);
+      expect(unsent.error).toBe(errors[0]);
       const late = outcome(beckon.send("bob", "x"));
       clock.run(1);
-      expect(late.error).toBe(errors[0]!);
+      expect(late.error).toBe(errors[0]);
     }
   });
 
