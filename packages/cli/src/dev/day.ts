@@ -2,13 +2,13 @@
 import type { DayRun, DayView } from "@beckon/console/stage";
 import * as z from "zod";
 
-/** What is sent through each policy; measured to take about ten seconds on two cores. */
+/** What is sent through each policy, three messages a member; measured to take about ten seconds on two cores. */
 const MESSAGES = 1_200;
 const ARGUMENTS = [
   "--generate=community",
-  "--users=120",
+  "--users=400",
   `--messages=${MESSAGES}`,
-  "--in-flight=8",
+  "--in-flight=4",
   "--json",
   "--progress=json",
 ] as const;

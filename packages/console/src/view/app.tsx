@@ -73,7 +73,7 @@ export function App(props: ViewProps & { readonly change: (change: Change) => vo
         </p>
         {scene.trouble === undefined ? null : (
           <p class="trouble" role="alert">
-            {scene.trouble.server}: {scene.trouble.text}
+            {scene.trouble.text}
           </p>
         )}
       </footer>

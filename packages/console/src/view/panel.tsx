@@ -12,7 +12,7 @@ export function Panel({ scene, director }: ViewProps): VNode {
   const move = nextMove(scene);
   const glows = (one: typeof move): string => (one === move ? "glow" : "");
   return (
-    <aside class="panel">
+    <aside class="panel" data-step={scene.step}>
       <h2>{TITLES[scene.step]}</h2>
       <div id="caption" class="caption" aria-live="polite">
         {caption(scene).map((sentence) => (
