@@ -216,6 +216,7 @@ export function storageSuite(
       await first.read();
       let isGone = false;
       const waiting = second.read().then((values) => ({ isGone, values: [...values] }));
+      await turns(20);
       await first.write([{ key: "a", value: 1 }]);
       isGone = true;
       await kill(first);

@@ -29,3 +29,6 @@ createInterface(process.stdin)
   })
   // Whoever told it what to do is gone.
   .on("close", () => process.exit());
+
+/** It is ready. */
+console.log(toJson({ id: 0 }));

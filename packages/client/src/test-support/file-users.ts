@@ -16,8 +16,10 @@ export async function fileUsers(command: readonly string[]): Promise<StorageHarn
   const users = new Map<Storage, Bun.Subprocess>();
   return {
     async open(other) {
-      const [storage, child] = start([...command, join(folder, other ?? "storage")]);
+      const { storage, child, ready } = start([...command, join(folder, other ?? "storage")]);
       users.set(storage, child);
+      // Who comes first would be who starts faster, else.
+      await ready;
       return storage;
     },
     async kill(user) {
@@ -35,9 +37,16 @@ export async function fileUsers(command: readonly string[]): Promise<StorageHarn
   };
 }
 
-function start(command: string[]): [Storage, Bun.Subprocess] {
+interface User {
+  readonly storage: Storage;
+  readonly child: Bun.Subprocess;
+  readonly ready: Promise<unknown>;
+}
+
+function start(command: string[]): User {
   const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
   const calls = new Map<number, (reply: Reply) => void>();
+  const ready = new Promise((resolve) => calls.set(0, resolve));
   let last = 0;
 
   async function listen(): Promise<void> {
@@ -84,5 +93,5 @@ function start(command: string[]): [Storage, Bun.Subprocess] {
     clear: async () => void (await call("clear")),
     close: async () => void (await call("close")),
   };
-  return [storage, child];
+  return { storage, child, ready };
 }
