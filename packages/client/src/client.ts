@@ -280,7 +280,8 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
       ignore = states.add(({ name }) => {
         if (name === "connected" || name === "closed") resolve();
       });
-      if (current !== undefined) resolve();
+      // It may have been closed while it was asked whether its connection lives.
+      if (current !== undefined || closing !== undefined) resolve();
     });
     await within(WAKE_MS, arrived);
     ignore();
