@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 
 import packageFile from "../package.json" with { type: "json" };
 import { decodeCommand } from "./commands/decode.ts";
+import { deviceCommand } from "./commands/device.ts";
 import { devCommand } from "./commands/dev.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { sendCommand } from "./commands/send.ts";
@@ -35,6 +36,7 @@ function createProgram(terminal: Terminal): Command {
     .addHelpText("after", EXAMPLES);
   const commands = [
     devCommand,
+    deviceCommand,
     serveCommand,
     tokenCommand,
     sendCommand,
@@ -63,6 +65,7 @@ function createProgram(terminal: Terminal): Command {
 const EXAMPLES = `
 Examples:
   beckon dev                           a whole system on this machine, to try and to develop with
+  beckon device eve                    be a device of eve's in it, in the terminal
   beckon replay --generate community   watch a community's messages go through four servers
   beckon serve beckon.toml             run one server
   beckon token --user ann              a token with which ann's devices can connect

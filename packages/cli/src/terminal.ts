@@ -1,3 +1,5 @@
+import { type Conversation, systemConversation } from "./conversation.ts";
+
 /** Where a command writes to: results to `out`, everything else to `note`. */
 export interface Terminal {
   readonly out: (text: string) => void;
@@ -11,6 +13,8 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** All of the standard input. */
   input(): Promise<Uint8Array>;
+  /** Lines in and lines out, as they come. */
+  converse(): Conversation;
 }
 
 export const systemTerminal: Terminal = {
@@ -21,4 +25,5 @@ export const systemTerminal: Terminal = {
   columns: process.stderr.columns ?? 80,
   env: process.env,
   input: () => Bun.stdin.bytes(),
+  converse: systemConversation,
 };

@@ -124,6 +124,8 @@ export interface Embedding {
   readonly logger?: Log;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
   readonly wakeNames?: (accepting: string) => string;
+  /** Whether its metrics tell of the process, too. Default: true; for one of several servers in a process: false. */
+  readonly processMetrics?: boolean;
   /** Hears what happens on this server. Default: nobody. */
   readonly observer?: Observer;
 }
@@ -196,7 +198,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
       });
       const { node } = server;
       const health = watchStore(store, systemClock);
-      metrics.observeProcess();
+      if (options.processMetrics !== false) metrics.observeProcess();
       exposeNode(metrics, figuresOf(node));
       const app = createAdminApp({
         backend: adminBackend(node, store, options.limits, metrics, () => ({

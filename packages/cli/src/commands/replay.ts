@@ -25,6 +25,7 @@ interface Options {
   readonly seed: number;
   readonly plant?: Fault;
   readonly json?: true;
+  readonly progress?: "json";
 }
 
 const HELP = `
@@ -44,6 +45,9 @@ What is counted:
   unpushed    held for a sleeping device without a push
   gaps        handed over with the remark that something before it is missing
   repeats     sent twice over the wire (wireDuplicates); the SDK keeps them from the application (duplicated)
+
+With --progress json, once all devices are registered, the output has lines before the result such as
+{"progress":{"done":120,"of":3000,"seconds":1.2,"locality":0.81}}: messages sent, and the share of local deliveries.
 
 The exit code is 1 if anything was lost, repeated, out of order, late or not pushed, if the servers counted
 otherwise, or if --chaos came to kill nobody.
@@ -84,6 +88,9 @@ export function replayCommand(terminal: Terminal): Command {
     .option("--seed <n>", "repeats what is chosen at random", integer(0, 2 ** 32), 1)
     .addOption(new Option("--plant <fault>").choices(FAULTS).hideHelp())
     .option("--json", "print the result as one JSON object")
+    .addOption(
+      new Option("--progress <form>", "say how far it is, in a line each 200 ms").choices(["json"]),
+    )
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: Options) => {
       const trace = traceOf(file, options);
@@ -123,7 +130,10 @@ async function runOnce(
       seed,
       // What was lost on purpose need not be waited for.
       ...(plant === undefined ? {} : { plant, quietMs: 1_000 }),
-      onProgress: (progress) => line.show(progress),
+      onProgress: (progress) => {
+        if (options.progress === undefined) line.show(progress);
+        else if (typeof progress !== "string") terminal.out(`${JSON.stringify({ progress })}\n`);
+      },
     });
     line.clear();
     if (!options.json) terminal.out(`${headline(result)}${table(result)}\n`);

@@ -1,4 +1,5 @@
 import { validDeviceId, validUserId } from "@beckon/protocol";
+import { type Config, DEV_SECRET, loadConfig } from "@beckon/server";
 import { Command } from "commander";
 
 import { duration, list } from "../arguments.ts";
@@ -13,6 +14,7 @@ interface Options {
   readonly to?: readonly string[];
   readonly expires: number;
   readonly config?: string;
+  readonly dev?: true;
 }
 
 const HELP = `
@@ -23,6 +25,7 @@ ${CONFIG_HELP}
 
 Examples:
   beckon token --user ann
+  beckon token --dev --user eve
   beckon token --config beckon.toml --user ann --device phone --expires 30d --to bob,cem`;
 
 export function tokenCommand(terminal: Terminal): Command {
@@ -36,15 +39,16 @@ export function tokenCommand(terminal: Terminal): Command {
     .option("--to <users>", 'whom it allows to write to, where auth.send = "claim"', list)
     .option("--expires <duration>", "for how long it is good", duration, 3_600_000)
     .option("--config <file>", "the server's configuration")
+    .option("--dev", "for `beckon dev`, whose secret everybody knows")
     .addHelpText("after", HELP)
     .configureHelp({ optionDescription: (option) => describe(option.long, option.description) })
-    .action(async ({ user, device, to, expires, config: file }: Options) => {
+    .action(async ({ user, device, to, expires, config: file, dev }: Options) => {
       if (!validUserId(user))
         throw new UsageError("--user: a user id has 1 to 128 bytes without control characters");
       if (device !== undefined && !validDeviceId(device)) {
         throw new UsageError("--device: a device id has 1 to 64 bytes without control characters");
       }
-      const { auth } = await readConfig(file, terminal);
+      const { auth } = dev === true ? await devConfig() : await readConfig(file, terminal);
       if (auth.keys.kind !== "secret") {
         const hint = "Ask the application's backend for one.";
         throw new Failure(
@@ -66,6 +70,16 @@ export function tokenCommand(terminal: Terminal): Command {
       };
       terminal.out(`${mintToken(claims, auth.keys.secret, names)}\n`);
     });
+}
+
+/** That of a server that `beckon dev` starts, as far as tokens go. */
+function devConfig(): Promise<Config> {
+  const env = {
+    BECKON_LISTEN: "127.0.0.1:0",
+    BECKON_AUTH_SECRET: DEV_SECRET,
+    BECKON_AUTH_SEND: "anyone",
+  };
+  return loadConfig(undefined, env);
 }
 
 /** The default is kept in milliseconds; people write durations. */

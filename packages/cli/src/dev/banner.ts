@@ -21,8 +21,7 @@ export function banner({ url, view, users, taken, paint }: BannerParts): string 
     "",
     `Beckon: ${view.servers.length} servers on this machine`,
     "",
-    ...taken.map(({ wanted, got }) => `port ${wanted} is taken: ${got} is used instead`),
-    ...(taken.length === 0 ? [] : [""]),
+    ...(taken.length === 0 ? [] : [passedOver(taken), ""]),
     `  look   ${paint.bold(url)}`,
     `  type   npx beckon device eve${dev}   (a fifth phone, in another terminal)`,
     "  read   docs/architecture.md, packages/server/src/delivery/delivery.ts",
@@ -41,4 +40,9 @@ export function banner({ url, view, users, taken, paint }: BannerParts): string 
     "",
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function passedOver(taken: readonly Taken[]): string {
+  const ports = taken.map(({ wanted, got }) => `${got} instead of ${wanted}`);
+  return `  Another program has ports that were wanted here: ${ports.join(", ")}.`;
 }

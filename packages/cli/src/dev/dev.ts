@@ -63,7 +63,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
   const pagePort = ports.next(options.port);
   for (let i = 0; i < options.servers; i++) {
     const name = `s${i + 1}`;
-    const port = options.port === 0 ? 0 : options.port + 1 + i;
+    const port = pagePort === 0 ? 0 : pagePort + 1 + i;
     stage.add(
       new LocalServer({
         hub,

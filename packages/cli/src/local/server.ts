@@ -27,7 +27,7 @@ export interface LocalServerOptions {
   readonly store: string;
   readonly secret: string;
   readonly apiToken?: string;
-  readonly embedding: Omit<Embedding, "sharedBus">;
+  readonly embedding: Omit<Embedding, "sharedBus" | "processMetrics">;
 }
 
 /** What a server has counted. */
@@ -95,7 +95,12 @@ export class LocalServer {
   async #start(): Promise<void> {
     const { hub, embedding } = this.#options;
     const bus = hub.connect();
-    const server = createServer({ ...(await this.#config()), ...embedding, sharedBus: bus });
+    const server = createServer({
+      ...(await this.#config()),
+      ...embedding,
+      sharedBus: bus,
+      processMetrics: false,
+    });
     try {
       await again(() => server.start());
     } catch (error) {

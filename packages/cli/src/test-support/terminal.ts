@@ -27,6 +27,15 @@ export async function beckon(
     columns: 80,
     env,
     input: () => Promise.resolve(new TextEncoder().encode(input)),
+    converse: () => ({
+      lines: linesOf(input),
+      say: (line) => void (out += `${line}\n`),
+      close: () => undefined,
+    }),
   });
   return { code, out, notes };
+}
+
+async function* linesOf(text: string): AsyncGenerator<string> {
+  for (const line of text.split("\n")) yield await Promise.resolve(line);
 }

@@ -1,0 +1,213 @@
+/** A device whose screen is the terminal: the SDK while it is awake, an ear for pushes always. */
+import { type Ack, type Beckon, connect, type Message } from "@beckon/client";
+import { memory, type Storage } from "@beckon/client/storage";
+import { formatUuid, readFrames } from "@beckon/protocol";
+
+import { type Command, HELP, readCommand } from "./command.ts";
+import type { System } from "./system.ts";
+
+export interface PhoneParts {
+  readonly user: string;
+  readonly device: string;
+  readonly system: System;
+  readonly say: (line: string) => void;
+  readonly storage?: Storage;
+}
+
+const NO_LIMITS = { messageBytes: Infinity, messageFrames: Infinity } as const;
+/** Messages whose accepting server is remembered until they are shown. */
+const REMEMBERED = 256;
+
+export class TerminalPhone {
+  readonly #parts: PhoneParts;
+  readonly #storage: Storage;
+  readonly #deafen: () => void;
+  /** By id: the server that accepted what has come in. */
+  readonly #accepted = new Map<string, string>();
+  readonly #unanswered = new Set<Promise<void>>();
+  #client: Beckon | undefined;
+  #closing: Promise<void> | undefined;
+  /** A push that came while it slept. */
+  #push: string | undefined;
+  #to: string | undefined;
+  #wasOnline = false;
+
+  constructor(parts: PhoneParts) {
+    this.#parts = parts;
+    this.#storage = parts.storage ?? memory();
+    this.#deafen =
+      parts.system.listen?.(this.#pushToken, (body) => this.#pushed(body)) ?? (() => undefined);
+  }
+
+  /** Messages that were typed and are not acknowledged. */
+  get unanswered(): number {
+    return this.#unanswered.size;
+  }
+
+  /** Does what a line asks for. True: to end. */
+  async take(line: string): Promise<boolean> {
+    const command = readCommand(line, this.#to);
+    if (command.kind === "quit") return true;
+    await this.#do(command);
+    return false;
+  }
+
+  async #do(command: Exclude<Command, { kind: "quit" }>): Promise<void> {
+    const { say } = this.#parts;
+    switch (command.kind) {
+      case "send":
+        this.#to = command.to;
+        await this.#send(command.to, command.text);
+        return;
+      case "sleep":
+        await this.#sleep();
+        return;
+      case "wake":
+        await this.wake();
+        return;
+      case "where":
+        say(this.#where());
+        return;
+      case "help":
+        say(HELP);
+        return;
+      case "wrong":
+        say(command.why);
+        return;
+      case "nothing":
+    }
+  }
+
+  /** Opens the application, with the push if there is one. */
+  async wake(): Promise<void> {
+    const client = await this.#open();
+    const push = this.#push;
+    this.#push = undefined;
+    if (push !== undefined) void client.onWake(push);
+  }
+
+  /** Until all that was typed is acknowledged, or `ms` have passed. */
+  async answered(ms: number): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, ms);
+    while (
+      this.unanswered > 0 &&
+      (await Promise.race([...this.#unanswered, late.promise.then(() => "late")])) !== "late"
+    );
+    clearTimeout(timer);
+  }
+
+  async close(): Promise<void> {
+    this.#deafen();
+    await this.#client?.close();
+    await this.#closing;
+  }
+
+  get #pushToken(): string {
+    return `${this.#parts.user}/${this.#parts.device}`;
+  }
+
+  async #open(): Promise<Beckon> {
+    await this.#closing;
+    return (this.#client ??= this.#connect());
+  }
+
+  #connect(): Beckon {
+    const { device, system, say } = this.#parts;
+    const client = connect({
+      servers: system.servers,
+      token: system.token,
+      device,
+      storage: this.#storage,
+      ...(system.listen === undefined ? {} : { push: { provider: "dev", token: this.#pushToken } }),
+      trace: (direction, bytes) => {
+        if (direction === "down") this.#remember(bytes);
+      },
+    });
+    client.on("state", ({ name, server, error }) => {
+      if (this.#client !== undefined && this.#client !== client) return;
+      if (name === "connected") say(`connected to ${server}`);
+      else if (name === "waiting" && this.#wasOnline) say("connection lost; dialling again");
+      else if (name === "closed" && error !== undefined)
+        say(`closed: ${error.message}: ${error.hint}`);
+      this.#wasOnline = name === "connected";
+    });
+    client.on("message", (message) => say(this.#received(message)));
+    client.on("error", (error) => say(`${error.message}: ${error.hint}`));
+    return client;
+  }
+
+  async #sleep(): Promise<void> {
+    const { system, say } = this.#parts;
+    const client = this.#client;
+    if (client === undefined) {
+      say("asleep already");
+      return;
+    }
+    this.#wasOnline = false;
+    this.#client = undefined;
+    this.#closing = client.close();
+    await this.#closing;
+    this.#closing = undefined;
+    say(
+      system.listen === undefined
+        ? "asleep; /wake opens it again"
+        : "asleep; a push will say so, and /wake opens with it",
+    );
+  }
+
+  #pushed(body: string): void {
+    if (this.#client !== undefined) {
+      void this.#client.onWake(body);
+      return;
+    }
+    this.#push = body;
+    this.#parts.say("a push has come: something waits for you; /wake opens it");
+  }
+
+  async #send(to: string, text: string): Promise<void> {
+    const client = await this.#open();
+    const began = performance.now();
+    const answer = client.send(to, text, { preview: text }).then(
+      (ack) => this.#parts.say(`  ${to}: ${acknowledged(ack, performance.now() - began)}`),
+      (error: Error) => this.#parts.say(`  ${to}: not sent: ${error.message}`),
+    );
+    this.#unanswered.add(answer);
+    void answer.then(() => this.#unanswered.delete(answer));
+  }
+
+  #where(): string {
+    const client = this.#client;
+    if (client === undefined) return "asleep";
+    const { name, server } = client.state;
+    return server === undefined ? name : `connected to ${server}`;
+  }
+
+  #remember(bytes: Uint8Array): void {
+    readFrames(bytes, NO_LIMITS, (frame) => {
+      if (frame.type !== "deliver") return;
+      this.#accepted.set(formatUuid(frame.id), frame.server);
+      for (const oldest of this.#accepted.keys()) {
+        if (this.#accepted.size <= REMEMBERED) break;
+        this.#accepted.delete(oldest);
+      }
+    });
+  }
+
+  #received(message: Message): string {
+    const { id, from, to, server, held } = message;
+    const accepted = this.#accepted.get(id) ?? "";
+    this.#accepted.delete(id);
+    const route =
+      accepted === server ? `local at ${server}` : `crossed from ${accepted} to ${server}`;
+    const copy = to === this.#parts.user ? "" : ` to ${to}`;
+    return `${from}${copy}: ${message.text()}   (${held ? "from the store" : "live"}, ${route})`;
+  }
+}
+
+function acknowledged({ status, route, server }: Ack, ms: number): string {
+  const took = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  return status === "held"
+    ? `held by ${server}, ${took}; stored until a device of theirs has it`
+    : `delivered, ${route}, by ${server}, ${took}`;
+}
