@@ -26,7 +26,7 @@ export async function openLog(path: string, maxBytes: number): Promise<Log> {
   const loaded = await load(path);
   let { handle, end } = loaded;
   /** The size from which it is written anew. */
-  let enough = limitFor(end);
+  let enough = limitFor(sizeOf(recordsOf(loaded.values)));
   /** A write failed, and may have left something behind, or the file's name is not on disk. */
   let dirty = false;
 
@@ -48,8 +48,8 @@ export async function openLog(path: string, maxBytes: number): Promise<Log> {
   async function rewrite(changes: readonly Change[]): Promise<void> {
     const now = await current(handle, end);
     apply(now, changes);
-    const records = Array.from(now, ([key, value]) => toRecord([{ key, value }]));
-    const size = records.reduce((sum, { length }) => sum + length, HEADER.length);
+    const records = recordsOf(now);
+    const size = sizeOf(records);
     // What only removes is never refused: it makes room.
     if (size > maxBytes && changes.some(({ value }) => value !== undefined)) {
       throw new Error(`full: ${size} bytes are more than ${maxBytes}`);
@@ -130,6 +130,14 @@ async function current(handle: FileHandle, end: number): Promise<Map<string, Sto
   const found = replay(log);
   if (found?.end !== end) throw new Error("the file was changed by someone else");
   return found.values;
+}
+
+function recordsOf(values: ReadonlyMap<string, Stored>): Buffer[] {
+  return Array.from(values, ([key, value]) => toRecord([{ key, value }]));
+}
+
+function sizeOf(records: readonly Buffer[]): number {
+  return records.reduce((sum, { length }) => sum + length, HEADER.length);
 }
 
 /** A whole file that takes the place of whatever is there. */
