@@ -12,4 +12,5 @@ export { devPushApp } from "./push/dev-http.ts";
 export type { PushProvider } from "./push/provider.ts";
 export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts } from "./server.ts";
+export type { SqliteStore } from "./store/sqlite.ts";
 export { parseDuration } from "./lib/duration.ts";

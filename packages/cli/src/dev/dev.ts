@@ -16,6 +16,7 @@ import type { Terminal } from "../terminal.ts";
 import { devApp } from "./app.ts";
 import { banner } from "./banner.ts";
 import { Day } from "./day.ts";
+import { Disk } from "./disk.ts";
 import { listenPage } from "./listen-page.ts";
 import { logTo } from "./log.ts";
 import { Narrator } from "./narrator.ts";
@@ -55,9 +56,11 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
   const pushes = new DevPushService(systemClock);
   const ports = new Ports();
   const day = new Day();
+  const store = join(folder, "beckon.db");
+  const disk = await Disk.open(store);
   const stage: Stage = new Stage({
     downMs: DOWN_MS,
-    fillDisk: () => Promise.resolve(),
+    fillDisk: (full) => disk.setFull(full),
     playDay: (tell) => day.play(tell),
   });
   const pagePort = ports.next(options.port);
@@ -70,7 +73,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
         name,
         port: ports.next(port),
         adminPort: ports.next(port === 0 ? 0 : port + ADMIN),
-        store: join(folder, "beckon.db"),
+        store,
         secret: DEV_SECRET,
         apiToken: DEV_API_TOKEN,
         embedding: {
@@ -97,6 +100,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
     await phones.stop();
     await listener?.close();
     await stage.stop();
+    await disk.close();
     await removeFolder();
   };
   let listener: ReturnType<typeof listenPage> | undefined;

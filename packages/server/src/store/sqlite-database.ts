@@ -74,7 +74,7 @@ interface Open {
 export class SqliteDatabase {
   readonly #path: string;
   readonly #limits: StoreLimits;
-  readonly #options: FileOptions;
+  #options: FileOptions;
   #open: Open | undefined;
   #isRelaxed = false;
 
@@ -99,6 +99,12 @@ export class SqliteDatabase {
       wakes: new Wakes(file, holders),
     };
     this.#isRelaxed = false;
+  }
+
+  /** Bounds the file from now on; one that is larger already stays as it is, and takes what fits into it. */
+  bound(maxBytes: number): void {
+    this.#options = { ...this.#options, maxBytes };
+    this.#open?.file.bound(maxBytes);
   }
 
   close(): void {

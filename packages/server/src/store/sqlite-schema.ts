@@ -109,6 +109,10 @@ export class SqliteFile {
     return statement as Statement<Row, Args>;
   }
 
+  bound(maxBytes: number): void {
+    bound(this.#database, maxBytes);
+  }
+
   /** A statement that is left would keep the file open behind our back. */
   close(): void {
     for (const statement of this.#statements.splice(0)) statement.finalize();
@@ -178,10 +182,15 @@ function setUp(database: Database, maxBytes: number): void {
   database.run("PRAGMA wal_autocheckpoint = 4000");
   database.run("PRAGMA journal_size_limit = 67108864");
   database.run("PRAGMA cache_size = -32768");
-  if (maxBytes > 0) {
-    const pages = Math.floor(maxBytes / Number(pragma(database, "page_size")));
-    database.run(`PRAGMA max_page_count = ${pages}`);
-  }
+  if (maxBytes > 0) bound(database, maxBytes);
+}
+
+/** What SQLite has without being told. */
+const MAX_PAGES = 4_294_967_294;
+
+function bound(database: Database, maxBytes: number): void {
+  const pages = Math.floor(maxBytes / Number(pragma(database, "page_size")));
+  database.run(`PRAGMA max_page_count = ${maxBytes === 0 ? MAX_PAGES : Math.max(1, pages)}`);
 }
 
 function migrate(database: Database): void {

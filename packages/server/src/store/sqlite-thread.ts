@@ -2,7 +2,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { SqliteAnswer, SqliteCall } from "./sqlite-database.ts";
 import { packCalls, unpackAnswers } from "./sqlite-wire.ts";
-import type { CloseMessage, FromDatabase, OpenMessage } from "./sqlite-wire.ts";
+import type { BoundMessage, CloseMessage, FromDatabase, OpenMessage } from "./sqlite-wire.ts";
 import { StoreUnavailable } from "./store.ts";
 
 export interface QueueLimits {
@@ -50,7 +50,7 @@ type Unnumbered<Call = SqliteCall> = Call extends unknown ? Omit<Call, "id"> : n
 export class SqliteThread {
   readonly #clock: Clock;
   readonly #limits: QueueLimits;
-  readonly #openMessage: OpenMessage;
+  #openMessage: OpenMessage;
   readonly #startWorker: () => Worker;
   #worker: Worker | undefined;
   /** Settles once the first open has. */
@@ -100,6 +100,12 @@ export class SqliteThread {
       batches: this.#batches,
       calls: this.#calls,
     };
+  }
+
+  /** Bounds the file for what is asked from now on. */
+  bound(maxBytes: number): void {
+    this.#openMessage = { ...this.#openMessage, maxBytes };
+    this.#worker?.postMessage({ kind: "bound", maxBytes } satisfies BoundMessage, []);
   }
 
   call(call: Unnumbered): Promise<unknown> {

@@ -23,11 +23,17 @@ export interface CallsMessage {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** The file may become so large from now on; 0: as it likes. */
+export interface BoundMessage {
+  readonly kind: "bound";
+  readonly maxBytes: number;
+}
+
 export interface CloseMessage {
   readonly kind: "close";
 }
 
-export type ToDatabase = OpenMessage | CallsMessage | CloseMessage;
+export type ToDatabase = OpenMessage | CallsMessage | BoundMessage | CloseMessage;
 
 export interface AnswersMessage {
   readonly kind: "answers";

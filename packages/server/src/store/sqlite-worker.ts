@@ -20,6 +20,9 @@ self.addEventListener("message", ({ data }: MessageEvent<ToDatabase>): void => {
     case "calls":
       run(unpackCalls(data));
       break;
+    case "bound":
+      database?.bound(data.maxBytes);
+      break;
     case "close":
       database?.close();
       post({ kind: "closed" });

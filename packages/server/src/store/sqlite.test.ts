@@ -184,6 +184,24 @@ test("L8: on a full disk holds are unavailable, what was acknowledged stays, roo
   expect((await hold(store, { body })).rows).toHaveLength(1);
 });
 
+test("L8: a disk that becomes full refuses what finds no place in the file, until there is room", async () => {
+  const store = await open(newPath());
+  await store.devices.arrive(arrival("bob", "phone"));
+  const { rows } = await hold(store, { n: 0 });
+  store.bound(1);
+  let refusal = "";
+  let n = 1;
+  for (; refusal === "" && n < 1_000; n++) {
+    const outcome = await outcomeOf(hold(store, { n, body: new Uint8Array(2_000) }));
+    if (outcome !== "done") refusal = outcome;
+  }
+  expect(refusal).toContain("SQLITE_FULL");
+  expect(n).toBeLessThan(100);
+  expect((await store.messages.pending("bob", "phone", ALL))[0]!.row).toBe(rows[0]!.row);
+  store.bound(0);
+  expect((await hold(store, { n, body: new Uint8Array(20_000) })).rows).toHaveLength(1);
+});
+
 test("what is in the file is there after a restart, the order of commits included", async () => {
   const path = newPath();
   const first = await open(path);

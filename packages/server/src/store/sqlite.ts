@@ -31,6 +31,11 @@ export interface SqliteOptions extends Partial<QueueLimits> {
 export interface SqliteStore extends Store {
   /** Of the thread, so of all handles that share it. */
   readonly stats: SqliteStats;
+  /**
+   * Bounds the file from now on, for all handles that share its thread: as when the disk is full, or has room again (0). One that is larger
+   * already stays so, and takes what fits into it.
+   */
+  bound(maxBytes: number): void;
   /** What was asked is answered first. */
   close(): Promise<void>;
 }
@@ -147,6 +152,7 @@ function openHandle(lent: Lent, clock: Clock): SqliteStore {
     get stats() {
       return thread.stats;
     },
+    bound: (maxBytes) => thread.bound(maxBytes),
     close,
   };
 }
