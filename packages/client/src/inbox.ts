@@ -172,7 +172,7 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
     disconnected,
     pulled: (pull) => admit(lanes.pulled(pull)),
     connected(connection) {
-      lanes.connected(clock.now());
+      lanes.connected(clock.now(), connection.limits.inFlight);
       turn(connection);
     },
     load(key, value) {

@@ -156,7 +156,7 @@ describe("a new connection", () => {
     lanes.arrive(message(3), 0);
     expect(show(lanes.pulled(1))).toBe("2");
     lanes.pull();
-    lanes.connected(60_000);
+    lanes.connected(60_000, 256);
     expect(show(lanes.pulled(1))).toBe("");
     expect(lanes.pull()).toBe(true);
     expect(lanes.deadline()).toBe(60_000 + GAP_MS);
@@ -170,6 +170,16 @@ describe("L10: bounds", () => {
     lanes.arrive(message(1), 0);
     for (let n = 3; n < 259; n++) expect(lanes.arrive(message(n), n)).toBe("waits");
     expect(show(lanes.arrive(message(300, 299, "eve"), 300)).split(", ")).toHaveLength(256);
+  });
+
+  test("L4: what a device without memory is sent cannot fill the window with what waits for the rest", () => {
+    const lanes = make();
+    lanes.connected(0, 64);
+    for (let n = 7; n < 55; n++) expect(lanes.arrive(message(n), n)).toBe("waits");
+    const due = show(lanes.arrive(message(55), 55));
+    expect(due).toStartWith("7, 8, 9");
+    expect(due.split(", ")).toHaveLength(49);
+    expect(show(lanes.arrive(message(6), 56))).toBe("6 late");
   });
 
   test("beyond 10,000 lanes the one longest unused is forgotten", () => {
@@ -263,7 +273,7 @@ function play(all: readonly Numbered[], steps: readonly Step[]): Due<Numbered>[]
     if (each.kind === "pulled") take(lanes.pulled(pulls));
     if (each.kind === "wait") take(lanes.expire((now += each.ms)));
     if (each.kind === "connected") {
-      lanes.connected(now);
+      lanes.connected(now, 256);
       pulls = lanes.pull() ? 1 : 0;
     }
   }

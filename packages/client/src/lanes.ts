@@ -57,8 +57,8 @@ export interface Lanes<M> {
   expire(now: Millis): readonly Due<M>[];
   /** When `expire` has something; undefined: nothing waits. */
   deadline(): Millis | undefined;
-  /** A new connection: PULLs count from 1 again, and what waits begins to wait anew. */
-  connected(now: Millis): void;
+  /** A new connection: PULLs count from 1 again, and what waits begins to wait anew. `window`: DELIVERs that may be unacknowledged. */
+  connected(now: Millis, window: number): void;
   record(lane: string): LaneRecord;
   restore(lane: string, record: LaneRecord): void;
 }
@@ -85,6 +85,7 @@ export function createLanes<M extends Numbered>(
   let waiting = 0;
   let sent = 0;
   let answered = 0;
+  let room = roomOf(LIMITS.inFlight);
 
   function use(name: string): Lane<M> {
     const known = lanes.get(name);
@@ -123,7 +124,7 @@ export function createLanes<M extends Numbered>(
     });
     stuck.add(lane);
     waiting++;
-    return waiting > bounds.waiting ? overflow() : "waits";
+    return waiting > room || waiting > bounds.waiting ? overflow() : "waits";
   }
 
   /** Adds what `lane.top` has made due. */
@@ -160,12 +161,23 @@ export function createLanes<M extends Numbered>(
     return due;
   }
 
-  function overflow(): Due<M>[] {
+  /**
+   * What a device that remembers nothing is sent from the store is all of new lanes: if all of it waited, the window would be full, and the
+   * server could not come to the end that it waits for. It came in order; so the oldest is due, and nothing is known to be missing.
+   */
+  function overflow(): Due<M>[] | "waits" {
+    const isFull = waiting > bounds.waiting;
+    const oldest = oldestOf((lane) => isFull || lane.top === 0);
+    return oldest === undefined ? "waits" : release((each) => each === oldest);
+  }
+
+  function oldestOf(which: (lane: Lane<M>) => boolean): Waiting<M> | undefined {
     let oldest: Waiting<M> | undefined;
     for (const lane of stuck) {
+      if (!which(lane)) continue;
       for (const each of lane.waiting) if (!(oldest && oldest.since <= each.since)) oldest = each;
     }
-    return release((each) => each === oldest);
+    return oldest;
   }
 
   function skip(lane: Lane<M>, first: number, last: number): void {
@@ -218,7 +230,8 @@ export function createLanes<M extends Numbered>(
       }
       return earliest === undefined ? undefined : earliest + LIMITS.gap;
     },
-    connected(now) {
+    connected(now, window) {
+      room = roomOf(window);
       sent = 0;
       answered = 0;
       for (const lane of stuck) {
@@ -236,4 +249,9 @@ export function createLanes<M extends Numbered>(
       lanes.set(name, { top, skipped: [...skipped], waiting: [] });
     },
   };
+}
+
+/** As much of the window as a server gives to what is live: what is read from the store has the rest. */
+function roomOf(window: number): number {
+  return Math.floor((window * 3) / 4);
 }
