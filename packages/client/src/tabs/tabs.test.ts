@@ -261,8 +261,8 @@ describe("the end", () => {
     clock.run(20);
     settled(clock, tabs[2]!.forget(), 20);
     expect(names(tabs)).toEqual(["closed", "closed", "closed"]);
-    clock.run(5_000);
     expect([open(), browser.values.size]).toEqual([0, 0]);
+    // Once all have heard of it.
     browser.page().connect();
     clock.run(20);
     expect(open()).toBe(1);

@@ -153,7 +153,6 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
     }
 
     async function left(): Promise<void> {
-      leader = undefined;
       await host?.close();
       over = true;
       channel.close();
