@@ -1,4 +1,4 @@
-/** L2: a process that keeps what it must in a file loses nothing when it is killed, and repeats nothing without saying so. */
+/** A process that keeps what it must in a file loses nothing when it is killed, and repeats nothing without saying so. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -61,7 +61,7 @@ describe.each([
     return made.connected();
   }
 
-  test("killed while it sends: what it had taken arrives once, in order", async () => {
+  test("L2: killed while it sends: what it had taken arrives once, in order", async () => {
     await setUp();
     const bob = await device("bob");
     const ann = await device("ann");
@@ -92,7 +92,7 @@ describe.each([
     expect(third.all("left")[0]!.left).toEqual([]);
   }, 60_000);
 
-  test("killed in a stream of sends: each acknowledged one has arrived, none twice, none out of order", async () => {
+  test("L2: killed in a stream of sends: each acknowledged one has arrived, none twice, none out of order", async () => {
     await setUp();
     const bob = await device("bob");
     const sent: string[] = [];
@@ -114,7 +114,7 @@ describe.each([
     expect(bob.got).toEqual([...sent.filter((text) => bob.got.includes(text)), "last"]);
   }, 60_000);
 
-  test("killed in its handler: that message comes again and says so, the others come once", async () => {
+  test("L2: killed in its handler: that message comes again and says so, the others come once", async () => {
     await setUp();
     const bob = await device("bob", "a5");
     const ann = await device("ann");

@@ -1,6 +1,6 @@
 /**
  * Makes the package as it is published, in `dist/`: ES modules, types, and a package.json of its own. The protocol is in it, so
- * that one tarball is enough. Inside the workspace the source is what is used, without a build.
+ * that one tarball is enough; run as a program, packs it. Inside the workspace the source is what is used, without a build.
  */
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -99,7 +99,7 @@ async function types(folder: string, entries: readonly Entry[]): Promise<void> {
       files: entries.map(({ source }) => source),
     };
     await writeFile(join(work, "tsconfig.json"), JSON.stringify(config));
-    await run([join(ROOT, "node_modules/.bin/tsc"), "-p", join(work, "tsconfig.json")]);
+    await run([join(ROOT, "node_modules/.bin/tsc"), "-p", join(work, "tsconfig.json")], work);
     const declared = (path: string): string =>
       join(work, "out", relative(PACKAGES, path).replace(/\.ts$/, ".d.ts"));
     const seen = new Set<string>();
@@ -137,10 +137,12 @@ function importOf(from: string, declaration: string): string {
   return path.startsWith(".") ? path : `./${path}`;
 }
 
-async function run(command: string[]): Promise<void> {
-  const child = Bun.spawn(command, { stdout: "pipe", stderr: "inherit" });
+/** Its output. */
+async function run(command: string[], cwd: string): Promise<string> {
+  const child = Bun.spawn(command, { cwd, stdout: "pipe", stderr: "inherit" });
   const output = await new Response(child.stdout).text();
   if ((await child.exited) !== 0) throw new Error(`${command.join(" ")}\n${output}`);
+  return output.trim();
 }
 
 if (import.meta.main) {
@@ -150,5 +152,5 @@ if (import.meta.main) {
     const size = gzipped(await minified(join(folder, file)));
     console.log(`${file.padEnd(12)} ${(size / 1000).toFixed(1)} kB minified and gzipped`);
   }
-  console.log(`npm pack ./${relative(process.cwd(), folder)}`);
+  console.log(join(folder, await run(["npm", "pack", "--silent"], folder)));
 }
