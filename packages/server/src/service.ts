@@ -1,11 +1,12 @@
 import { uuidv7 } from "@beckon/protocol";
 import type { ErrorCode, ProtocolLimits, SendFrame } from "@beckon/protocol";
 
-import type { AdminBackend, Health } from "./admin/backend.ts";
+import type { AdminBackend, Health, UserDevice } from "./admin/backend.ts";
 import { faultOf } from "./gateway/send.ts";
 import type { Metrics } from "./lib/metrics.ts";
 import type { Node } from "./node.ts";
-import type { Store } from "./store/store.ts";
+import type { Session } from "./sessions/table.ts";
+import type { DeviceRecord, Store } from "./store/store.ts";
 
 /** What the application's backend is told in the catalogue's words. */
 class Refused extends Error {
@@ -37,6 +38,10 @@ export function adminBackend(
       const set = await store.devices.register(user, device, protocols, push);
       node.table.announceSet(user, set.setVersion, set.setSize);
     },
+    async devices(user) {
+      const { devices } = await store.devices.devices(user);
+      return listDevices(node.table.lookup(user), devices);
+    },
     async forgetDevice(user, device) {
       const set = await store.devices.forget(user, device);
       node.table.announceSet(user, set.setVersion, set.setSize);
@@ -44,6 +49,21 @@ export function adminBackend(
     health,
     metrics: () => metrics.render(),
   };
+}
+
+/** Dormant ones are owed nothing, and left out unless they are connected. */
+function listDevices(
+  sessions: readonly Session[],
+  durable: readonly DeviceRecord[],
+): readonly UserDevice[] {
+  const devices = new Map<string, UserDevice>();
+  for (const { device, dormant } of durable) {
+    if (!dormant) devices.set(device, { device, server: null, durable: true, background: false });
+  }
+  for (const { device, server, durable, background } of sessions) {
+    devices.set(device, { device, server, durable, background });
+  }
+  return [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
 }
 
 function newId(): Uint8Array {

@@ -129,6 +129,7 @@ export class Narrator {
   #heldLine(from: string, to: string, ms: number): void {
     const key = `held ${to}`;
     this.#write(key);
+    this.#write(`woke ${from}`);
     const where = this.#parts.isConnected(to) ? "" : "asleep: ";
     this.#held.set(to, { from, to, text: `${where}held ${ms} ms` });
     this.#wait(key, () => {
@@ -151,6 +152,8 @@ export class Narrator {
   // ── Delivered ─────────────────────────────────────────────────────────────────────────────────
 
   #live(from: string, to: string, accepted: string, server: string): void {
+    // That somebody woke comes before what he says then.
+    this.#write(`woke ${from}`);
     const { line, paint } = this.#parts;
     line(
       accepted === server

@@ -2,7 +2,7 @@
 import type { Happening } from "./happening.ts";
 
 /** The same trouble of the same server is told again after this. */
-const AGAIN_MS = 5_000;
+const AGAIN_MS = 15_000;
 
 type What = "store" | "push" | "server";
 

@@ -33,6 +33,15 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
       return answer(message);
     },
     registerDevice: (device) => Promise.resolve(void asked.push(device)),
+    devices: (user) =>
+      Promise.resolve(
+        user === "ann"
+          ? [
+              { device: "laptop", server: "eu-1", durable: false, background: false },
+              { device: "phone", server: null, durable: true, background: false },
+            ]
+          : [],
+      ),
     forgetDevice: (user, device) => Promise.resolve(void asked.push({ user, device })),
     health: () => health,
     metrics: () => Promise.resolve("# TYPE x counter\nx 1\n"),
@@ -253,10 +262,29 @@ describe("/v1/devices", () => {
   });
 });
 
+describe("GET /v1/users/{user}/devices", () => {
+  test("M3: says which devices there are, and where each is", async () => {
+    const { app } = fakeServer();
+    const answer = await call(app, "GET", "/v1/users/ann/devices");
+    expect(await answer.json()).toEqual({
+      devices: [
+        { device: "laptop", server: "eu-1", durable: false, background: false },
+        { device: "phone", server: null, durable: true, background: false },
+      ],
+    });
+    expect(await (await call(app, "GET", "/v1/users/nobody/devices")).json()).toEqual({
+      devices: [],
+    });
+    const bad = await call(app, "GET", `/v1/users/${encodeURIComponent("a\u0000b")}/devices`);
+    expect((await errorOf(bad)).code).toBe("bad-argument");
+  });
+});
+
 describe("the admin token", () => {
   const paths = [
     ["POST", "/v1/messages"],
     ["POST", "/v1/devices"],
+    ["GET", "/v1/users/ann/devices"],
     ["DELETE", "/v1/devices/ann/phone"],
   ] as const;
 
@@ -381,6 +409,7 @@ describe("GET /openapi.json", () => {
     expect(found).toEqual([
       "post /v1/messages *",
       "post /v1/devices *",
+      "get /v1/users/{user}/devices *",
       "delete /v1/devices/{user}/{device} *",
       "get /metrics",
       "get /healthz",
@@ -449,6 +478,9 @@ describe("GET /openapi.json", () => {
       "DELETE",
       await call(app, "DELETE", "/v1/devices/ann/phone", undefined, "x"),
     );
+    const list = "/v1/users/{user}/devices";
+    await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices"));
+    await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices", undefined, "x"));
     for (const path of ["/metrics", "/healthz", "/readyz", "/openapi.json"]) {
       await described(path, "GET", await app.request(path));
     }

@@ -13,6 +13,7 @@ import {
   readDevice,
   readDeviceName,
   readMessage,
+  readUser,
 } from "./endpoints.ts";
 import { type Refusal, refusal, refusalOf, statusOf } from "./errors.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -70,6 +71,9 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
     async registerDevice(c) {
       await backend.registerDevice(readDevice(await json(c)));
       return c.body(null, 204);
+    },
+    async listDevices(c) {
+      return c.json({ devices: await backend.devices(readUser(c.req.param())) });
     },
     async forgetDevice(c) {
       const { user, device } = readDeviceName(c.req.param());

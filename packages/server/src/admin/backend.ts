@@ -8,6 +8,8 @@ export interface AdminBackend {
   /** Under the same laws as a device's SEND (L1, L2): answers when it is delivered or held. */
   sendMessage(message: OutgoingMessage): Promise<SentMessage>;
   registerDevice(device: DeviceRegistration): Promise<void>;
+  /** Those that are connected anywhere, and those that messages are held for. */
+  devices(user: string): Promise<readonly UserDevice[]>;
   /** Log-out. A device that is not there is forgotten already. */
   forgetDevice(user: string, device: string): Promise<void>;
   health(): Health;
@@ -38,6 +40,16 @@ export interface DeviceRegistration {
   readonly device: string;
   readonly protocols: readonly string[];
   readonly push: PushRegistration;
+}
+
+export interface UserDevice {
+  readonly device: string;
+  /** Where it is connected, as this server's session table says; null: nowhere. */
+  readonly server: string | null;
+  /** Messages are held for it while it is away. */
+  readonly durable: boolean;
+  /** Connected, and woken by push all the same. */
+  readonly background: boolean;
 }
 
 export interface Health {

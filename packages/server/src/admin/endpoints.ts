@@ -12,7 +12,7 @@ import {
 } from "@beckon/protocol";
 import * as z from "zod";
 
-import type { DeviceRegistration, Health, OutgoingMessage } from "./backend.ts";
+import type { DeviceRegistration, Health, OutgoingMessage, UserDevice } from "./backend.ts";
 
 export interface Endpoint {
   readonly method: "get" | "post" | "delete";
@@ -120,6 +120,16 @@ const device = z.strictObject({
   }),
 });
 
+const userDevice = z.object({
+  device: deviceId,
+  server: z
+    .string()
+    .nullable()
+    .meta({ description: "The server that it is connected to; null: none.", example: "eu-1" }),
+  durable: z.boolean().meta({ description: "Messages are held for it while it is away." }),
+  background: z.boolean().meta({ description: "It is connected, and woken by push all the same." }),
+}) satisfies z.ZodType<UserDevice>;
+
 const health = z.object({
   server: z.string(),
   state: z.enum(["starting", "up", "draining", "stopped"]),
@@ -132,6 +142,7 @@ export const endpoints: {
     name in
       | "sendMessage"
       | "registerDevice"
+      | "listDevices"
       | "forgetDevice"
       | "metrics"
       | "healthz"
@@ -169,6 +180,24 @@ export const endpoints: {
       { status: 204, description: "It is registered; messages are held for it from now on." },
     ],
     errors: ["bad-argument", "payload-too-large", "store-unavailable", "unavailable", "internal"],
+  },
+  listDevices: {
+    method: "get",
+    path: "/v1/users/{user}/devices",
+    summary: "A user's devices, and where they are connected",
+    description:
+      "Those that are connected to any server, as this server's session table says, and those that messages are held for.",
+    secured: true,
+    params: z.object({ user: userId }),
+    answers: [
+      {
+        status: 200,
+        description: "In the order of their names; none for a user that is not known.",
+        type: "application/json",
+        schema: z.object({ devices: z.array(userDevice) }),
+      },
+    ],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
   },
   forgetDevice: {
     method: "delete",
@@ -259,6 +288,11 @@ export function readDevice(body: unknown): DeviceRegistration {
   const key = decodeBase64(push.key.key);
   if (key?.length !== 32) throw new BadRequest("push.key.key: must be 32 bytes in base64");
   return { ...rest, push: { ...push, key: { id: push.key.id, key } } };
+}
+
+/** @throws {BadRequest} */
+export function readUser(params: unknown): string {
+  return check(z.object({ user: userId }), params).user;
 }
 
 /** @throws {BadRequest} */

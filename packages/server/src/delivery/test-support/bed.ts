@@ -9,6 +9,7 @@ import type { MemoryDatabase, MemoryHandle } from "../../store/memory.ts";
 import type { WakeIntent } from "../../store/store.ts";
 import type { Operation } from "../../store/transactions.ts";
 import { Counters } from "../counters.ts";
+import type { Observer } from "../observer.ts";
 import { Delivery } from "../delivery.ts";
 import type { Origin, Reply } from "../message.ts";
 import type { Recipient } from "../recipient.ts";
@@ -48,6 +49,8 @@ export class TestServer {
   readonly name: string;
   readonly store: MemoryHandle;
   readonly counters: Counters;
+  /** What its observer was told, in order. */
+  readonly observed: { readonly kind: keyof Observer; readonly [name: string]: unknown }[] = [];
   readonly delivery: Delivery;
   records: ((server: string, records: readonly ServerRecord[]) => void) | undefined;
 
@@ -62,6 +65,18 @@ export class TestServer {
       },
     });
     this.counters = new Counters(name);
+    const tell =
+      (kind: keyof Observer) =>
+      (event: object): void =>
+        void this.observed.push({ kind, ...event });
+    const observer: Observer = {
+      held: tell("held"),
+      refused: tell("refused"),
+      pushed: tell("pushed"),
+      delivered: tell("delivered"),
+      connected: tell("connected"),
+      disconnected: tell("disconnected"),
+    };
     const table = new ExactTable(bed, name);
     const bus: ServerBus = {
       send: (server, records) => {
@@ -94,6 +109,7 @@ export class TestServer {
         return Promise.resolve({ token: "", body: "", urgent: true, expires: 0 });
       },
       onOutcome: () => undefined,
+      observer,
     });
     this.delivery = new Delivery({
       server: name,
@@ -103,6 +119,7 @@ export class TestServer {
       bus,
       wake,
       counters: this.counters,
+      observer,
       acknowledgeMs: 10_000,
     });
     this.delivery.start();
