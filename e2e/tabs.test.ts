@@ -116,10 +116,6 @@ const leading = (page: Page): Promise<string | undefined> =>
     return held.find((lock) => lock.name === name)?.clientId;
   }, `beckon/${user}`);
 
-async function lifecycle(page: Page, to: "frozen" | "active"): Promise<void> {
-  await (await browser.devtools(page)).send("Page.setWebLifecycleState", { state: to });
-}
-
 browserTest(
   "two tabs share one connection, both send, and both show every message",
   async () => {
@@ -195,7 +191,7 @@ browserTest(
     const [leader, other] = await tabs(2);
     const first = await leading(other!);
     await send(leader!, ...numbered("mine ", 20));
-    await lifecycle(leader!, "frozen");
+    await browser.lifecycle(leader!, "frozen");
     const isAnother = async (): Promise<boolean> =>
       ![first, undefined].includes(await leading(other!));
     await until(isAnother, "another tab to lead");
@@ -204,7 +200,7 @@ browserTest(
     expect(connections()).toBe(1);
     await bob.send(user, "while frozen");
     await showing([other!], ["while frozen"]);
-    await lifecycle(leader!, "active");
+    await browser.lifecycle(leader!, "active");
     await arrived([leader!]);
     await showing([leader!, other!], ["while frozen"]);
     await other!.close();
@@ -220,14 +216,14 @@ browserTest(
   "a tab that was frozen in the background shows what came meanwhile when it goes on",
   async () => {
     const [leader, other] = await tabs(2);
-    await lifecycle(other!, "frozen");
+    await browser.lifecycle(other!, "frozen");
     await bob.send(user, "while frozen");
     await showing([leader!], ["while frozen"]);
     // It does not stand for the lead either.
     await leader!.close();
     await until(() => connections() === 0, "the end of the connection");
     await bob.send(user, "while nobody leads");
-    await lifecycle(other!, "active");
+    await browser.lifecycle(other!, "active");
     await showing([other!], ["while frozen", "while nobody leads"]);
   },
   MS,

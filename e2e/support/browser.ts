@@ -46,6 +46,8 @@ export interface Browser {
   page(name: string, query?: Readonly<Record<string, string>>): Promise<Page>;
   /** The DevTools protocol of a tab, for what playwright has no name for. */
   devtools(page: Page): Promise<CDPSession>;
+  /** As the browser does with a tab that was in the background for long, and when it is shown again. */
+  lifecycle(page: Page, state: "frozen" | "active"): Promise<void>;
   /** As kill -9 of the browser; it is started again on the same profile and origin, without tabs. */
   crash(): Promise<void>;
 }
@@ -87,6 +89,12 @@ export function useBrowser(): Browser {
       return page;
     },
     devtools: (page) => context.newCDPSession(page),
+    async lifecycle(page, state) {
+      await setShown(page, state === "active");
+      const devtools = await context.newCDPSession(page);
+      await devtools.send("Page.setWebLifecycleState", { state });
+      await devtools.detach();
+    },
     async crash() {
       const over = new Promise((resolve) => context.once("close", resolve));
       // The lock of a profile is a link that names the host and the process.
@@ -97,6 +105,24 @@ export function useBrowser(): Browser {
     },
   };
   return browser;
+}
+
+interface Internals {
+  readonly _connection: {
+    toImpl(page: unknown): {
+      readonly delegate: {
+        readonly _mainFrameSession: {
+          readonly _client: { send(method: string, parameters: unknown): Promise<unknown> };
+        };
+      };
+    };
+  };
+}
+
+/** Playwright makes each page believe that it has the focus, and such a page is never frozen. Only its own session can change that. */
+async function setShown(page: Page, enabled: boolean): Promise<void> {
+  const { delegate } = (page as unknown as Internals)._connection.toImpl(page);
+  await delegate._mainFrameSession._client.send("Emulation.setFocusEmulationEnabled", { enabled });
 }
 
 async function launch(profile: string, problems: string[]): Promise<BrowserContext> {
