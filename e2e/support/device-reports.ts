@@ -22,7 +22,7 @@ export abstract class DeviceReports {
   }
 
   async connected(): Promise<this> {
-    await until(() => this.all("state").at(-1)?.state === "connected", "a connection");
+    await until(() => this.all("state").at(-1)?.state === "connected", "a connection", 20_000);
     return this;
   }
 

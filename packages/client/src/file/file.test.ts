@@ -5,14 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { Storage, Stored } from "../storage.ts";
-import { storageSuite } from "../storage.suite.ts";
+import { storageSuite, type TestFunction } from "../storage.suite.ts";
 import { fileUsers } from "../test-support/file-users.ts";
 import { file } from "./file.ts";
 
 const USER = join(import.meta.dir, "../test-support/file-user.ts");
 
+/** Processes start slowly where there is more to do. */
+const MS = 30_000;
+const law: TestFunction = (name, run) => test(name, run, MS);
+
 describe("in Bun", () => {
-  storageSuite(test, () => fileUsers([process.execPath, USER]));
+  storageSuite(law, () => fileUsers([process.execPath, USER]));
 });
 
 describe("in plain Node", () => {
@@ -21,8 +25,8 @@ describe("in plain Node", () => {
     built = join(await mkdtemp(join(tmpdir(), "beckon-file-")), "user.mjs");
     const { outputs } = await Bun.build({ entrypoints: [USER], target: "node" });
     await Bun.write(built, outputs[0]!);
-  });
-  storageSuite(test, () => fileUsers(["node", built]));
+  }, MS);
+  storageSuite(law, () => fileUsers(["node", built]));
 });
 
 let folder: string;
@@ -198,6 +202,32 @@ test("a write that fails leaves nothing behind, and the next one is on disk", as
     ["c", 3],
   ]);
 });
+
+test("a file that was removed while it is in use is put back", async () => {
+  const writer = user();
+  await writer.read();
+  await writer.write([{ key: "a", value: 1 }]);
+  await rm(path);
+  await writer.write([{ key: "b", value: 2 }]);
+  await writer.close();
+  expect(await found()).toEqual([
+    ["a", 1],
+    ["b", 2],
+  ]);
+});
+
+test("who waits for another one is told so", async () => {
+  const warn = spyOn(console, "warn").mockImplementation(() => {});
+  const [first, second] = [user(), user()];
+  await first.read();
+  const waiting = second.read();
+  const deadline = Date.now() + 10_000;
+  while (warn.mock.calls.length === 0 && Date.now() < deadline) await Bun.sleep(10);
+  expect(warn.mock.calls).toEqual([[expect.stringContaining(`${path} is in use`)]]);
+  warn.mockRestore();
+  await first.close();
+  await waiting;
+}, 20_000);
 
 test("of many who wait one at a time has it, by whatever name", async () => {
   await mkdir(join(folder, "sub"));

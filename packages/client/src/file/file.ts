@@ -14,6 +14,8 @@ export interface FileOptions {
 }
 
 const MAX_BYTES = 128 * 1024 * 1024;
+/** Who waits for longer is told for what: it may be a mistake. */
+const PATIENCE_MS = 1_000;
 
 /**
  * A file, for Node and Bun. It is begun where it is missing; its folder must be there, on a local disk. Beside it is a folder
@@ -56,7 +58,7 @@ export function file(path: string, options: FileOptions = {}): Storage {
     read: () =>
       attempt(async () => {
         const real = await resolved(path);
-        const own = await acquire(real, closing.signal);
+        const own = await patiently(path, acquire(real, closing.signal));
         try {
           closing.signal.throwIfAborted();
           const found = await openLog(real, maxBytes);
@@ -80,5 +82,16 @@ async function resolved(path: string): Promise<string> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     return join(await realpath(dirname(path)), basename(path));
+  }
+}
+
+async function patiently(path: string, turn: Promise<Lock>): Promise<Lock> {
+  const timer = setTimeout(() => {
+    console.warn(`beckon: ${path} is in use, by another process or in this one: waiting`);
+  }, PATIENCE_MS);
+  try {
+    return await turn;
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -32,7 +32,7 @@ export async function openLog(path: string, maxBytes: number): Promise<Log> {
 
   async function append(changes: readonly Change[]): Promise<void> {
     const record = toRecord(changes);
-    if (dirty || end + record.length > enough) return rewrite(changes);
+    if (dirty || end + record.length > enough || (await isRemoved())) return rewrite(changes);
     try {
       await writeAt(handle, record, end);
       await handle.datasync();
@@ -42,6 +42,11 @@ export async function openLog(path: string, maxBytes: number): Promise<Log> {
       await handle.truncate(end).catch(() => {});
       throw error;
     }
+  }
+
+  /** Someone has removed the file: all of it is put back. */
+  async function isRemoved(): Promise<boolean> {
+    return (await handle.stat()).nlink === 0;
   }
 
   /** The write and the compaction at once: all that counts goes to a new file, which takes the old one's place. */
