@@ -1,7 +1,7 @@
 // A bot: a user like any other, on plain Node. What it has not answered when it stops it answers when it starts again.
 import { connect } from "@beckon/client";
 import { file } from "@beckon/client/file";
-import WebSocket from "ws"; // Node 20 has none
+import { WebSocket } from "ws"; // Node 20 has none
 
 const {
   SERVERS = "ws://127.0.0.1:4681,ws://127.0.0.1:4682,ws://127.0.0.1:4683",
