@@ -50,7 +50,7 @@ describe.each([
   }
 
   async function device(user: string, hold = ""): Promise<DeviceProcess> {
-    const token = await installation.output("token", "--config", "beckon.toml", "--user", user);
+    const token = await installation.token(user);
     const made = new DeviceProcess(command(), {
       URL: server.url,
       TOKEN: token,

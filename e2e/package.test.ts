@@ -23,9 +23,6 @@ afterAll(async () => {
   if (project !== undefined) await rm(dirname(project), { recursive: true, force: true });
 });
 
-const token = (user: string): Promise<string> =>
-  installation.output("token", "--config", "beckon.toml", "--user", user);
-
 /** As `node` runs it in the folder; a warning is output, too. */
 function node(code: string): Promise<string> {
   return run(["node", "--input-type=module", "-e", code], project);
@@ -40,7 +37,7 @@ test("one tarball is enough: it depends on nothing", async () => {
 });
 
 test("plain Node sends and receives, with the WebSocket of ws and a file as its storage", async () => {
-  const [ann, bob] = await Promise.all([token("ann"), token("bob")]);
+  const [ann, bob] = await Promise.all([installation.token("ann"), installation.token("bob")]);
   const program = await compileProgram("exchange", project);
   const output = await run(["node", program, server.url, ann, bob], project);
   expect(JSON.parse(output)).toEqual({

@@ -43,7 +43,7 @@ const named = (user: string): string => `${user}-${tests}`;
 
 async function device(user: string, query: Record<string, string> = {}): Promise<DevicePage> {
   const name = named(user);
-  const token = await installation.output("token", "--config", "beckon.toml", "--user", name);
+  const token = await installation.token(name);
   return DevicePage.open(browser, { server: server.url, token, user: name, ...query });
 }
 

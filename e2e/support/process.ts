@@ -10,6 +10,7 @@ export const API_TOKEN = "a token for the backend";
 /** A folder with a configuration, in which `beckon serve` is started and killed as often as a test wants. */
 export class Installation {
   readonly folder: string;
+  readonly #tokens = new Map<string, Promise<string>>();
 
   constructor(folder: string) {
     this.folder = folder;
@@ -57,6 +58,15 @@ token_file = "api-token"
     ]);
     if (code !== 0) throw new Error(`beckon ${args.join(" ")}: exit ${code}\n${note}`);
     return out.trim();
+  }
+
+  /** A token for a user, as the application's backend mints it; made once. */
+  token(user: string): Promise<string> {
+    const made = this.#tokens.get(user);
+    if (made !== undefined) return made;
+    const token = this.output("token", "--config", "beckon.toml", "--user", user);
+    this.#tokens.set(user, token);
+    return token;
   }
 
   /** Runs the server in Bun itself, so that a signal reaches the server and no launcher. */
