@@ -143,6 +143,25 @@ describe("serve stops gracefully, and frees its ports", () => {
   });
 });
 
+test.each(["SIGTERM", "SIGINT"] as const)(
+  "npm start ends with all that it started on %s",
+  async (signal) => {
+    const npm = start("npm", "start", "--silent", "--", "--port", "0");
+    const reader = npm.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    let shown = "";
+    for (let isOver = false; !isOver && !shown.includes("Ctrl-C");) {
+      const { done, value = "" } = await reader.read();
+      shown += value;
+      isOver = done;
+    }
+    expect(shown).toContain("Ctrl-C");
+    npm.kill(signal);
+    // The output ends when the last process that could write to it has ended.
+    while (!(await reader.read()).done);
+    expect(await npm.exited).toBe(0);
+  },
+);
+
 test("a port that is taken is named, with what to do", async () => {
   const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   try {
