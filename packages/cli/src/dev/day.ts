@@ -2,16 +2,18 @@
 import type { DayRun, DayView } from "@beckon/console/stage";
 import * as z from "zod";
 
-/** What is sent through each policy, three messages a member; measured to take about ten seconds on two cores. */
-const MESSAGES = 1_200;
-const ARGUMENTS = [
-  "--generate=community",
-  "--users=400",
-  `--messages=${MESSAGES}`,
-  "--in-flight=4",
-  "--json",
-  "--progress=json",
-] as const;
+export interface DayOptions {
+  readonly users: number;
+  /** Through each policy. */
+  readonly messages: number;
+  /** The program, and what comes before the name of a command. */
+  readonly command: readonly string[];
+}
+
+/** Three messages a member; measured to take about ten seconds a policy on two cores. */
+const USUAL = { users: 400, messages: 1_200 } as const;
+/** Many more, and a conversation goes on before a wake has brought its two together, which in life takes seconds. */
+const IN_FLIGHT = 4;
 
 const line = z.union([
   z.object({ progress: z.object({ done: z.int(), of: z.int(), locality: z.number() }) }),
@@ -25,21 +27,20 @@ const line = z.union([
   }),
 ]);
 
-const NOTHING: DayRun = {
-  done: 0,
-  of: MESSAGES,
-  locality: undefined,
-  local: 0,
-  remote: 0,
-  lost: 0,
-};
-
 export class Day {
+  readonly #options: DayOptions;
+  readonly #nothing: DayRun;
   #child: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
+
+  constructor(options: Partial<DayOptions> = {}) {
+    this.#options = { ...USUAL, command: ownCommand(), ...options };
+    const of = this.#options.messages;
+    this.#nothing = { done: 0, of, locality: undefined, local: 0, remote: 0, lost: 0 };
+  }
 
   /** Tells at once, at each progress, and when it is over. */
   play(tell: (day: DayView) => void): void {
-    let view: DayView = { state: "running", balanced: NOTHING, sender: NOTHING };
+    let view: DayView = { state: "running", balanced: this.#nothing, sender: this.#nothing };
     const show = (change: Partial<DayView>): void => tell((view = { ...view, ...change }));
     show({});
     const both = async (): Promise<void> => {
@@ -55,7 +56,17 @@ export class Day {
   }
 
   async #run(policy: "random" | "wake", show: (run: DayRun) => void): Promise<void> {
-    const child = Bun.spawn([...ownCommand(), "replay", `--policy=${policy}`, ...ARGUMENTS], {
+    const { command, users, messages: count } = this.#options;
+    const args = [
+      "--generate=community",
+      `--policy=${policy}`,
+      `--users=${users}`,
+      `--messages=${count}`,
+      `--in-flight=${IN_FLIGHT}`,
+      "--json",
+      "--progress=json",
+    ];
+    const child = Bun.spawn([...command, "replay", ...args], {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
@@ -67,7 +78,7 @@ export class Day {
       const said = line.parse(JSON.parse(text));
       if ("progress" in said) {
         const { done, of, locality } = said.progress;
-        show({ ...NOTHING, done, of, locality: done === 0 ? undefined : locality });
+        show({ ...this.#nothing, done, of, locality: done === 0 ? undefined : locality });
         continue;
       }
       const { messages, locality, lost, counted, ok, problems } = said;

@@ -100,7 +100,7 @@ export class Phones implements PhonesOwner {
       this.#held = [];
       for (const { timers } of held) for (const timer of timers) clearTimeout(timer);
       const closed = Promise.all(held.map(({ phone }) => phone.close()));
-      await Promise.race([closed, Bun.sleep(CLOSE_MS)]);
+      await within(CLOSE_MS, closed);
     });
   }
 
@@ -147,11 +147,19 @@ export class Phones implements PhonesOwner {
     });
     this.#held.push({ phone, timers });
     phone.wake();
-    await Promise.race([online.promise, Bun.sleep(CONNECT_MS)]);
+    await within(CONNECT_MS, online.promise);
     if (!sleeps) return;
     await phone.sleep();
     for (let tries = 0; tries < HEARD_TRIES && this.#parts.isConnected(user); tries++) {
       await Bun.sleep(HEARD_MS);
     }
   }
+}
+
+/** Resolves after `ms` at the latest. Leaves no timer that would keep the process. */
+async function within(ms: number, waited: Promise<unknown>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, ms);
+  await Promise.race([waited, late.promise]);
+  clearTimeout(timer);
 }

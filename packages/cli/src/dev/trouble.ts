@@ -8,7 +8,7 @@ type What = "store" | "push" | "server";
 
 export class Trouble {
   readonly #tell: (happening: Happening) => void;
-  /** By server and kind: when it was told. */
+  /** By kind, and server where it is of one: when it was told. */
   readonly #told = new Map<string, number>();
 
   constructor(tell: (happening: Happening) => void) {
@@ -39,7 +39,7 @@ export class Trouble {
     this.#say(
       server,
       "push",
-      `the push service does not answer ${server}. ${user} sleeps on, the message is kept, and the push is tried again: ${help}`,
+      `the push service does not answer. ${user} sleeps on, the message is kept, and the push is tried again: ${help}`,
     );
   }
 
@@ -49,17 +49,21 @@ export class Trouble {
 
   /** It works again. */
   over(server: string, what: What): void {
-    if (!this.#told.delete(`${server}\n${what}`)) return;
-    const text =
-      what === "store" ? `${server} stores again` : `the push service answers ${server} again`;
+    if (!this.#told.delete(keyOf(server, what))) return;
+    const text = what === "store" ? `${server} stores again` : "the push service answers again";
     this.#tell({ type: "recovered", server, what, text });
   }
 
   #say(server: string, what: What, text: string): void {
-    const key = `${server}\n${what}`;
+    const key = keyOf(server, what);
     const now = performance.now();
     if (now - (this.#told.get(key) ?? -Infinity) < AGAIN_MS) return;
     this.#told.set(key, now);
     this.#tell({ type: "trouble", server, what, text });
   }
+}
+
+/** There is one push service, and whichever server is first sends a push. */
+function keyOf(server: string, what: What): string {
+  return what === "push" ? what : `${server}\n${what}`;
 }

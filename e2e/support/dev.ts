@@ -1,0 +1,117 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import type { Act, Stage, StageEvent } from "@beckon/console/stage";
+
+import { until } from "./until.ts";
+
+export const MAIN: string = fileURLToPath(
+  new URL("../../packages/cli/src/main.ts", import.meta.url),
+);
+
+/** Where these processes have their temporary files, and nobody else has any. */
+export const TEMPORARY: string = mkdtempSync(join(tmpdir(), "beckon-e2e-dev-"));
+
+/** A command in a process of its own, whose lines are read as they come. */
+export class Running {
+  readonly lines: string[] = [];
+  readonly notes: string[] = [];
+  readonly child: Bun.Subprocess<"pipe", "pipe", "pipe">;
+
+  constructor(...args: readonly string[]) {
+    this.child = Bun.spawn([process.execPath, MAIN, ...args], {
+      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: TEMPORARY },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    void collect(this.child.stdout, this.lines);
+    void collect(this.child.stderr, this.notes);
+  }
+
+  type(...lines: readonly string[]): void {
+    for (const line of lines) void this.child.stdin.write(`${line}\n`);
+    void this.child.stdin.flush();
+  }
+
+  /** The first line from number `from` on that fits; waits for it. */
+  async line(pattern: RegExp, from = 0, ms = 15_000): Promise<string> {
+    const find = (): string | undefined =>
+      this.lines.slice(from).find((line) => pattern.test(line));
+    await until(() => find() !== undefined, `${pattern} in:\n${this.lines.join("\n")}`, ms);
+    return find()!;
+  }
+
+  /** At the end of what is typed. */
+  async end(): Promise<number> {
+    await this.child.stdin.end();
+    return this.child.exited;
+  }
+
+  async stop(): Promise<number> {
+    this.child.kill("SIGINT");
+    return this.child.exited;
+  }
+}
+
+/** `beckon dev` on any ports that are free. */
+export class DevProcess extends Running {
+  url = "";
+
+  static async start(...args: readonly string[]): Promise<DevProcess> {
+    const dev = new DevProcess("dev", ...(args.includes("--port") ? [] : ["--port", "0"]), ...args);
+    const look = await dev.line(/^ {2}look +http/);
+    dev.url = /http\S+/.exec(look)![0];
+    await dev.line(/^Ctrl-C/);
+    return dev;
+  }
+
+  device(user: string, ...args: readonly string[]): Running {
+    return new Running("device", user, "--dev", this.url, ...args);
+  }
+
+  async stage(): Promise<Stage> {
+    return (await (await fetch(`${this.url}/dev/stage`)).json()) as Stage;
+  }
+
+  async act(act: Act): Promise<number> {
+    const body = JSON.stringify(act);
+    return (await fetch(`${this.url}/dev/acts`, { method: "POST", body })).status;
+  }
+
+  /** What it tells a page. */
+  async watch(query = ""): Promise<{ readonly events: StageEvent[]; close(): void }> {
+    const events: StageEvent[] = [];
+    const over = new AbortController();
+    const response = await fetch(`${this.url}/dev/events${query}`, { signal: over.signal });
+    const lines: string[] = [];
+    void collect(response.body!, lines, (line) => {
+      if (line.startsWith("data: ")) events.push(JSON.parse(line.slice(6)) as StageEvent);
+    });
+    await until(() => events.length > 0, "the first event");
+    return { events, close: () => over.abort() };
+  }
+}
+
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  lines: string[],
+  each: (line: string) => void = () => undefined,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for await (const chunk of stream) {
+      const some = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = some.pop() ?? "";
+      for (const line of some) {
+        lines.push(line);
+        each(line);
+      }
+    }
+  } catch {
+    // Whoever watched has stopped.
+  }
+}
