@@ -41,15 +41,17 @@ export function devCommand(terminal: Terminal): Command {
     .action(async ({ port, servers, data, json }: Options) => {
       // Nothing else needs the page and the SDK.
       const { startDev } = await import("../dev/dev.ts");
-      let dev;
+      const starting = startDev({ port, servers, data, json: json === true }, terminal);
+      // From now on: who stops it while it starts leaves nothing behind either.
+      const stopped = untilStopped(async () => (await starting).stop());
       try {
-        dev = await startDev({ port, servers, data, json: json === true }, terminal);
+        await starting;
       } catch (error) {
         throw new Failure(
           `the development system does not start: ${(error as Error).message}`,
           "Is there another one running? See: beckon dev --help",
         );
       }
-      await untilStopped(() => dev.stop());
+      await stopped;
     });
 }
