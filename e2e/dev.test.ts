@@ -335,6 +335,31 @@ describe("a device", () => {
   });
 });
 
+test("what was typed, and could not be sent, survives kill -9 where the device has a file", async () => {
+  const storage = join(TEMPORARY, "jan.db");
+  await dev.act({ act: "fault", fault: "disk-full", on: true });
+  const first = dev.device("jan", "--storage", storage);
+  await first.line(/^connected/);
+  const from = dev.lines.length;
+  first.type("nobody-else: hello");
+
+  await until(
+    () =>
+      Bun.file(storage)
+        .text()
+        .then((text) => text.includes("nobody-else")),
+    "the message in the file",
+  );
+  first.child.kill("SIGKILL");
+  await first.child.exited;
+  await dev.act({ act: "fault", fault: "disk-full", on: false });
+  const second = dev.device("jan", "--storage", storage);
+  await second.line(/^left from the last run, and sent now: 1$/);
+  await second.line(/^ {2}nobody-else: held by/);
+  await dev.line(/^jan → nobody-else {2}/, from);
+  expect(await second.end()).toBe(0);
+});
+
 test("B4: a generated day keeps more on one server where pushes name the sender's", async () => {
   const told: DayView[] = [];
   new Day({ users: 60, messages: 300, command: [process.execPath, MAIN] }).play((day) => {

@@ -12,6 +12,7 @@ interface Options {
   readonly token?: string;
   readonly tokenFile?: string;
   readonly device: string;
+  readonly storage?: string;
 }
 
 /** For what was sent to be acknowledged when nothing more is typed, ms. */
@@ -30,6 +31,7 @@ ends when all of it is acknowledged.
 Examples:
   beckon device eve
   echo "bob: hello" | beckon device eve
+  beckon device eve --storage eve.db   what was typed and not sent goes out at the next start, also after kill -9
   beckon device ann --server wss://eu-1.chat.example.com --token-file token`;
 
 export function deviceCommand(terminal: Terminal): Command {
@@ -41,6 +43,7 @@ export function deviceCommand(terminal: Terminal): Command {
     .option("--server <url...>", "servers instead of `beckon dev`'s")
     .option("--token <token>", "for --server (default: $BECKON_TOKEN, which others cannot see)")
     .option("--token-file <file>", "the same, in a file")
+    .option("--storage <file>", "keep there what must survive: what is unsent, what was seen, keys")
     .option("--device <device>", "the device's id", "terminal")
     .addHelpText("after", HELP)
     .action(async (user: string, options: Options) => {
@@ -57,11 +60,11 @@ export function deviceCommand(terminal: Terminal): Command {
           ? await devSystem(address(options.dev), user)
           : ownSystem(options.server, await tokenOf(options, terminal));
       const conversation = terminal.converse();
-      const { device } = options;
+      const { device, storage } = options;
       const say = (line: string): void => conversation.say(line);
-      const phone = new TerminalPhone({ user, device, system, say });
+      const phone = new TerminalPhone({ user, device, system, say, storage });
       say(`${user}, on this terminal. Type as in "bob: hello"; /help says what else there is.`);
-      await phone.wake();
+      await phone.start();
       for await (const line of conversation.lines) if (await phone.take(line)) break;
       conversation.close();
       await phone.answered(ANSWERED_MS);

@@ -51,6 +51,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
     if (options.data === undefined) await rm(folder, { recursive: true, force: true });
   };
   const { default: page } = await import("@beckon/console/page");
+  const { default: chat } = await import("@beckon/console/chat");
 
   const hub = createHub();
   const pushes = new DevPushService(systemClock);
@@ -106,7 +107,11 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
   let listener: ReturnType<typeof listenPage> | undefined;
   try {
     await stage.start();
-    listener = listenPage(page, devApp({ stage, pushes, phones }), pagePort);
+    listener = listenPage(
+      { "/": page, "/chat": chat },
+      devApp({ stage, pushes, phones }),
+      pagePort,
+    );
     await phones.start();
   } catch (error) {
     await stop();

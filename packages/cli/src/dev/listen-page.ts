@@ -5,15 +5,18 @@ export interface PageListener {
   close(): Promise<void>;
 }
 
-/** Serves the page, which Bun makes from its HTML when it is asked for first, and what is behind it; on loopback, and nowhere else. */
-export function listenPage(page: Bun.HTMLBundle, app: Hono, port: number): PageListener {
+/** What Bun makes from HTML, when it is asked for first, by its path. */
+export type Pages = Readonly<Record<string, Bun.HTMLBundle>>;
+
+/** Serves the pages and what is behind them; on loopback, and nowhere else. */
+export function listenPage(pages: Pages, app: Hono, port: number): PageListener {
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port,
     // Seconds: longer than the silence between two comments of a stream.
     idleTimeout: 60,
     development: false,
-    routes: { "/": page },
+    routes: pages,
     fetch: app.fetch,
   });
   return { url: `http://localhost:${server.port}`, close: () => server.stop(true) };

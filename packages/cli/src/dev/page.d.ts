@@ -2,3 +2,8 @@ declare module "@beckon/console/page" {
   const page: Bun.HTMLBundle;
   export default page;
 }
+
+declare module "@beckon/console/chat" {
+  const page: Bun.HTMLBundle;
+  export default page;
+}

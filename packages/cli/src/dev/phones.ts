@@ -4,6 +4,7 @@ import type { PhoneReport } from "@beckon/console/stage";
 import type { DevPushService } from "@beckon/server";
 
 import { mintDevToken } from "../token.ts";
+import { within } from "../within.ts";
 import type { PhonesOwner } from "./app.ts";
 
 /** Where each stands at the beginning; Bob's has been there, and sleeps. */
@@ -154,12 +155,4 @@ export class Phones implements PhonesOwner {
       await Bun.sleep(HEARD_MS);
     }
   }
-}
-
-/** Resolves after `ms` at the latest. Leaves no timer that would keep the process. */
-async function within(ms: number, waited: Promise<unknown>): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, ms);
-  await Promise.race([waited, late.promise]);
-  clearTimeout(timer);
 }

@@ -1,8 +1,10 @@
 /** A device whose screen is the terminal: the SDK while it is awake, an ear for pushes always. */
 import { type Ack, type Beckon, connect, type Message } from "@beckon/client";
+import { file } from "@beckon/client/file";
 import { memory, type Storage } from "@beckon/client/storage";
 import { formatUuid, readFrames } from "@beckon/protocol";
 
+import { within } from "../within.ts";
 import { type Command, HELP, readCommand } from "./command.ts";
 import type { System } from "./system.ts";
 
@@ -11,7 +13,8 @@ export interface PhoneParts {
   readonly device: string;
   readonly system: System;
   readonly say: (line: string) => void;
-  readonly storage?: Storage;
+  /** Keeps what must survive the process; undefined: nothing does. */
+  readonly storage: string | undefined;
 }
 
 const NO_LIMITS = { messageBytes: Infinity, messageFrames: Infinity } as const;
@@ -20,7 +23,8 @@ const REMEMBERED = 256;
 
 export class TerminalPhone {
   readonly #parts: PhoneParts;
-  readonly #storage: Storage;
+  /** The one that is open, or was last; a file is opened anew each time. */
+  readonly #storage: () => Storage;
   readonly #deafen: () => void;
   /** By id: the server that accepted what has come in. */
   readonly #accepted = new Map<string, string>();
@@ -34,7 +38,9 @@ export class TerminalPhone {
 
   constructor(parts: PhoneParts) {
     this.#parts = parts;
-    this.#storage = parts.storage ?? memory();
+    const { storage } = parts;
+    const kept = memory();
+    this.#storage = () => (storage === undefined ? kept : file(storage));
     this.#deafen =
       parts.system.listen?.(this.#pushToken, (body) => this.#pushed(body)) ?? (() => undefined);
   }
@@ -78,6 +84,16 @@ export class TerminalPhone {
     }
   }
 
+  /** Opens the application for the first time: what the last run has left goes out now. */
+  async start(): Promise<void> {
+    const client = await this.#open();
+    if (this.#parts.storage === undefined) return;
+    const left = await client.outbox();
+    if (left.length === 0) return;
+    this.#parts.say(`left from the last run, and sent now: ${left.length}`);
+    for (const { to, ack } of left) this.#await(to, ack);
+  }
+
   /** Opens the application, with the push if there is one. */
   async wake(): Promise<void> {
     const client = await this.#open();
@@ -87,14 +103,12 @@ export class TerminalPhone {
   }
 
   /** Until all that was typed is acknowledged, or `ms` have passed. */
-  async answered(ms: number): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, ms);
-    while (
-      this.unanswered > 0 &&
-      (await Promise.race([...this.#unanswered, late.promise.then(() => "late")])) !== "late"
-    );
-    clearTimeout(timer);
+  answered(ms: number): Promise<void> {
+    return within(ms, this.#allAnswered());
+  }
+
+  async #allAnswered(): Promise<void> {
+    while (this.unanswered > 0) await Promise.all(this.#unanswered);
   }
 
   async close(): Promise<void> {
@@ -118,7 +132,7 @@ export class TerminalPhone {
       servers: system.servers,
       token: system.token,
       device,
-      storage: this.#storage,
+      storage: this.#storage(),
       ...(system.listen === undefined ? {} : { push: { provider: "dev", token: this.#pushToken } }),
       trace: (direction, bytes) => {
         if (direction === "down") this.#remember(bytes);
@@ -167,8 +181,12 @@ export class TerminalPhone {
 
   async #send(to: string, text: string): Promise<void> {
     const client = await this.#open();
+    this.#await(to, client.send(to, text, { preview: text }));
+  }
+
+  #await(to: string, ack: Promise<Ack>): void {
     const began = performance.now();
-    const answer = client.send(to, text, { preview: text }).then(
+    const answer = ack.then(
       (ack) => this.#parts.say(`  ${to}: ${acknowledged(ack, performance.now() - began)}`),
       (error: Error) => this.#parts.say(`  ${to}: not sent: ${error.message}`),
     );
