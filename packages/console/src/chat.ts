@@ -1,9 +1,11 @@
 import { BeckonError, connect } from "@beckon/client";
+import { indexedDb } from "@beckon/client/storage";
 
 const { user = "eve", server = "" } = Object.fromEntries(new URLSearchParams(location.search));
 const beckon = connect({
   servers: [server], // any one will do: Beckon moves you
   token: async () => (await fetch(`/dev/token?user=${user}`)).text(), // in an app: from its backend
+  storage: indexedDb(user), // outbox, inbox and keys survive a crash of the page
 });
 beckon.on("state", ({ name, server }) => {
   find("badge").textContent = `${user}, ${name} ${server ?? ""}`;
