@@ -19,6 +19,7 @@ export function StageView(props: ViewProps & { readonly change: (change: Change)
       {servers.map((server, lane) => (
         <Lane key={server.name} server={server} lane={lane} />
       ))}
+      <Hop scene={scene} />
       {PEOPLE.map((person) => (
         <PhoneCard
           key={person}
@@ -41,6 +42,17 @@ export function StageView(props: ViewProps & { readonly change: (change: Change)
       <div id="motion" aria-hidden="true" />
     </section>
   );
+}
+
+/** What Ann and Bob say to each other crosses here, when they are on two servers. */
+function Hop({ scene }: { readonly scene: Scene }): VNode | null {
+  const names = (scene.stage?.servers ?? []).map(({ name }) => name);
+  const lanes = (["ann", "bob"] as const).map((one) => names.indexOf(standsAt(scene, one) ?? ""));
+  const [first, last] = [Math.min(...lanes), Math.max(...lanes)];
+  const isWire = scene.facts.answer?.route === "remote" && first >= 0 && first < last;
+  return isWire ? (
+    <i class="hop" style={{ "--lane": first, "--hops": last - first }} title="one hop" />
+  ) : null;
 }
 
 function Lane({ server, lane }: { readonly server: ServerView; readonly lane: number }): VNode {
