@@ -11,6 +11,5 @@ export { DevPushService, devProvider } from "./push/dev.ts";
 export { devPushApp } from "./push/dev-http.ts";
 export type { PushProvider } from "./push/provider.ts";
 export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
-export type { ConfiguredServer, Embedding, Server, ServerParts } from "./server.ts";
-export type { SqliteStore } from "./store/sqlite.ts";
+export type { ConfiguredServer, Embedding, Server, ServerParts, SqliteStore } from "./server.ts";
 export { parseDuration } from "./lib/duration.ts";

@@ -36,7 +36,7 @@ import type { SqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 
 export { createMemoryBus } from "./cluster/memory-bus.ts";
-export { openSqlite } from "./store/sqlite.ts";
+export { openSqlite, type SqliteStore } from "./store/sqlite.ts";
 
 const STORE_WATCH_MS = 5_000;
 /** In the OpenAPI document. */
