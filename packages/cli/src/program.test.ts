@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import packageFile from "../package.json" with { type: "json" };
 import { beckon } from "./test-support/terminal.ts";
 
-const COMMANDS = ["serve", "token", "send", "decode", "replay"];
+const COMMANDS = ["dev", "device", "serve", "token", "send", "decode", "replay"];
 
 test("help goes to the output, and names every command", async () => {
   const { code, out, notes } = await beckon(["--help"]);

@@ -14,12 +14,13 @@ interface Options {
 
 const HELP = `
 It starts three servers (s1, s2, s3) in this process, with a bus in memory, one SQLite file in a temporary folder and a
-push service for development; a page that shows them, with four phones: ann on s1, cat and dan on s2, and bob, who was on
-s2 and sleeps; and it says in the terminal what happens, a line each. While no page is open the phones are in this process:
-bob taps a push after a second, answers, and sleeps again after 20 s.
+push service for development; a page that shows them, with four phones: ann on s1, cat and dan on s2, and bob, who was
+on s2 and sleeps; and it says in the terminal what happens, a line each. While no page is open the phones are in this
+process: bob taps a push after a second, answers, and sleeps again after 20 s. What else may be asked of it, and how to
+use it while an application is developed: docs/development.md.
 
-The page is at --port, the servers' ports follow it, and their admin APIs' are ten higher. A port that is taken is passed
-over. Everything is on 127.0.0.1 alone: its secrets are known to everybody. Try what happens:
+The page is at --port, the servers' ports follow it, and their admin APIs' are ten higher. A port that is taken is
+passed over. Everything is on 127.0.0.1 alone: its secrets are known to everybody. Try what happens:
   curl -d '{"act":"kill","server":"s1"}' http://localhost:4680/dev/acts
   curl -d '{"act":"wakes","wakes":"balanced"}' http://localhost:4680/dev/acts
   curl -d '{"act":"fault","fault":"disk-full","on":true}' http://localhost:4680/dev/acts
@@ -27,7 +28,7 @@ over. Everything is on 127.0.0.1 alone: its secrets are known to everybody. Try 
 Examples:
   beckon dev
   beckon dev --data ./data             keep the database
-  beckon dev --json | grep crossed     what happens, as JSON`;
+  beckon dev --json > events.jsonl     what happens, as JSON`;
 
 export function devCommand(terminal: Terminal): Command {
   return new Command("dev")
