@@ -141,7 +141,7 @@ export function createTab(parts: TabParts): Tab {
     if (typeof payload !== "string" && !ArrayBuffer.isView(payload)) {
       return Promise.reject(new BeckonError("bad-argument", "payload"));
     }
-    if (closing !== undefined) return Promise.reject(new BeckonError("closed"));
+    if (closing !== undefined) return Promise.reject(state.error ?? new BeckonError("closed"));
     if (options.signal?.aborted) return Promise.reject(new BeckonError("aborted"));
     if (sends >= parts.outboxLimit) return Promise.reject(new BeckonError("outbox-full"));
     const bytes = typeof payload === "string" ? encodeText(payload) : new Uint8Array(payload);
@@ -319,7 +319,7 @@ export function createTab(parts: TabParts): Tab {
     const call = newCall();
     const waits = leader !== undefined && !parts.leads();
     const stored = waits ? ask<void>({ kind: "leave", call }).answer : Promise.resolve();
-    const closed = new BeckonError("closed", "", { cause });
+    const closed = cause ?? new BeckonError("closed");
     for (const [open, { frame }] of pending) {
       if (frame.kind !== "leave" && frame.kind !== "forget") settle(open, undefined, closed);
     }
