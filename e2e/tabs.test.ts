@@ -141,7 +141,7 @@ browserTest.each([
     (page: Page) => page.evaluate(() => (globalThis as unknown as Shown).chat.close()),
   ],
 ] as const)(
-  "L1: the tab that leads %s: another one leads, and what others were sending arrives once and in order",
+  "L3: the tab that leads %s: another one leads, and what others were sending arrives once and in order",
   async (_, end) => {
     const [leader, ...rest] = await tabs(3);
     await bob.send(user, "before");
@@ -216,12 +216,14 @@ browserTest(
   "a tab that was frozen in the background shows what came meanwhile when it goes on",
   async () => {
     const [leader, other] = await tabs(2);
+    const bystander = await browser.page("hello");
     await browser.lifecycle(other!, "frozen");
     await bob.send(user, "while frozen");
     await showing([leader!], ["while frozen"]);
     // It does not stand for the lead either.
     await leader!.close();
     await until(() => connections() === 0, "the end of the connection");
+    expect(await leading(bystander)).toBeUndefined();
     await bob.send(user, "while nobody leads");
     await browser.lifecycle(other!, "active");
     await showing([other!], ["while frozen", "while nobody leads"]);

@@ -60,7 +60,10 @@ export type PlainMessage = Omit<Message, "text"> & { readonly text: undefined };
 export type Packet =
   /** Whoever leads shall say so. */
   | { readonly kind: "who" }
-  | { readonly kind: "lead"; readonly leader: string }
+  /** A lead that began later has a higher term. */
+  | { readonly kind: "lead"; readonly leader: string; readonly term: number }
+  /** To oneself. */
+  | { readonly kind: "echo"; readonly tab: string }
   | { readonly kind: "up"; readonly tab: string; readonly leader: string; readonly frame: FromTab }
   | {
       readonly kind: "down";

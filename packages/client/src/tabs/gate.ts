@@ -19,6 +19,8 @@ export interface GateParts {
   readonly storage: Storage;
   /** What was read of it. */
   readonly values: Iterable<readonly [key: string, value: Stored]>;
+  /** Goes with the first write. */
+  readonly first: Change;
   /** Whether the tab of that reference is another one: nobody but the client itself tells this one. */
   foreign(ref: string): boolean;
   /** An ACK waits to be confirmed. */
@@ -41,22 +43,23 @@ export function createGate(parts: GateParts): Gate {
   }
   /** Confirmed before the record was written, oldest first. */
   const early = new Set<string>();
-  let outdated: Change[] = [];
+  /** What goes with the next write. */
+  let more: Change[] = [parts.first];
   let running: Promise<void> = Promise.resolve();
   let shut = false;
 
   async function write(changes: readonly Change[]): Promise<void> {
     if (shut) throw new BeckonError("closed");
-    const gone = outdated;
-    outdated = [];
+    const taken = more;
+    more = [];
     const passing = changes.filter(
       ({ key, value }) => !key.startsWith(ACK) || keep(key.slice(ACK.length), value),
     );
-    running = storage.write([...passing, ...gone]);
+    running = storage.write([...passing, ...taken]);
     try {
       await running;
     } catch (error) {
-      outdated.push(...gone);
+      more.push(...taken);
       throw error;
     }
   }
@@ -89,7 +92,7 @@ export function createGate(parts: GateParts): Gate {
     },
     confirmed(ref) {
       if (acks.delete(ref)) {
-        outdated.push({ key: ACK + ref, value: undefined });
+        more.push({ key: ACK + ref, value: undefined });
         return;
       }
       early.add(ref);

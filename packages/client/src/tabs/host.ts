@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 import { BeckonError } from "../errors.ts";
 import type { Ack, Message, Unsent } from "../message.ts";
 import type { ReferredSend, ReferredUnsent } from "../outbox.ts";
-import type { Storage, Stored } from "../storage.ts";
+import type { Change, Storage, Stored } from "../storage.ts";
 import type { Call, FromLeader, FromTab, PlainMessage, SendCall } from "./frames.ts";
 import { createGate } from "./gate.ts";
 
@@ -30,6 +30,8 @@ export interface HostParts {
   /** The leader's alone from now on, and what was read of it. */
   readonly storage: Storage;
   readonly values: Iterable<readonly [key: string, value: Stored]>;
+  /** Goes with the first write. */
+  readonly first: Change;
   /** Starts the one client. */
   start(storage: Storage): Beckon;
   /** `tab` "": to all. */
@@ -49,6 +51,8 @@ interface Member {
 const MEMBERS = 256;
 /** How long the end waits for the other tabs to hear of it. */
 const END_MS: Millis = 1_000;
+/** How long it is remembered what became of the messages of a tab that is gone. */
+const LATE_MS: Millis = 1_000;
 
 const refOf = (tab: string, call: Call): string => `${tab}/${call}`;
 const tabOf = (ref: string): string => ref.slice(0, ref.indexOf("/"));
@@ -74,6 +78,7 @@ export function createHost(parts: HostParts): Host {
   const gate = createGate({
     storage: parts.storage,
     values: parts.values,
+    first: parts.first,
     foreign: (ref) => tabOf(ref) !== own,
     kept: (ref) => void watch(tabOf(ref)),
     closing: () => (leaving ? Promise.resolve() : end()),
@@ -103,7 +108,10 @@ export function createHost(parts: HostParts): Host {
   function drop(tab: string): void {
     members.get(tab)?.unwatch();
     members.delete(tab);
-    for (const ref of gate.acks.keys()) if (tabOf(ref) === tab) gate.confirmed(ref);
+    // What it said last may come after the word that it is gone.
+    parts.clock.after(LATE_MS, () => {
+      for (const ref of gate.acks.keys()) if (tabOf(ref) === tab) gate.confirmed(ref);
+    });
     lookAround();
     if (!others()) farewell?.();
   }

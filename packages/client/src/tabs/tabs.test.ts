@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import { formatUuid } from "@beckon/protocol";
 
 import type { Beckon } from "../beckon.ts";
-import type { Ack } from "../message.ts";
+import type { Ack, Message } from "../message.ts";
 import { accept } from "../test-support/accepting.ts";
-import { FakeNetwork, type FakeServer } from "../test-support/fake-server.ts";
-import { collect, marks, outcome } from "../test-support/setup.ts";
+import { type FakeConnection, FakeNetwork, type FakeServer } from "../test-support/fake-server.ts";
+import { collect, marks, outcome, seededRandom } from "../test-support/setup.ts";
 import { VirtualClock } from "../test-support/virtual-clock.ts";
 import { FakeBrowser, type Page } from "./test-support/fake-browser.ts";
 
@@ -81,7 +81,7 @@ const ENDS = {
 } as const;
 
 describe.each(Object.keys(ENDS) as (keyof typeof ENDS)[])("the leader's %s", (end) => {
-  test("at any moment: another leads, nothing that followers sent is lost, doubled or out of order", () => {
+  test("L3: at any moment: another leads, nothing that followers sent is lost, doubled or out of order", () => {
     for (let at = 0; at < 30; at++) {
       const { clock, browser, a, open } = start();
       const taken = accept([a], () => undefined);
@@ -118,7 +118,7 @@ describe.each(Object.keys(ENDS) as (keyof typeof ENDS)[])("the leader's %s", (en
   });
 });
 
-test("L1: a frozen tab hears what became of its messages, though two others led meanwhile", () => {
+test("a frozen tab hears what became of its messages, though two others led meanwhile", () => {
   const { clock, browser, a } = start();
   const taken = accept([a], () => undefined);
   const [first, second, third] = [browser.page(), browser.page(), browser.page()];
@@ -343,3 +343,103 @@ test("L10: a tab that nobody leads takes as many messages as the outbox", () => 
   clock.settle();
   expect(third?.error).toMatchObject({ code: "outbox-full", retryable: true });
 });
+
+/** Tabs open, close, crash, freeze and go on, while all send and the server delivers. */
+test.each(Array.from({ length: 40 }, (_, seed) => seed + 1))(
+  "L2, L3: in any order, seed %d",
+  (seed) => {
+    const { clock, browser, a } = start();
+    const taken = accept([a], () => undefined);
+    const random = seededRandom(seed);
+    const below = (bound: number): number => {
+      const bytes = new Uint8Array(4);
+      random(bytes);
+      return bytes[3]! % bound;
+    };
+    /** What the server has for this device: each is acknowledged on the connection that brought it, by its number there. */
+    let delivered = 0;
+    const brought = new Map<FakeConnection, number[]>();
+    function deliver(connection: FakeConnection, n: number): void {
+      brought.set(connection, [...(brought.get(connection) ?? []), n]);
+      connection.deliver({ n });
+    }
+    a.onHello = (connection) => {
+      const acknowledged = new Set(
+        [...brought].flatMap(([{ received }, ns]) => received.map((number) => ns[number - 1])),
+      );
+      connection.welcome();
+      for (let n = 1; n <= delivered; n++) if (!acknowledged.has(n)) deliver(connection, n);
+    };
+
+    interface Open {
+      readonly page: Page;
+      readonly tab: Beckon;
+      readonly shown: Message[];
+      readonly sent: string[];
+      readonly acks: { value?: Ack }[];
+      readonly from: number;
+      frozen: boolean;
+    }
+    let count = 0;
+    const open = new Map<number, Open>();
+    function begin(): void {
+      const page = browser.page();
+      const tab = page.connect();
+      const number = ++count;
+      open.set(number, {
+        page,
+        tab,
+        shown: collect(tab),
+        sent: [],
+        acks: [],
+        from: delivered,
+        frozen: false,
+      });
+    }
+    begin();
+    begin();
+    for (let step = 0; step < 150; step++) {
+      const numbers = [...open.keys()];
+      const number = numbers[below(numbers.length)]!;
+      const one = open.get(number)!;
+      const what = below(20);
+      if (what < 8 && !one.frozen) {
+        const text = `${number}: ${one.sent.length + 1}`;
+        one.sent.push(text);
+        one.acks.push(outcome(one.tab.send("bob", text)));
+      } else if (what < 12) {
+        delivered++;
+        const connection = a.connections.findLast((each) => each.open && each.hello !== undefined);
+        if (connection !== undefined) deliver(connection, delivered);
+      } else if (what < 14 && open.size < 5) begin();
+      else if (what === 14 && open.size > 1) {
+        open.delete(number);
+        one.page.crash();
+      } else if (what === 15 && open.size > 1 && !one.frozen) {
+        open.delete(number);
+        void one.tab.close();
+      } else if (what === 16 && !one.frozen) {
+        one.frozen = true;
+        one.page.freeze();
+      } else if (what === 17 && one.frozen) {
+        one.frozen = false;
+        one.page.resume();
+      }
+      clock.run(below(6));
+    }
+    for (const one of open.values()) if (one.frozen) one.page.resume();
+    clock.run(60_000);
+
+    const sent = taken.map(({ payload }) => new TextDecoder().decode(payload));
+    expect(new Set(sent).size).toBe(sent.length);
+    for (const [number, one] of open) {
+      expect(one.acks.map(({ value }) => value?.status)).toEqual(one.sent.map(() => "delivered"));
+      expect(sent.filter((text) => text.startsWith(`${number}:`))).toEqual(one.sent);
+      const shown = one.shown.map(({ n }) => n);
+      expect(new Set(shown).size).toBe(shown.length);
+      expect(shown.filter((n) => n > one.from)).toEqual(
+        Array.from({ length: delivered - one.from }, (_, at) => one.from + at + 1),
+      );
+    }
+  },
+);

@@ -1,5 +1,5 @@
 /** The tabs of an origin that use one storage are one client: one of them leads, and connects for all. */
-import { formatUuid, uuidv7 } from "@beckon/protocol";
+import { formatUuid, type Millis, uuidv7 } from "@beckon/protocol";
 
 import type { Beckon } from "../beckon.ts";
 import { BeckonError } from "../errors.ts";
@@ -12,6 +12,10 @@ import { createTab } from "./tab.ts";
 
 /** Part of every name, so that tabs which speak otherwise do not meet. */
 const VERSION = 1;
+/** Where the storage has the number of the last lead. */
+const TERM = "t/lead";
+/** How long a tab that is to lead waits for what was said before. */
+const ECHO_MS: Millis = 1_000;
 
 /**
  * `open` gives one storage each time; whoever's `read` resolves leads, until it closes the storage or is gone. `name` says which tabs
@@ -29,8 +33,12 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
     let host: Host | undefined;
     /** Names this tab's lead: each time another. */
     let leader: string | undefined;
-    let terms = 0;
+    /** Of the last lead that this tab has heard of. */
+    let term = 0;
+    let isFrozen = false;
+    let hasResigned = false;
     let over = false;
+    let echo: (() => void) | undefined;
     let letGo = (): void => {};
 
     const tab = createTab({
@@ -73,6 +81,7 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
     }
 
     async function stand(): Promise<void> {
+      if (hasResigned || isFrozen || storage !== undefined) return;
       let own: Storage | undefined;
       let values: Iterable<readonly [string, Stored]>;
       try {
@@ -84,13 +93,19 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
         return;
       }
       if (own !== storage) return;
-      const name = `${id}/${++terms}`;
+      await caughtUp();
+      if (own !== storage) return;
+      const read = [...values];
+      const last = read.find(([key]) => key === TERM)?.[1] as number | undefined;
+      const next = Math.max(term, last ?? 0, clock.now()) + 1;
+      const name = `${id}/${next}`;
       const made = createHost({
         own: id,
         clock,
         outboxLimit,
         storage: own,
-        values,
+        values: read,
+        first: { key: TERM, value: next },
         start: (gated) => start({ ...options, storage: gated, background: false }),
         say: (frame, to) => {
           if (to !== id) post({ kind: "down", leader: name, tab: to, frame });
@@ -102,9 +117,25 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
       await made.ready;
       if (host !== made || storage !== own) return;
       leader = name;
-      post({ kind: "lead", leader });
+      term = next;
+      post({ kind: "lead", leader, term });
       tab.led(leader);
       made.serve();
+    }
+
+    /** What the leaders before have said has come here: it was under way before what this says to itself now. */
+    async function caughtUp(): Promise<void> {
+      const sender = platform.channel(group, () => {});
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(ECHO_MS, resolve);
+        echo = () => {
+          cancel();
+          resolve();
+        };
+        sender.post(pack({ kind: "echo", tab: id }));
+      });
+      echo = undefined;
+      sender.close();
     }
 
     function failed(cause: unknown): void {
@@ -117,10 +148,16 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
       if (over) return;
       switch (packet.kind) {
         case "who":
-          if (leader !== undefined) post({ kind: "lead", leader });
+          if (leader !== undefined) post({ kind: "lead", leader, term });
           return;
         case "lead":
+          // What comes late is of a lead that is over.
+          if (host !== undefined || packet.term < term) return;
+          term = packet.term;
           return tab.led(packet.leader);
+        case "echo":
+          if (packet.tab === id) echo?.();
+          return;
         case "up":
           if (packet.leader === leader) host?.take(packet.tab, packet.frame);
           return;
@@ -131,6 +168,7 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
 
     /** Another tab shall lead while this one cannot, and before anything else of this one runs. */
     function frozen(): void {
+      isFrozen = true;
       const was = storage;
       storage = undefined;
       if (leader !== undefined) tab.leaderless();
@@ -141,12 +179,13 @@ export function shareAmongTabs(name: string, open: () => Storage, platform: TabP
     }
 
     function resumed(): void {
-      if (over || storage !== undefined) return;
+      isFrozen = false;
       post({ kind: "who" });
       void stand();
     }
 
     function resign(): void {
+      hasResigned = true;
       for (const ignore of unlisten.splice(0)) ignore();
       if (host === undefined) void storage?.close();
       storage = undefined;

@@ -45,6 +45,8 @@ export class FakeBrowser {
 
   /** The first in the row has it. The answer frees it, or leaves the row. */
   request(name: string, page: Page, granted: () => void): () => void {
+    // What a page that is gone still does is nothing.
+    if (page.isGone) return () => {};
     const row = this.#locks.get(name) ?? [];
     this.#locks.set(name, row);
     const own = { page, granted };
@@ -81,6 +83,10 @@ export class Page {
   constructor(browser: FakeBrowser, number: number) {
     this.browser = browser;
     this.#number = number;
+  }
+
+  get isGone(): boolean {
+    return this.#state === "gone";
   }
 
   run(task: () => void): void {
