@@ -2,6 +2,8 @@
 import type { DayRun, DayView } from "@beckon/console/stage";
 import * as z from "zod";
 
+import { linesOf } from "../lines.ts";
+
 export interface DayOptions {
   readonly users: number;
   /** Through each policy. */
@@ -96,14 +98,4 @@ export class Day {
 function ownCommand(): string[] {
   const isExecutable = Bun.main.startsWith("/$bunfs/") || Bun.main.includes("~BUN");
   return isExecutable ? [process.execPath] : [process.execPath, Bun.main];
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines.filter((text) => text !== "");
-  }
 }

@@ -1,5 +1,8 @@
+import { linesOf } from "../lines.ts";
+
 /** The pushes of one phone, as the dev push service tells them: server-sent events, asked for again when they end. */
 const AGAIN_MS = 1_000;
+const DATA = "data: ";
 
 export function listen(url: URL, handler: (body: string) => void): () => void {
   const over = new AbortController();
@@ -7,7 +10,10 @@ export function listen(url: URL, handler: (body: string) => void): () => void {
     while (!over.signal.aborted) {
       try {
         const response = await fetch(url, { signal: over.signal });
-        for await (const data of eventsOf(response.body!)) handler(data);
+        // The data of an event of this service is one line.
+        for await (const line of linesOf(response.body!)) {
+          if (line.startsWith(DATA)) handler(line.slice(DATA.length));
+        }
       } catch {
         // The push service is away, or this is the end.
       }
@@ -16,15 +22,4 @@ export function listen(url: URL, handler: (body: string) => void): () => void {
   };
   void hear();
   return () => over.abort();
-}
-
-/** The data of each event; those of this service are one line each. */
-async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line.startsWith("data: ")) yield line.slice(6);
-  }
 }
