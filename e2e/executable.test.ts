@@ -94,11 +94,16 @@ test("B8: one file serves: holds in SQLite, sends, receives, and stops on SIGTER
 test("B8: one file has the page, and plays a day in processes of its own", async () => {
   const dev = start(["dev", "--port", "0", "--json"]);
   const url = await found(dev, /"url":"(http:[^"]+)"/);
-  const page = await (await fetch(url)).text();
-  const [, script] = /<script[^>]* src="([^"]+)"/.exec(page) ?? [];
-  const code = await fetch(new URL(script!, url));
-  expect(code.headers.get("content-type")).toContain("javascript");
-  expect((await code.text()).length).toBeGreaterThan(10_000);
+  for (const path of ["/", "/chat"]) {
+    const page = await (await fetch(new URL(path, url))).text();
+    const [, script] = /<script[^>]* src="([^"]+)"/.exec(page) ?? [];
+    const code = await fetch(new URL(script!, url));
+    expect(code.headers.get("content-type")).toContain("javascript");
+    const text = await code.text();
+    expect(text.length).toBeGreaterThan(10_000);
+    // The page shows the lines of an application as they are written, imports and all.
+    expect(text.includes("@beckon/client")).toBe(path === "/");
+  }
   const act = { method: "POST", body: JSON.stringify({ act: "day" }) };
   expect((await fetch(new URL("/dev/acts", url), act)).status).toBe(204);
   await found(dev, /"balanced":\{"done":([1-9]\d*)/);
