@@ -249,6 +249,19 @@ describe("a device that is connected", () => {
     expect(b.connections).toHaveLength(0);
   });
 
+  test("waits for nothing more when it is closed while it finds out", async () => {
+    const { clock, a, b, key, start } = await sleeping();
+    const beckon = start();
+    clock.run(10);
+    a.last.silent = true;
+    const result = outcome(beckon.onWake(push(key, hintOf(b.addresses, clock.now() + DAY_MS))));
+    clock.run(100);
+    const closing = beckon.close();
+    clock.run(1_000);
+    await closing;
+    expect(result.value).toBe("ignored");
+  });
+
   test("finds out that it is not, and follows the hint", async () => {
     const { clock, a, b, key, start } = await sleeping();
     const beckon = start();
