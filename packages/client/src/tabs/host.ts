@@ -47,8 +47,8 @@ interface Member {
   readonly unwatch: () => void;
 }
 
-/** Tabs; one more is not served until another is gone. */
-const MEMBERS = 256;
+/** Tabs whose life is followed; one more is served all the same, and counts for nothing else: neither for the background nor at the end. */
+const MEMBERS = 64;
 /** How long the end waits for the other tabs to hear of it. */
 const END_MS: Millis = 1_000;
 /** How long it is remembered what became of the messages of a tab that is gone. */
@@ -171,10 +171,11 @@ export function createHost(parts: HostParts): Host {
 
   function join(tab: string, background: boolean): void {
     const member = watch(tab);
-    if (member === undefined) return;
-    member.joined = true;
-    member.background = background;
-    lookAround();
+    if (member !== undefined) {
+      member.joined = true;
+      member.background = background;
+      lookAround();
+    }
     sayState(tab);
     if (given !== undefined) say(given.frame, tab);
   }

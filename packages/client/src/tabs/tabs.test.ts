@@ -344,6 +344,35 @@ test("L10: a tab that nobody leads takes as many messages as the outbox", () => 
   expect(third?.error).toMatchObject({ code: "outbox-full", retryable: true });
 });
 
+test("L10: tabs beyond the bound are served, and do not count for the background", () => {
+  const { clock, browser, a } = start();
+  const tabs = Array.from({ length: 65 }, () => browser.page().connect());
+  clock.run(100);
+  expect(new Set(names(tabs))).toEqual(new Set(["connected"]));
+  const last = tabs.at(-1)!;
+  expect(settled(clock, last.send("bob", "hello"), 20).status).toBe("delivered");
+  for (const tab of tabs.slice(0, -1)) tab.background(true);
+  clock.run(20);
+  expect(a.last.frames.at(-1)).toMatchObject({ type: "state", background: true });
+  const shown = collect(last);
+  a.last.deliver({ n: 1 });
+  clock.run(20);
+  expect(texts(shown)).toEqual(["ann 1"]);
+});
+
+test("what is no wake is ignored, from any tab", async () => {
+  const { clock, browser } = start();
+  const tabs = [browser.page().connect(), browser.page().connect()];
+  clock.run(20);
+  for (const tab of tabs) {
+    for (const data of ["anything", { beckon: "forged" }, () => {}, undefined]) {
+      const answer = tab.onWake(data);
+      clock.run(20);
+      expect(await answer).toBe("ignored");
+    }
+  }
+});
+
 /** Tabs open, close, crash, freeze and go on, while all send and the server delivers. */
 test.each(Array.from({ length: 40 }, (_, seed) => seed + 1))(
   "L2, L3: in any order, seed %d",
