@@ -232,6 +232,25 @@ browserTest(
 );
 
 browserTest(
+  "a tab that is left, kept by the browser and gone back to goes on where it was",
+  async () => {
+    const [page] = await tabs(1);
+    await bob.send(user, "before");
+    await showing([page!], ["before"]);
+    await page!.goto(`${browser.origin}/hello`);
+    await until(() => connections() === 0, "the end of the connection");
+    await bob.send(user, "meanwhile");
+    // A page that is as it was left does not load.
+    await page!.goBack({ waitUntil: "commit" });
+    await connected(page!);
+    await bob.send(user, "after");
+    await until(async () => (await shown(page!)).includes("after"), "bob's message");
+    expect(await shown(page!)).toEqual(["before", "meanwhile", "after"]);
+  },
+  MS,
+);
+
+browserTest(
   "a log-out in one tab is one in all",
   async () => {
     const pages = await tabs(3);
