@@ -28,6 +28,10 @@ const SERVER = "packages/server/src/";
 /** What only Node and Bun load; a browser's bundle does not see it. */
 const FOR_NODE = /^packages\/client\/src\/file\//;
 
+/** What comes with the browser's storage; whoever connects without one does not load it. */
+const FOR_TABS = /^packages\/client\/src\/tabs\//;
+const BROWSER_STORAGE = "packages/client/src/storages.ts";
+
 /** The server's layers, highest first; a file imports from its own folder and from lower layers. */
 const LAYERS: readonly (readonly string[])[] = [
   ["index.ts"],
@@ -83,6 +87,9 @@ function offence({ file, specifier }: Edge): string | undefined {
   const target = posix.join(posix.dirname(file), specifier);
   if (!target.startsWith(`packages/${name}/`)) return "leaves its package";
   if (FOR_NODE.test(target) && !FOR_NODE.test(file)) return "only Node and Bun load it";
+  if (FOR_TABS.test(target) && !FOR_TABS.test(file) && file !== BROWSER_STORAGE) {
+    return "only the browser's storage brings it";
+  }
   if (!file.startsWith(SERVER) || !target.startsWith(SERVER)) return undefined;
 
   const from = unitOf(file);
@@ -137,6 +144,8 @@ test.each([
   ["packages/cli/src/main.ts", "@beckon/client/storage"],
   ["packages/client/src/file/file.ts", "node:fs/promises"],
   ["packages/client/src/file/file.ts", "../errors.ts"],
+  ["packages/client/src/storages.ts", "./tabs/indexed-db.ts"],
+  ["packages/client/src/tabs/tab.ts", "../handover.ts"],
 ])("%s may import %s", (file, specifier) => {
   expect(offence({ file, specifier })).toBeUndefined();
 });
@@ -162,6 +171,7 @@ test.each([
   ["packages/client/src/index.ts", "ws", "packages/client may not import ws"],
   ["packages/client/src/index.ts", "node:fs", "packages/client may not import node:fs"],
   ["packages/client/src/index.ts", "./file/file.ts", "only Node and Bun load it"],
+  ["packages/client/src/client.ts", "./tabs/tabs.ts", "only the browser's storage brings it"],
   ["packages/server/src/server.ts", "beckon", "packages/server may not import beckon"],
 ])("%s may not import %s", (file, specifier, reason) => {
   expect(offence({ file, specifier })).toBe(reason);
