@@ -370,7 +370,8 @@ test("B4: a generated day keeps more on one server where pushes name the sender'
   expect({ state, problem }).toEqual({ state: "done", problem: undefined });
   for (const run of [balanced, sender]) {
     expect(run).toMatchObject({ done: 300, of: 300, lost: 0 });
-    expect(run.local + run.remote).toBe(300);
+    // What was repeated on the wire was delivered twice; at the device it counts once.
+    expect(run.local + run.remote).toBeGreaterThanOrEqual(300);
   }
   expect(sender.local).toBeGreaterThan(balanced.local);
   expect(told.some(({ balanced }) => balanced.done > 0 && balanced.done < 300)).toBe(true);

@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,6 +21,8 @@ export class Running {
   readonly child: Bun.Subprocess<"pipe", "pipe", "pipe">;
 
   constructor(...args: readonly string[]) {
+    // Another file's tests may have cleaned up after themselves.
+    mkdirSync(TEMPORARY, { recursive: true });
     this.child = Bun.spawn([process.execPath, MAIN, ...args], {
       env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: TEMPORARY },
       stdin: "pipe",
