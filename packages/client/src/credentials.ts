@@ -28,18 +28,17 @@ export function createCredentials(ask: ConnectOptions["token"], clock: Clock): C
 
   function token(task: Task): Promise<string | BeckonError | undefined> {
     return task.wait((resolve) => {
-      const fail = (cause: unknown): void => {
+      const finish = (answer: string | BeckonError): void => {
         cancel();
-        resolve(new BeckonError("token-failed", "", { cause }));
+        resolve(answer);
       };
-      const cancel = clock.after(TOKEN_MS, () => fail(undefined));
-      // It may throw instead of rejecting.
+      const fail = (cause?: unknown): void =>
+        finish(new BeckonError("token-failed", "", { cause }));
+      const cancel = clock.after(TOKEN_MS, fail);
+      // It may throw instead of rejecting. What is no string would count as an interruption, and be asked for again at once.
       Promise.resolve()
         .then(ask)
-        .then((value) => {
-          cancel();
-          resolve(value);
-        }, fail);
+        .then((value) => (typeof value === "string" ? finish(value) : fail(typeof value)), fail);
       return cancel;
     });
   }

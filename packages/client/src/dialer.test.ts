@@ -320,6 +320,14 @@ describe("the token", () => {
     },
   );
 
+  test("that is none, as of a variable that is not set, is reported, and asked for again", () => {
+    const { clock, errors, states, start } = setup({ token: () => undefined as never });
+    start();
+    clock.run(100);
+    expect(errors).toMatchObject([{ code: "token-failed", cause: "undefined" }]);
+    expect(states.at(-1)).toMatchObject({ name: "waiting", error: { code: "token-failed" } });
+  });
+
   test("that cannot be had is reported, and asked for again", () => {
     const cause = new Error("no network");
     let fails = true;
