@@ -107,8 +107,9 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     hello,
     hold,
     connecting() {
-      const { name, error } = state;
-      if (name !== "connecting") setState({ ...stateOf("connecting"), error });
+      if (state.name !== "connecting") {
+        setState({ ...stateOf("connecting"), error: state.error });
+      }
     },
     waiting(retryAt, error) {
       setState({ ...stateOf("waiting"), retryAt, error });

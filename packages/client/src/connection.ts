@@ -244,7 +244,7 @@ export function openConnection(
     },
     close,
   };
-  link.listen(message, (code, reason) => close(code, reason));
+  link.listen(message, close);
   write(hello);
   return connection;
 }

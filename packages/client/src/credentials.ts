@@ -28,17 +28,19 @@ export function createCredentials(ask: ConnectOptions["token"], clock: Clock): C
 
   function token(task: Task): Promise<string | BeckonError | undefined> {
     return task.wait((resolve) => {
-      const finish = (answer: string | BeckonError): void => {
+      const fail = (cause?: unknown): void => {
         cancel();
-        resolve(answer);
+        resolve(new BeckonError("token-failed", "", { cause }));
       };
-      const fail = (cause?: unknown): void =>
-        finish(new BeckonError("token-failed", "", { cause }));
       const cancel = clock.after(TOKEN_MS, fail);
       // It may throw instead of rejecting. What is no string would count as an interruption, and be asked for again at once.
       Promise.resolve()
         .then(ask)
-        .then((value) => (typeof value === "string" ? finish(value) : fail(typeof value)), fail);
+        .then((value) => {
+          if (typeof value !== "string") return fail(typeof value);
+          cancel();
+          resolve(value);
+        }, fail);
       return cancel;
     });
   }
