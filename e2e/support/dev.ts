@@ -42,7 +42,8 @@ export class Running {
   async line(pattern: RegExp, from = 0, ms = 15_000): Promise<string> {
     const find = (): string | undefined =>
       this.lines.slice(from).find((line) => pattern.test(line));
-    await until(() => find() !== undefined, `${pattern} in:\n${this.lines.join("\n")}`, ms);
+    const seen = (): string => `${pattern} in:\n${[...this.lines, ...this.notes].join("\n")}`;
+    await until(() => find() !== undefined, seen, ms);
     return find()!;
   }
 
