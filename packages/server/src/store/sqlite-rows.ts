@@ -1,6 +1,7 @@
 /** Messages and their held rows, as one transaction sees and changes them. */
 import type { Statement } from "bun:sqlite";
 
+import { laneHash } from "./lane.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
@@ -83,7 +84,7 @@ export class Rows {
     this.#isCounterChanged = true;
     this.#insertMessage.run(mid, key.id, key.from, key.fromDevice, user, digest, body);
     const urgency = wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY;
-    const lane = hash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
+    const lane = laneHash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
     return holders.map((holder, at) => {
       const row = mid * ROWS_PER_MESSAGE + at;
       const isSent = sent.includes(holder.device);
@@ -143,18 +144,4 @@ export class Rows {
 
 function rangeOf(mid: number): [number, number] {
   return [mid * ROWS_PER_MESSAGE, mid * ROWS_PER_MESSAGE + ROWS_PER_MESSAGE - 1];
-}
-
-/** 53 bits (cyrb53). It is in files, so it must not change. */
-function hash(text: string): number {
-  let a = 0xdeadbeef;
-  let b = 0x41c6ce57;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    a = Math.imul(a ^ code, 2654435761);
-    b = Math.imul(b ^ code, 1597334677);
-  }
-  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
-  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
-  return 4294967296 * (2097151 & b) + (a >>> 0);
 }

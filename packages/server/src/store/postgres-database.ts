@@ -1,0 +1,365 @@
+/** The transactions: each reads under the locks of its users, decides in memory, and writes all of it with the commit. */
+import type { Millis } from "@beckon/protocol";
+
+import { Decisions, look } from "./postgres-decisions.ts";
+import { Holders, lockUsers, makeUsers, readHolders, setOf } from "./postgres-holders.ts";
+import { arrayOf, isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
+import type { Link, Row, Statement } from "./postgres-link.ts";
+import type { Partitions } from "./postgres-partitions.ts";
+import type { Pool } from "./postgres-pool.ts";
+import { Rows, daysAndSeqs, markSent, readKept } from "./postgres-rows.ts";
+import { StoreUnavailable } from "./store.ts";
+import type {
+  Arrival,
+  ArrivalResult,
+  DeviceRecord,
+  DurableSet,
+  HoldRequest,
+  PendingRow,
+  RowRef,
+  StoreLimits,
+  WakeIntent,
+} from "./store.ts";
+import type { Operation, Transactions } from "./transactions.ts";
+
+/** A call that changes users which it names. */
+export type UserOperation = "hold" | "arrive" | "register" | "forget" | "done" | "clear" | "leave";
+
+export type UserCall = {
+  [Name in UserOperation]: {
+    readonly operation: Name;
+    readonly args: Parameters<Transactions[Name]>;
+  };
+}[UserOperation];
+
+/** What became of one call. */
+export type Outcome = { readonly value: unknown } | { readonly error: Error };
+
+/** Attempts of one transaction that others keep from happening. */
+const ATTEMPTS = 5;
+
+const RETIRE_SLICE = 1_000;
+
+/**
+ * What may be lost with the power is committed without waiting for the disk: a row comes back and is delivered again, an intent
+ * comes back and its device is woken again, which the laws allow after a crash.
+ */
+const RELAXED: ReadonlySet<Operation> = new Set<Operation>(["done", "clear", "leave"]);
+const RELAX: Statement = ["SET LOCAL synchronous_commit TO off"];
+
+const BEGIN: Statement = ["BEGIN"];
+const COMMIT: Statement = ["COMMIT"];
+
+/** The store's time: the database's, or the test's. */
+const NOW = "coalesce($1::float8, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8)";
+
+interface Work {
+  readonly now: Millis;
+  readonly holders: Holders;
+  readonly rows: Rows;
+  readonly decisions: Decisions;
+}
+
+export class PostgresDatabase {
+  readonly #pool: Pool;
+  readonly #limits: StoreLimits;
+  readonly #partitions: Partitions;
+  readonly #now: (() => Millis) | undefined;
+
+  constructor(
+    pool: Pool,
+    limits: StoreLimits,
+    partitions: Partitions,
+    now: (() => Millis) | undefined,
+  ) {
+    this.#pool = pool;
+    this.#limits = limits;
+    this.#partitions = partitions;
+    this.#now = now;
+  }
+
+  /** All of them in one commit. One that fails by itself fails alone. */
+  async write(calls: readonly UserCall[]): Promise<Outcome[]> {
+    try {
+      const values = await this.#pool.with((link) => this.#write(link, calls));
+      return values.map((value) => ({ value }));
+    } catch (error) {
+      if (!isOfCall(error)) {
+        const reason = unavailable(error);
+        return calls.map(() => ({ error: reason }));
+      }
+      if (calls.length === 1) return [{ error: new Error("the database refuses what was asked") }];
+      const alone: Outcome[] = [];
+      for (const call of calls) alone.push(...(await this.write([call])));
+      return alone;
+    }
+  }
+
+  async #write(link: Link, calls: readonly UserCall[]): Promise<unknown[]> {
+    const requests = calls.flatMap((call) => (call.operation === "hold" ? call.args[0] : []));
+    await this.#partitions.provideFor(link, requests, this.#now?.() ?? Date.now());
+    const relaxed = calls.every(({ operation }) => RELAXED.has(operation));
+    return this.#transaction(link, usersOf(calls), requests, relaxed, ({ decisions }) =>
+      calls.map((call) => perform(decisions, call)),
+    );
+  }
+
+  /** Two round trips: one reads under the locks of the users, one writes and commits. */
+  async #transaction<Result>(
+    link: Link,
+    users: readonly string[],
+    requests: readonly HoldRequest[],
+    relaxed: boolean,
+    decide: (work: Work) => Result,
+  ): Promise<Result> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const work = await this.#begin(link, users, requests);
+        if (work === undefined) {
+          if (attempt < ATTEMPTS) continue;
+          throw new StoreUnavailable("users come and go too fast");
+        }
+        const result = decide(work);
+        const written = [...work.rows.flush(), ...work.holders.flush()];
+        await link.run([...(relaxed ? [RELAX] : []), ...written, COMMIT]);
+        return result;
+      } catch (error) {
+        if (!link.isOpen) throw error;
+        // After this it is in no transaction, or it is of no more use.
+        await link.one("ROLLBACK").catch(() => link.close());
+        if (!mayBeRepeated(error) || attempt === ATTEMPTS) throw error;
+        await this.#partitions.refresh(link);
+      }
+    }
+  }
+
+  /** Undefined: a user was not there yet, or not any more; now it is. */
+  async #begin(
+    link: Link,
+    users: readonly string[],
+    requests: readonly HoldRequest[],
+  ): Promise<Work | undefined> {
+    const [, locked, clock, holderRows, kept] = await link.run([
+      BEGIN,
+      lockUsers(users),
+      [
+        `SELECT ${NOW} AS now, pg_current_xact_id()::text::float8 AS transaction`,
+        [this.#now?.() ?? null],
+      ],
+      readHolders(users),
+      ...(requests.length > 0 ? [readKept(requests)] : []),
+    ]);
+    if (locked!.length < users.length) {
+      await link.run([["ROLLBACK"], makeUsers(users)]);
+      return undefined;
+    }
+    const { now, transaction } = clock![0]!;
+    const holders = new Holders(users, holderRows!);
+    const rows = new Rows(transaction, kept ?? [], this.#partitions.known);
+    const decisions = new Decisions(this.#limits, now, holders, rows);
+    return { now, holders, rows, decisions };
+  }
+
+  settle(refs: readonly RowRef[]): Promise<void> {
+    const [days, seqs] = daysAndSeqs(refs);
+    return this.#relaxed([
+      [
+        `SELECT account FROM holder WHERE device = '' AND account IN (
+           SELECT account FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[])
+         ) ORDER BY account FOR NO KEY UPDATE`,
+        [days, seqs],
+      ],
+      [
+        `WITH gone AS (
+           DELETE FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[]) RETURNING account, device
+         ), counted AS (SELECT account, device, count(*)::integer AS rows FROM gone GROUP BY account, device)
+         UPDATE holder SET held = held - counted.rows FROM counted
+         WHERE holder.account = counted.account AND holder.device = counted.device`,
+        [days, seqs],
+      ],
+    ]);
+  }
+
+  markSent(refs: readonly RowRef[]): Promise<void> {
+    return this.#relaxed([markSent(refs)]);
+  }
+
+  async #relaxed(statements: readonly Statement[]): Promise<void> {
+    await this.#guard(async (link) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await link.run([BEGIN, RELAX, ...statements, COMMIT]);
+          return;
+        } catch (error) {
+          if (!link.isOpen || !mayBeRepeated(error) || attempt === ATTEMPTS) throw error;
+        }
+      }
+    });
+  }
+
+  pending(user: string, device: string, limit: number): Promise<PendingRow[]> {
+    return this.#read(
+      [
+        `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered FROM held
+         WHERE account = $1 AND device = ANY($2::text[]) ORDER BY urgency, lane, n, held.seq LIMIT $3`,
+        [user, arrayOf(["", device]), limit],
+      ],
+      (rows) => rows.map(pendingRow),
+    );
+  }
+
+  lookAt(arrival: Arrival): Promise<ArrivalResult> {
+    return this.#users([arrival.user], (holders) => look(arrival, holders.user(arrival.user)));
+  }
+
+  devices(user: string): Promise<{ setVersion: number; devices: DeviceRecord[] }> {
+    return this.#users([user], (holders) => {
+      const { own, devices } = holders.user(user);
+      const inOrder = [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
+      return {
+        setVersion: own.setVersion,
+        devices: inOrder.map(({ device, protocols, push, seen, dormant }) => ({
+          device,
+          protocols,
+          ...(push !== undefined && { push }),
+          seen,
+          dormant,
+        })),
+      };
+    });
+  }
+
+  sets(users: readonly string[]): Promise<DurableSet[]> {
+    return this.#users(users, (holders) =>
+      users.map((user) => ({ user, ...setOf(holders.user(user)) })),
+    );
+  }
+
+  #users<Result>(users: readonly string[], tell: (holders: Holders) => Result): Promise<Result> {
+    return this.#read(readHolders(users), (rows) => tell(new Holders(users, rows)));
+  }
+
+  /** One slice of users, after the one named; `next` is undefined when it was the last. */
+  retire(now: Millis, after: string): Promise<{ changed: DurableSet[]; next: string | undefined }> {
+    const lostAt = now - this.#limits.dormantAfterMs;
+    const goneAt = now - this.#limits.goneDormantAfterMs;
+    return this.#guard(async (link) => {
+      const found = await link.one(
+        `SELECT DISTINCT account FROM holder WHERE account > $1 AND device <> '' AND NOT dormant
+           AND (seen <= $2::bigint OR gone_at <= $3::bigint) ORDER BY account LIMIT ${RETIRE_SLICE}`,
+        [after, lostAt, goneAt],
+      );
+      const users = found.map(({ account }) => account as string);
+      if (users.length === 0) return { changed: [], next: undefined };
+      const changed = await this.#transaction(link, users, [], false, ({ decisions }) =>
+        decisions.retire(now),
+      );
+      return { changed, next: users.length < RETIRE_SLICE ? undefined : users.at(-1) };
+    });
+  }
+
+  claim(owner: string, leaseMs: Millis, limit: number): Promise<WakeIntent[]> {
+    return this.#guard(async (link) => {
+      const claimed: WakeIntent[] = [];
+      for (;;) {
+        const wanted = limit - claimed.length;
+        if (wanted <= 0) return claimed;
+        const found = await link.one(
+          `SELECT account, device FROM holder WHERE due <= ${NOW} AND due IS NOT NULL AND token IS NOT NULL
+           ORDER BY due LIMIT $2`,
+          [this.#now?.() ?? null, wanted],
+        );
+        if (found.length === 0) return claimed;
+        const due = found.map((row) => ({
+          user: row["account"] as string,
+          device: row["device"] as string,
+        }));
+        const users = [...new Set(due.map(({ user }) => user))];
+        claimed.push(
+          ...(await this.#transaction(link, users, [], true, ({ decisions }) =>
+            decisions.claim(owner, leaseMs, due),
+          )),
+        );
+        // A lease of no length would be found due again.
+        if (found.length < wanted || leaseMs <= 0) return claimed;
+      }
+    });
+  }
+
+  nextDue(): Promise<Millis | undefined> {
+    return this.#read(
+      [
+        `SELECT greatest(0, min(due) - ${NOW})::float8 AS wait, min(due) IS NULL AS none FROM holder
+         WHERE due IS NOT NULL AND token IS NOT NULL`,
+        [this.#now?.() ?? null],
+      ],
+      ([row]) => (row!["none"] === true ? undefined : (row!["wait"] as number)),
+    );
+  }
+
+  #read<Result>([sql, params]: Statement, tell: (rows: Row[]) => Result): Promise<Result> {
+    return this.#guard(async (link) => tell(await link.one(sql, params)));
+  }
+
+  async #guard<Result>(run: (link: Link) => Promise<Result>): Promise<Result> {
+    try {
+      return await this.#pool.with(run);
+    } catch (error) {
+      throw error instanceof TypeError ? error : unavailable(error);
+    }
+  }
+}
+
+function usersOf(calls: readonly UserCall[]): string[] {
+  const users = new Set<string>();
+  for (const call of calls) {
+    switch (call.operation) {
+      case "hold":
+        for (const { user } of call.args[0]) users.add(user);
+        break;
+      case "arrive":
+        users.add(call.args[0].user);
+        break;
+      case "done":
+        for (const { user } of call.args[1]) users.add(user);
+        break;
+      default:
+        users.add(call.args[0]);
+    }
+  }
+  return [...users];
+}
+
+const PERFORM: {
+  readonly [Name in UserOperation]: (
+    decisions: Decisions,
+    args: Parameters<Transactions[Name]>,
+  ) => unknown;
+} = {
+  hold: (decisions, [requests]) => requests.map((request) => decisions.hold(request)),
+  arrive: (decisions, args) => decisions.arrive(...args),
+  register: (decisions, args) => decisions.register(...args),
+  forget: (decisions, args) => decisions.forget(...args),
+  done: (decisions, args) => decisions.done(...args),
+  clear: (decisions, args) => decisions.clear(...args),
+  leave: (decisions, args) => decisions.leave(...args),
+};
+
+function perform(decisions: Decisions, { operation, args }: UserCall): unknown {
+  const run = PERFORM[operation] as (decisions: Decisions, args: unknown) => unknown;
+  return run(decisions, args);
+}
+
+function pendingRow(row: Row): PendingRow {
+  return {
+    row: `${row["day"]}.${row["seq"]}`,
+    device: row["device"] as string,
+    key: {
+      from: row["sender"] as string,
+      fromDevice: row["sender_device"] as string,
+      id: new Uint8Array(row["id"] as Uint8Array),
+    },
+    body: new Uint8Array(row["body"] as Uint8Array),
+    redelivered: row["redelivered"] as boolean,
+  };
+}

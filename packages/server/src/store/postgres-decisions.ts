@@ -1,0 +1,316 @@
+/** What the calls that change users decide, on what their transaction has read. */
+import { uuidTime } from "@beckon/protocol";
+import type { Millis, PushRegistration } from "@beckon/protocol";
+
+import {
+  conclude,
+  deferForArrival,
+  isDue,
+  lease,
+  newIntent,
+  renewForDeparture,
+  takeOn,
+} from "./intent.ts";
+import { durableOf, setOf } from "./postgres-holders.ts";
+import type { Holder, Holders, User } from "./postgres-holders.ts";
+import { refOf } from "./postgres-rows.ts";
+import type { Kept, Rows } from "./postgres-rows.ts";
+import {
+  HELD_COUNT_LIMIT,
+  SEEN_INTERVAL_MS,
+  isLost,
+  isOwedTruth,
+  longestUnseen,
+  markMissed,
+  tell,
+} from "./rules.ts";
+import type {
+  Arrival,
+  ArrivalResult,
+  DurableSet,
+  HoldRequest,
+  HoldResult,
+  StoreLimits,
+  WakeIntent,
+  WakeOutcome,
+} from "./store.ts";
+
+export class Decisions {
+  readonly #limits: StoreLimits;
+  readonly #now: Millis;
+  readonly #holders: Holders;
+  readonly #rows: Rows;
+
+  constructor(limits: StoreLimits, now: Millis, holders: Holders, rows: Rows) {
+    this.#limits = limits;
+    this.#now = now;
+    this.#holders = holders;
+    this.#rows = rows;
+  }
+
+  // Messages
+
+  hold(request: HoldRequest): HoldResult {
+    const kept = this.#rows.of(request.key);
+    if (kept.some(({ digest }) => digest !== request.digest)) return { outcome: "conflict" };
+
+    const user = this.#holders.user(request.user);
+    const durable = durableOf(user);
+    let targets = durable.filter(({ device }) => !request.exclude.includes(device));
+    if (durable.length === 0) targets = request.orUser ? [user.own] : [];
+
+    const old = kept.filter((row) => row.user === request.user);
+    const fresh = targets.filter(({ device }) => !old.some((row) => row.device === device));
+    const takers = fresh.filter(({ held }) => held < this.#limits.heldPerDevice);
+    for (const holder of fresh) if (!takers.includes(holder)) this.#dropFor(holder);
+    const nobodyElse = old.length === 0 && targets.length >= durable.length;
+    if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
+
+    const due: string[] = [];
+    for (const holder of takers) if (this.#wake(holder, request)) due.push(holder.device);
+    for (const row of old) if (request.sent.includes(row.device)) this.#rows.markSent(row);
+    const rows = old.map((row) => answer(row, false));
+    for (const holder of takers) {
+      rows.push(answer(this.#rows.insert(request, holder), true));
+      this.#holders.heldChanged(holder);
+    }
+    return { outcome: "held", rows, ...setOf(user), due };
+  }
+
+  /** Takes the message on. Answers whether that made the device's intent due now. */
+  #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
+    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
+    if (holder.held === 0) holder.intent = undefined;
+    if (wake.class === "none") return false;
+    const due = this.#now + wake.delay;
+    const expires = uuidTime(key.id) + this.#limits.retentionMs;
+    const wasDue = isDue(holder.intent, this.#now);
+    holder.generation++;
+    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
+    else takeOn(holder.intent, wake, due, expires, this.#now);
+    return holder.device !== "" && !wasDue && isDue(holder.intent, this.#now);
+  }
+
+  /** A row of the holder was never made. Where it was the user's own there is nobody to tell. */
+  #dropFor(holder: Holder): void {
+    if (holder.device === "") return;
+    markMissed(holder);
+    this.#holders.heldChanged(holder);
+  }
+
+  // Devices
+
+  /** Of a durable one. */
+  arrive(arrival: Arrival): ArrivalResult {
+    const user = this.#holders.user(arrival.user);
+    const device = this.#admit(user, arrival.device);
+    this.#update(device, arrival.protocols, arrival.push);
+    if (this.#now - device.seen >= SEEN_INTERVAL_MS) {
+      device.seen = this.#now;
+      this.#holders.changed(device);
+    }
+    if (device.missed) this.#holders.heldChanged(device);
+    const recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+    if (device.intent !== undefined) {
+      deferForArrival(device.intent, this.#now);
+      this.#holders.heldChanged(device);
+    }
+    return arrivalResult(user, device, recovered);
+  }
+
+  register(
+    userName: string,
+    deviceName: string,
+    protocols: readonly string[],
+    push: PushRegistration,
+  ): { setVersion: number; setSize: number } {
+    const user = this.#holders.user(userName);
+    const device = this.#admit(user, deviceName);
+    this.#update(device, protocols, push);
+    device.seen = this.#now;
+    this.#holders.changed(device);
+    return setOf(user);
+  }
+
+  /** Makes the device one of the user's durable ones, if it is not. */
+  #admit(user: User, name: string): Holder {
+    const known = user.devices.get(name);
+    if (known !== undefined && !known.dormant) return known;
+
+    const others = durableOf(user);
+    const device = known ?? this.#holders.create(user, name);
+    device.dormant = false;
+    device.seen = this.#now;
+    this.#holders.changed(device);
+    this.#raise(user);
+    if (others.length === 0) this.#adopt(user.own, device);
+    if (others.length >= this.#limits.durableDevicesPerUser) {
+      this.#makeDormant(longestUnseen(others));
+    }
+    return device;
+  }
+
+  #raise({ own }: User): void {
+    own.setVersion++;
+    this.#holders.changed(own);
+  }
+
+  /** The first durable device takes over what belonged to the user alone. */
+  #adopt(own: Holder, device: Holder): void {
+    if (own.held > 0) {
+      if (own.intent !== undefined) {
+        device.generation++;
+        device.intent = own.intent;
+      }
+      this.#rows.move(own.user, device.device);
+      device.held += own.held;
+      own.held = 0;
+    }
+    own.intent = undefined;
+  }
+
+  #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
+    if (!isSame(device.protocols, protocols)) {
+      device.protocols = protocols;
+      this.#holders.changed(device);
+    }
+    if (push === undefined) return;
+    device.push = push;
+    device.goneAt = undefined;
+    this.#holders.changed(device);
+  }
+
+  /** Nothing is held for it any more, and what was is dropped. */
+  #makeDormant(device: Holder): void {
+    device.dormant = true;
+    markMissed(device);
+    this.#rows.removeAll(device);
+    device.held = 0;
+    device.intent = undefined;
+    this.#holders.changed(device);
+  }
+
+  forget(userName: string, deviceName: string): { setVersion: number; setSize: number } {
+    const user = this.#holders.user(userName);
+    const device = user.devices.get(deviceName);
+    if (device !== undefined) {
+      this.#rows.removeAll(device);
+      this.#rows.forget(userName, deviceName);
+      this.#holders.delete(user, device);
+      if (!device.dormant) this.#raise(user);
+    }
+    return setOf(user);
+  }
+
+  /** Of all users that were read. */
+  retire(now: Millis): DurableSet[] {
+    const changed: DurableSet[] = [];
+    for (const user of this.#holders.all()) {
+      const lost = durableOf(user).filter((device) => isLost(device, now, this.#limits));
+      if (lost.length === 0) continue;
+      for (const device of lost) this.#makeDormant(device);
+      this.#raise(user);
+      changed.push({ user: user.name, ...setOf(user) });
+    }
+    return changed;
+  }
+
+  // Wakes
+
+  /** Of these devices, in this order, those that are still due. */
+  claim(
+    owner: string,
+    leaseMs: Millis,
+    devices: readonly { readonly user: string; readonly device: string }[],
+  ): WakeIntent[] {
+    const claimed: WakeIntent[] = [];
+    for (const { user, device: name } of devices) {
+      const device = this.#holders.user(user).devices.get(name);
+      if (device?.push === undefined || !isDue(device.intent, this.#now)) continue;
+      this.#holders.heldChanged(device);
+      if (device.held === 0) {
+        device.intent = undefined;
+        continue;
+      }
+      lease(device.intent!, owner, this.#now + leaseMs);
+      claimed.push(wakeIntentOf(device));
+    }
+    return claimed;
+  }
+
+  done(
+    owner: string,
+    outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
+  ): void {
+    for (const { user, device: name, outcome } of outcomes) {
+      const device = this.#holders.user(user).devices.get(name);
+      if (device?.intent?.owner !== owner) continue;
+      conclude(device.intent, outcome, this.#now);
+      this.#holders.heldChanged(device);
+      if (outcome.kind === "gone" && device.push?.token === outcome.token) {
+        device.push = undefined;
+        device.goneAt = this.#now;
+        this.#holders.changed(device);
+      }
+    }
+  }
+
+  clear(user: string, name: string, generation: number): number {
+    const device = this.#holders.user(user).devices.get(name);
+    if (device?.intent === undefined) return 0;
+    if (device.generation !== generation || device.held > 0) return device.generation;
+    device.intent = undefined;
+    this.#holders.heldChanged(device);
+    return 0;
+  }
+
+  leave(user: string, name: string): void {
+    const device = this.#holders.user(user).devices.get(name);
+    if (device?.intent === undefined) return;
+    renewForDeparture(device.intent, this.#now);
+    this.#holders.heldChanged(device);
+  }
+}
+
+/** A session device only reads. */
+export function look({ lastEpoch, device: name }: Arrival, user: User): ArrivalResult {
+  const device = user.devices.get(name);
+  return arrivalResult(user, device, device === undefined || !isOwedTruth(device, lastEpoch));
+}
+
+function arrivalResult(user: User, device: Holder | undefined, recovered: boolean): ArrivalResult {
+  return {
+    ...setOf(user),
+    held: Math.min(HELD_COUNT_LIMIT, (device?.held ?? 0) + user.own.held),
+    recovered,
+    generation: device?.intent === undefined ? 0 : device.generation,
+  };
+}
+
+function answer(
+  kept: Kept,
+  isNew: boolean,
+): { device: string; row: string | number; isNew: boolean } {
+  return { device: kept.device, row: refOf(kept), isNew };
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, at) => item === b[at]);
+}
+
+function wakeIntentOf({ user, device, generation, intent, protocols, push }: Holder): WakeIntent {
+  return {
+    user,
+    device,
+    generation,
+    class: intent!.class,
+    attempts: intent!.attempts,
+    activity: intent!.activity,
+    conversation: intent!.conversation,
+    server: intent!.server,
+    preview: intent!.preview,
+    expires: intent!.expires,
+    protocols,
+    push: push!,
+  };
+}

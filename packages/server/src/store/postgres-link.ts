@@ -1,0 +1,152 @@
+/** One connection, and what its errors mean. The only file that names the driver. */
+import { SQL } from "bun";
+import type { ReservedSQL } from "bun";
+
+import type { Millis } from "@beckon/protocol";
+
+import type { Clock } from "../lib/clock.ts";
+import { StoreUnavailable } from "./store.ts";
+
+// oxlint-disable-next-line typescript/no-explicit-any -- a row is what its statement says
+export type Row = Record<string, any>;
+export type Statement = readonly [sql: string, params?: readonly unknown[]];
+
+export interface LinkOptions {
+  readonly url: string;
+  /** Where the tables are; an identifier of lower case letters, digits and "_". */
+  readonly schema: string;
+  readonly connectTimeoutMs: Millis;
+  /** Of one statement, told to the server. */
+  readonly statementTimeoutMs: Millis;
+  /** Of one round trip: a link that drops what it is given is noticed by this alone. */
+  readonly answerTimeoutMs: Millis;
+}
+
+/** SQLSTATEs after which the same transaction may well succeed: serialization failure, deadlock, a partition that has gone. */
+const AGAIN = /^(40001|40P01|23514)$/;
+
+/** SQLSTATEs that blame what was asked: data exceptions, constraints, what is too long. */
+const OF_THE_CALL = /^(22|23|54)/;
+
+/** "" where the server said nothing. */
+function stateOf(error: unknown): string {
+  return error instanceof SQL.PostgresError ? (error.errno ?? "") : "";
+}
+
+export function mayBeRepeated(error: unknown): boolean {
+  return AGAIN.test(stateOf(error));
+}
+
+/** The call is to blame, not the database. */
+export function isOfCall(error: unknown): boolean {
+  return OF_THE_CALL.test(stateOf(error)) || (error instanceof Error && !isOfDatabase(error));
+}
+
+function isOfDatabase(error: Error): boolean {
+  return error instanceof SQL.PostgresError || error instanceof StoreUnavailable;
+}
+
+/** Without any value of a statement: PostgreSQL's own message may quote one. */
+export function unavailable(error: unknown): StoreUnavailable {
+  if (error instanceof StoreUnavailable) return error;
+  const state = stateOf(error);
+  const code = error instanceof SQL.PostgresError ? error.code : "";
+  return new StoreUnavailable(`the database cannot be used: ${state === "" ? code : state}`);
+}
+
+export class Link {
+  readonly #sql: SQL;
+  readonly #reserved: ReservedSQL;
+  readonly #clock: Clock;
+  readonly #answerTimeoutMs: Millis;
+  #isOpen = true;
+
+  private constructor(sql: SQL, reserved: ReservedSQL, clock: Clock, answerTimeoutMs: Millis) {
+    this.#sql = sql;
+    this.#reserved = reserved;
+    this.#clock = clock;
+    this.#answerTimeoutMs = answerTimeoutMs;
+  }
+
+  static async connect(options: LinkOptions, clock: Clock, onClose: () => void): Promise<Link> {
+    let link: Link | undefined;
+    const closed = (): void => {
+      if (link === undefined || !link.#isOpen) return;
+      link.#isOpen = false;
+      onClose();
+    };
+    const sql = new SQL(options.url, {
+      adapter: "postgres",
+      max: 1,
+      idleTimeout: 0,
+      maxLifetime: 0,
+      connectionTimeout: Math.max(1, Math.ceil(options.connectTimeoutMs / 1_000)),
+      onclose: closed,
+    });
+    try {
+      link = new Link(sql, await sql.reserve(), clock, options.answerTimeoutMs);
+      await link.run([
+        [
+          `SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, false),
+             set_config('lock_timeout', $2, false), set_config('idle_in_transaction_session_timeout', $3, false),
+             set_config('application_name', 'beckon', false)`,
+          [
+            options.schema,
+            String(options.statementTimeoutMs),
+            String(2 * options.statementTimeoutMs),
+          ],
+        ],
+      ]);
+      return link;
+    } catch (error) {
+      void sql.close({ timeout: 0 }).catch(() => undefined);
+      throw unavailable(error);
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** In one round trip: all are sent, then all are answered. Rejects with the first error, when everything has been answered. */
+  async run(statements: readonly Statement[]): Promise<Row[][]> {
+    const cancel = this.#clock.after(this.#answerTimeoutMs, () => this.close());
+    try {
+      const answers = statements.map(
+        ([sql, params = []]) =>
+          this.#reserved.unsafe(sql, params as unknown[]) as unknown as Promise<Row[]>,
+      );
+      const outcomes = await Promise.allSettled(answers);
+      return outcomes.map((outcome) => {
+        if (outcome.status === "rejected") throw outcome.reason;
+        return outcome.value;
+      });
+    } finally {
+      cancel();
+    }
+  }
+
+  async one(sql: string, params?: readonly unknown[]): Promise<Row[]> {
+    return (await this.run([[sql, params ?? []]]))[0]!;
+  }
+
+  /** What has not been answered is rejected. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    void this.#sql.close({ timeout: 0 }).catch(() => undefined);
+  }
+}
+
+/** An array as PostgreSQL writes it: the driver need not know its type. */
+export function arrayOf(items: readonly (string | number | boolean | null)[]): string {
+  return `{${items.map((item) => (item === null ? "NULL" : typeof item === "string" ? quote(item) : String(item))).join()}}`;
+}
+
+export function bytesArray(items: readonly Uint8Array[]): string {
+  return `{${items.map((bytes) => `"\\\\x${bytes.toHex()}"`).join()}}`;
+}
+
+function quote(text: string): string {
+  return `"${text.replaceAll(/[\\"]/g, "\\$&")}"`;
+}

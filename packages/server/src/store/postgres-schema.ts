@@ -1,0 +1,188 @@
+/** The tables: how they are laid out, brought up to date, and split by day. */
+import type { Millis } from "@beckon/protocol";
+
+import type { Link, Row } from "./postgres-link.ts";
+import { StoreUnavailable } from "./store.ts";
+
+export const DAY_MS: Millis = 24 * 3_600_000;
+
+/** Of messages whose id is of a time that no partition is made for. */
+export const OTHER_DAY = 0;
+
+/** Rows that one transaction inserts at most. A row's number is the transaction's times this, plus the row's place in it. */
+export const ROWS_PER_TRANSACTION = 4_096;
+
+/**
+ * Each entry brings the schema one version up; one that was released is never changed.
+ *
+ * `holder` is whom rows are held for: a device, or ("") the user alone, whose row has the version of the user's set and is what a
+ * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none).
+ * `held` is a message for one of them. `day` is of the id, so that who repeats a message after midnight finds it.
+ * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
+ */
+const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE holder (
+      account text COLLATE "C" NOT NULL,
+      device text COLLATE "C" NOT NULL,
+      set_version bigint NOT NULL DEFAULT 0,
+      dormant boolean NOT NULL DEFAULT false,
+      protocols text NOT NULL DEFAULT '[]',
+      provider text,
+      token text,
+      key_id bigint,
+      wake_key bytea,
+      seen bigint NOT NULL DEFAULT 0,
+      gone_at bigint,
+      missed boolean NOT NULL DEFAULT false,
+      told_epoch bigint,
+      held integer NOT NULL DEFAULT 0,
+      generation bigint NOT NULL DEFAULT 0,
+      class text,
+      attempts integer,
+      activity integer,
+      conversation text,
+      server text,
+      preview text,
+      expires bigint,
+      due bigint,
+      owner text,
+      again boolean,
+      PRIMARY KEY (account, device)
+    ) WITH (fillfactor = 70)`,
+    "CREATE INDEX holder_due ON holder (due) WHERE due IS NOT NULL AND token IS NOT NULL",
+    `CREATE TABLE held (
+      day integer NOT NULL,
+      seq bigint NOT NULL,
+      account text COLLATE "C" NOT NULL,
+      device text COLLATE "C" NOT NULL,
+      urgency smallint NOT NULL,
+      lane bigint NOT NULL,
+      n bigint NOT NULL,
+      redelivered boolean NOT NULL,
+      id bytea NOT NULL,
+      sender text COLLATE "C" NOT NULL,
+      sender_device text COLLATE "C" NOT NULL,
+      digest text COLLATE "C" NOT NULL,
+      body bytea NOT NULL
+    ) PARTITION BY LIST (day)`,
+    "ALTER TABLE held ALTER body SET STORAGE EXTERNAL",
+    "CREATE UNIQUE INDEX held_row ON held (day, seq)",
+    "CREATE INDEX held_tail ON held (seq)",
+    "CREATE INDEX held_id ON held (id)",
+    "CREATE INDEX held_order ON held (account, device, urgency, lane, n, seq)",
+    `CREATE TABLE held_${OTHER_DAY} PARTITION OF held FOR VALUES IN (${OTHER_DAY})`,
+  ],
+];
+
+/** Keys of the locks that only starting and the care of partitions take; beside them the schema's own oid. */
+const MIGRATION_LOCK = 0x42636b6e;
+const PARTITION_LOCK = 0x42636b70;
+
+const NAME = /^[a-z_][a-z0-9_]{0,62}$/;
+
+/** @throws {StoreUnavailable} */
+export async function migrate(link: Link, schema: string): Promise<void> {
+  if (!NAME.test(schema)) throw new TypeError("schema: lower case letters, digits and _");
+  await link.one("SELECT pg_advisory_lock($1, hashtext($2))", [MIGRATION_LOCK, schema]);
+  try {
+    const { version } = (
+      await link.run([
+        [`CREATE SCHEMA IF NOT EXISTS ${schema}`],
+        [`CREATE TABLE IF NOT EXISTS ${schema}.migration (version integer PRIMARY KEY)`],
+        [`SELECT coalesce(max(version), 0) AS version FROM ${schema}.migration`],
+      ])
+    )[2]![0]!;
+    const newest = MIGRATIONS.length;
+    if (version > newest) {
+      throw new StoreUnavailable(
+        `the database cannot be used: its schema has version ${version}, this server knows ${newest}`,
+      );
+    }
+    for (let at = version as number; at < newest; at++) {
+      const steps = MIGRATIONS[at]!.map((step) => [step] as const);
+      await link.run([
+        ["BEGIN"],
+        ...steps,
+        ["INSERT INTO migration VALUES ($1)", [at + 1]],
+        ["COMMIT"],
+      ]);
+    }
+  } finally {
+    if (link.isOpen) {
+      await link.one("SELECT pg_advisory_unlock($1, hashtext($2))", [MIGRATION_LOCK, schema]);
+    }
+  }
+}
+
+/** What in its settings lets an acknowledged message be lost (L1); also for `synchronous_commit` as this role has it. */
+export async function settingsAgainstL1(link: Link): Promise<string[]> {
+  const rows = await link.one(
+    `SELECT name FROM pg_settings
+     WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off' ORDER BY name`,
+  );
+  return rows.map(
+    ({ name }: Row) =>
+      `PostgreSQL runs with ${name} = off: a crash can lose messages that were acknowledged (L1)`,
+  );
+}
+
+/** Runs `care` while no other server cares for partitions; answers undefined where one does. */
+export async function exclusively<Result>(
+  link: Link,
+  wait: boolean,
+  care: () => Promise<Result>,
+): Promise<Result | undefined> {
+  const lock = wait ? "pg_advisory_lock" : "pg_try_advisory_lock";
+  const key = [PARTITION_LOCK];
+  const [row] = await link.one(
+    `SELECT ${lock}($1, hashtext(current_schema()))::text AS locked`,
+    key,
+  );
+  if (row!["locked"] === "false") return undefined;
+  try {
+    return await care();
+  } finally {
+    if (link.isOpen) {
+      await link.one("SELECT pg_advisory_unlock($1, hashtext(current_schema()))", key);
+    }
+  }
+}
+
+export async function partitions(link: Link): Promise<number[]> {
+  const rows = await link.one(
+    `SELECT substring(relname FROM 6)::integer AS day FROM pg_inherits
+     JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'held'::regclass`,
+  );
+  return rows.map(({ day }: Row) => day as number);
+}
+
+/** Attaching takes no lock that a hold or a read waits for. */
+export async function createPartition(link: Link, day: number): Promise<void> {
+  await link.run([
+    ["BEGIN"],
+    [`CREATE TABLE held_${day} (LIKE held INCLUDING DEFAULTS INCLUDING STORAGE)`],
+    [`ALTER TABLE held ATTACH PARTITION held_${day} FOR VALUES IN (${day})`],
+    ["COMMIT"],
+  ]);
+}
+
+/** From here on nobody sees its rows. Answers the name of what is left. */
+export async function detachPartition(link: Link, day: number): Promise<string> {
+  const name = `expired_${day}_${Date.now()}`;
+  await link.run([
+    ["BEGIN"],
+    [`ALTER TABLE held DETACH PARTITION held_${day}`],
+    [`ALTER TABLE held_${day} RENAME TO ${name}`],
+    ["COMMIT"],
+  ]);
+  return name;
+}
+
+export async function detached(link: Link): Promise<string[]> {
+  const rows = await link.one(
+    `SELECT relname FROM pg_class
+     WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE 'expired\\_%'`,
+  );
+  return rows.map(({ relname }: Row) => relname as string);
+}
