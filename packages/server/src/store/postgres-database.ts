@@ -3,11 +3,11 @@ import type { Millis } from "@beckon/protocol";
 
 import { Decisions, look } from "./postgres-decisions.ts";
 import { Holders, lockUsers, makeUsers, readHolders, setOf } from "./postgres-holders.ts";
-import { arrayOf, isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
+import { isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
 import type { Link, Row, Statement } from "./postgres-link.ts";
 import type { Partitions } from "./postgres-partitions.ts";
 import type { Pool } from "./postgres-pool.ts";
-import { Rows, daysAndSeqs, markSent, readKept } from "./postgres-rows.ts";
+import { Rows, daysAndSeqs, lockUsersOf, markSent, readKept } from "./postgres-rows.ts";
 import { StoreUnavailable } from "./store.ts";
 import type {
   Arrival,
@@ -52,6 +52,16 @@ const COMMIT: Statement = ["COMMIT"];
 
 /** The store's time: the database's, or the test's. */
 const NOW = "coalesce($1::float8, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8)";
+
+/** In the order of the index, which one query for both holders would not be. */
+const ofHolder = (device: string): string => `(
+  SELECT day, seq, device, id, sender, sender_device, body, redelivered, urgency, lane, n FROM held
+  WHERE account = $1 AND device = ${device} ORDER BY urgency, lane, n, seq LIMIT $3
+)`;
+
+const PENDING = `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered
+  FROM (${ofHolder("$2")} UNION ALL ${ofHolder("''")}) AS both_holders
+  ORDER BY urgency, lane, n, both_holders.seq LIMIT $3`;
 
 interface Work {
   readonly now: Millis;
@@ -163,12 +173,7 @@ export class PostgresDatabase {
   settle(refs: readonly RowRef[]): Promise<void> {
     const [days, seqs] = daysAndSeqs(refs);
     return this.#relaxed([
-      [
-        `SELECT account FROM holder WHERE device = '' AND account IN (
-           SELECT account FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[])
-         ) ORDER BY account FOR NO KEY UPDATE`,
-        [days, seqs],
-      ],
+      lockUsersOf(refs),
       [
         `WITH gone AS (
            DELETE FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[]) RETURNING account, device
@@ -181,7 +186,7 @@ export class PostgresDatabase {
   }
 
   markSent(refs: readonly RowRef[]): Promise<void> {
-    return this.#relaxed([markSent(refs)]);
+    return this.#relaxed([lockUsersOf(refs), markSent(refs)]);
   }
 
   async #relaxed(statements: readonly Statement[]): Promise<void> {
@@ -198,14 +203,7 @@ export class PostgresDatabase {
   }
 
   pending(user: string, device: string, limit: number): Promise<PendingRow[]> {
-    return this.#read(
-      [
-        `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered FROM held
-         WHERE account = $1 AND device = ANY($2::text[]) ORDER BY urgency, lane, n, held.seq LIMIT $3`,
-        [user, arrayOf(["", device]), limit],
-      ],
-      (rows) => rows.map(pendingRow),
-    );
+    return this.#read([PENDING, [user, device, limit]], (rows) => rows.map(pendingRow));
   }
 
   lookAt(arrival: Arrival): Promise<ArrivalResult> {

@@ -28,6 +28,9 @@ const AGAIN = /^(40001|40P01|23514)$/;
 /** SQLSTATEs that blame what was asked: data exceptions, constraints, what is too long. */
 const OF_THE_CALL = /^(22|23|54)/;
 
+/** SQLSTATEs after which the connection is of no use: it may lead to a server that has become a standby, or is about to end. */
+const OF_NO_USE = /^(25006|57P|08|58|XX)/;
+
 /** "" where the server said nothing. */
 function stateOf(error: unknown): string {
   return error instanceof SQL.PostgresError ? (error.errno ?? "") : "";
@@ -85,18 +88,17 @@ export class Link {
     });
     try {
       link = new Link(sql, await sql.reserve(), clock, options.answerTimeoutMs);
-      await link.run([
-        [
-          `SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, false),
+      const [row] = await link.one(
+        `SELECT pg_is_in_recovery() AS is_standby, set_config('search_path', $1, false), set_config('statement_timeout', $2, false),
              set_config('lock_timeout', $2, false), set_config('idle_in_transaction_session_timeout', $3, false),
              set_config('application_name', 'beckon', false)`,
-          [
-            options.schema,
-            String(options.statementTimeoutMs),
-            String(2 * options.statementTimeoutMs),
-          ],
+        [
+          options.schema,
+          String(options.statementTimeoutMs),
+          String(2 * options.statementTimeoutMs),
         ],
-      ]);
+      );
+      if (row!["is_standby"] === true) throw new StoreUnavailable("the database is a standby");
       return link;
     } catch (error) {
       void sql.close({ timeout: 0 }).catch(() => undefined);
@@ -118,8 +120,9 @@ export class Link {
       );
       const outcomes = await Promise.allSettled(answers);
       return outcomes.map((outcome) => {
-        if (outcome.status === "rejected") throw outcome.reason;
-        return outcome.value;
+        if (outcome.status === "fulfilled") return outcome.value;
+        if (OF_NO_USE.test(stateOf(outcome.reason))) this.close();
+        throw outcome.reason;
       });
     } finally {
       cancel();

@@ -170,6 +170,16 @@ export class Rows {
   }
 }
 
+/** In the order of `lockUsers`. */
+export function lockUsersOf(refs: readonly RowRef[]): Statement {
+  return [
+    `SELECT account FROM holder WHERE device = '' AND account IN (
+       SELECT account FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[])
+     ) ORDER BY account FOR NO KEY UPDATE`,
+    daysAndSeqs(refs),
+  ];
+}
+
 export function markSent(refs: readonly RowRef[]): Statement {
   return [
     `UPDATE held SET redelivered = true
