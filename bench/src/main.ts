@@ -11,6 +11,7 @@ const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
   idle: () => import("./idle.ts"),
   codec: () => import("./codec.ts"),
   sessions: () => import("./sessions.ts"),
+  store: () => import("./store.ts"),
 };
 
 const USAGE = `npm run bench -- SCENARIO [OPTIONS]
@@ -24,6 +25,9 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
              --payload 80 (bytes)  --runs 15  --rounds 1500  --frames 64 (in a message)
   sessions the session table: ns of a lookup, bytes of an entry, ns to learn one
              --entries 100000,1000000  --runs 3
+  store    durable holds, each settled: SQLite, and a PostgreSQL of its own
+             --writers 1,64,1000  --users 20000  --payload 200 (bytes)
+             --runs 3  --seconds 3
 
   relay and idle, which need Linux:
              --cores 0,1       of the server, of the load

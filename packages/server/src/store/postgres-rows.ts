@@ -170,12 +170,14 @@ export class Rows {
   }
 }
 
-/** In the order of `lockUsers`. */
+/** In the order of `lockUsers`; one by one, whatever the planner knows of the tables. */
 export function lockUsersOf(refs: readonly RowRef[]): Statement {
   return [
-    `SELECT account FROM holder WHERE device = '' AND account IN (
-       SELECT account FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[])
-     ) ORDER BY account FOR NO KEY UPDATE`,
+    `SELECT locked.account FROM (
+       SELECT DISTINCT account FROM held WHERE day = ANY($1::integer[]) AND seq = ANY($2::bigint[]) ORDER BY account
+     ) AS wanted CROSS JOIN LATERAL (
+       SELECT account FROM holder WHERE account = wanted.account AND device = '' FOR NO KEY UPDATE
+     ) AS locked`,
     daysAndSeqs(refs),
   ];
 }

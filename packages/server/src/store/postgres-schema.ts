@@ -67,8 +67,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       body bytea NOT NULL
     ) PARTITION BY LIST (day)`,
     "ALTER TABLE held ALTER body SET STORAGE EXTERNAL",
-    "CREATE UNIQUE INDEX held_row ON held (day, seq)",
-    "CREATE INDEX held_tail ON held (seq)",
+    "CREATE INDEX held_seq ON held (seq)",
     "CREATE INDEX held_id ON held (id)",
     "CREATE INDEX held_order ON held (account, device, urgency, lane, n, seq)",
     `CREATE TABLE held_${OTHER_DAY} PARTITION OF held FOR VALUES IN (${OTHER_DAY})`,
