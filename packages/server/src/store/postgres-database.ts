@@ -74,14 +74,18 @@ export class PostgresDatabase {
   readonly #pool: Pool;
   readonly #limits: StoreLimits;
   readonly #partitions: Partitions;
+  readonly #base: number;
   readonly #now: (() => Millis) | undefined;
 
+  /** `base`: of the numbering. */
   constructor(
     pool: Pool,
     limits: StoreLimits,
     partitions: Partitions,
+    base: number,
     now: (() => Millis) | undefined,
   ) {
+    this.#base = base;
     this.#pool = pool;
     this.#limits = limits;
     this.#partitions = partitions;
@@ -165,7 +169,7 @@ export class PostgresDatabase {
     }
     const { now, transaction } = clock![0]!;
     const holders = new Holders(users, holderRows!);
-    const rows = new Rows(transaction, kept ?? [], this.#partitions.known);
+    const rows = new Rows(this.#base + transaction, kept ?? [], this.#partitions.known);
     const decisions = new Decisions(this.#limits, now, holders, rows);
     return { now, holders, rows, decisions };
   }

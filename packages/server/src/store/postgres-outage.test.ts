@@ -206,6 +206,25 @@ postgresTest("a user who is swept while a hold waits for the lock is made again"
   expect((await holding).rows).toHaveLength(1);
 });
 
+postgresTest(
+  "what was restored from another cluster keeps its rows apart from new ones",
+  async () => {
+    const schema = "restored";
+    const store = await open({ schema });
+    await hold(store, { n: 0, body: new Uint8Array([1]) });
+    await store.close();
+    // As its transactions were numbered there.
+    const sql = await connect(schema);
+    await sql.unsafe("UPDATE held SET seq = seq + 4096::bigint * 1000000000");
+    const again = await open({ schema });
+    await hold(again, { n: 0, body: new Uint8Array([2]) });
+    const rows = await again.messages.pending("bob", "tab", ALL);
+    expect(rows.map(({ body }) => body[0])).toEqual([1, 2]);
+    const { now } = await again.messages.tail(0, ALL);
+    expect((await again.messages.tail(now, ALL)).devices).toEqual([]);
+  },
+);
+
 postgresTest("a connection that is ended is replaced", async () => {
   const schema = "ended";
   const store = await open({ schema });

@@ -47,7 +47,7 @@ export class Partitions {
       (day) => !this.#known.has(day) && day >= first && day <= today + SPARE_DAYS,
     );
     if (missing.length === 0) return;
-    await exclusively(link, true, async () => {
+    await exclusively(link, "create", async () => {
       await this.refresh(link);
       for (const day of missing) if (!this.#known.has(day)) await createPartition(link, day);
       await this.refresh(link);
@@ -56,7 +56,7 @@ export class Partitions {
 
   /** Whole days are dropped; of the day that `before` is in, and of those without a partition, rows are deleted. */
   async expire(link: Link, before: Millis): Promise<number> {
-    const expired = await exclusively(link, false, async () => {
+    const expired = await exclusively(link, "expire", async () => {
       for (const name of await detached(link)) await finish(link, name);
       const today = Math.floor(before / DAY_MS);
       let dropped = 0;

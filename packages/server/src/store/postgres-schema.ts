@@ -18,10 +18,13 @@ export const ROWS_PER_TRANSACTION = 4_096;
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row has the version of the user's set and is what a
  * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none).
  * `held` is a message for one of them. `day` is of the id, so that who repeats a message after midnight finds it.
+ * `numbering.base` is added to a transaction's number: what was restored into another cluster has greater numbers than that one gives.
  * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
  */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
+    "CREATE TABLE numbering (base bigint NOT NULL)",
+    "INSERT INTO numbering VALUES (0)",
     `CREATE TABLE holder (
       account text COLLATE "C" NOT NULL,
       device text COLLATE "C" NOT NULL,
@@ -77,6 +80,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
 /** Keys of the locks that only starting and the care of partitions take; beside them the schema's own oid. */
 const MIGRATION_LOCK = 0x42636b6e;
 const PARTITION_LOCK = 0x42636b70;
+const EXPIRY_LOCK = 0x42636b78;
+
+/** A lock that all who use the tables wait behind is not waited for longer than they can be kept waiting. */
+const DETACH_LOCK_MS: Millis = 500;
 
 const NAME = /^[a-z_][a-z0-9_]{0,62}$/;
 
@@ -114,6 +121,20 @@ export async function migrate(link: Link, schema: string): Promise<void> {
   }
 }
 
+/**
+ * What is added to a transaction's number, so that it is greater than that of any row. While servers run it stays: their rows have
+ * lesser numbers than the transaction that asks.
+ */
+export async function numberingBase(link: Link): Promise<number> {
+  const [row] = await link.one(
+    `UPDATE numbering SET base = greatest(
+       base,
+       (SELECT coalesce(max(seq), 0) / ${ROWS_PER_TRANSACTION} + 1 FROM held) - pg_current_xact_id()::text::bigint
+     ) RETURNING base::float8`,
+  );
+  return row!["base"] as number;
+}
+
 /** What in its settings lets an acknowledged message be lost (L1); also for `synchronous_commit` as this role has it. */
 export async function settingsAgainstL1(link: Link): Promise<string[]> {
   const rows = await link.one(
@@ -126,14 +147,14 @@ export async function settingsAgainstL1(link: Link): Promise<string[]> {
   );
 }
 
-/** Runs `care` while no other server cares for partitions; answers undefined where one does. */
+/** Runs `care` while no other server does: `create` waits for its turn, `expire` answers undefined where one does. */
 export async function exclusively<Result>(
   link: Link,
-  wait: boolean,
+  what: "create" | "expire",
   care: () => Promise<Result>,
 ): Promise<Result | undefined> {
-  const lock = wait ? "pg_advisory_lock" : "pg_try_advisory_lock";
-  const key = [PARTITION_LOCK];
+  const lock = what === "create" ? "pg_advisory_lock" : "pg_try_advisory_lock";
+  const key = [what === "create" ? PARTITION_LOCK : EXPIRY_LOCK];
   const [row] = await link.one(
     `SELECT ${lock}($1, hashtext(current_schema()))::text AS locked`,
     key,
@@ -171,6 +192,7 @@ export async function detachPartition(link: Link, day: number): Promise<string> 
   const name = `expired_${day}_${Date.now()}`;
   await link.run([
     ["BEGIN"],
+    [`SET LOCAL lock_timeout TO ${DETACH_LOCK_MS}`],
     [`ALTER TABLE held DETACH PARTITION held_${day}`],
     [`ALTER TABLE held_${day} RENAME TO ${name}`],
     ["COMMIT"],

@@ -22,11 +22,14 @@ const READ = `
 
 export class TailReader {
   readonly #pool: Pool;
+  readonly #base: number;
   /** By where a page ended, what was final when its first page was read: from there the reading after the last page begins. */
   readonly #pages = new Map<StorePosition, StorePosition>();
 
-  constructor(pool: Pool) {
+  /** `base`: of the numbering. */
+  constructor(pool: Pool, base: number) {
     this.#pool = pool;
+    this.#base = base;
   }
 
   async read(
@@ -39,7 +42,8 @@ export class TailReader {
         let final = this.#pages.get(since) ?? Infinity;
         for (let from = Math.min(since, Number.MAX_SAFE_INTEGER); ;) {
           const rows = await link.one(READ, [from]);
-          final = Math.min(final, (rows[0]!["final"] as number) * ROWS_PER_TRANSACTION - 1);
+          const oldest = this.#base + (rows[0]!["final"] as number);
+          final = Math.min(final, oldest * ROWS_PER_TRANSACTION - 1);
           const told = rows.filter(({ seq }) => seq !== null);
           for (const { seq, account, device } of told) {
             const name = `${account}\0${device}`;

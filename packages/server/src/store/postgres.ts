@@ -12,7 +12,12 @@ import { unavailable } from "./postgres-link.ts";
 import { Partitions } from "./postgres-partitions.ts";
 import { Pool } from "./postgres-pool.ts";
 import { BatchQueue } from "./postgres-queue.ts";
-import { ROWS_PER_TRANSACTION, migrate, settingsAgainstL1 } from "./postgres-schema.ts";
+import {
+  ROWS_PER_TRANSACTION,
+  migrate,
+  numberingBase,
+  settingsAgainstL1,
+} from "./postgres-schema.ts";
 import { TailReader } from "./postgres-tail.ts";
 import { checkRequest } from "./rules.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
@@ -69,18 +74,20 @@ export async function openPostgres(
   };
   const pool = new Pool(link, { connections, maxWaiting }, clock);
   const partitions = new Partitions(limits);
+  let base: number;
   try {
-    await pool.with(async (first) => {
+    base = await pool.with(async (first) => {
       await migrate(first, schema);
       await partitions.refresh(first);
       for (const warning of await settingsAgainstL1(first)) options.warn?.(warning);
+      return numberingBase(first);
     });
   } catch (error) {
     pool.close();
     throw error instanceof TypeError ? error : unavailable(error);
   }
-  const database = new PostgresDatabase(pool, limits, partitions, options.now);
-  return openHandle(database, pool, partitions, limits, clock, {
+  const database = new PostgresDatabase(pool, limits, partitions, base, options.now);
+  return openHandle(database, new TailReader(pool, base), pool, partitions, limits, clock, {
     maxWaiting,
     maxWaitingBytes: options.maxWaitingBytes ?? 128 * 1024 * 1024,
     inFlight: options.commitsInFlight ?? 3,
@@ -95,6 +102,7 @@ interface HandleLimits {
 
 function openHandle(
   database: PostgresDatabase,
+  tails: TailReader,
   pool: Pool,
   partitions: Partitions,
   limits: StoreLimits,
@@ -120,7 +128,6 @@ function openHandle(
     );
   const settled = rowQueue((rows) => database.settle(rows));
   const sent = rowQueue((rows) => database.markSent(rows));
-  const tails = new TailReader(pool);
 
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => (closing ??= end());
