@@ -210,6 +210,7 @@ browserTest(
     const first = await open(DESKTOP);
     const second = await open(DESKTOP);
     await says(first, /on another page/);
+    await first.getByRole("button", { name: "Bring them here" }).waitFor();
     expect(await caption(second)).toContain("Bob is asleep");
     await first.close();
     await second.close();

@@ -14,8 +14,13 @@ export const TITLES: Readonly<Record<Step, string>> = {
 export function caption(scene: Scene): readonly string[] {
   if (!scene.linked)
     return ["The servers do not answer. Is `npm start` still running in its terminal?"];
-  if (scene.taken) return ["The phones are on another page now. One page has them at a time."];
-  return SAY[scene.step](scene);
+  if (scene.taken) return ["One page has the phones at a time, and they are on another page now."];
+  const { trouble } = scene;
+  return [...SAY[scene.step](scene), ...(trouble === undefined ? [] : [`But ${trouble.text}.`])];
+}
+
+export function title(scene: Scene): string {
+  return scene.taken ? "The phones are on another page" : TITLES[scene.step];
 }
 
 const SAY: Readonly<Record<Step, (scene: Scene) => readonly string[]>> = {
@@ -71,7 +76,9 @@ const SAY: Readonly<Record<Step, (scene: Scene) => readonly string[]>> = {
     if (woke !== undefined) lines.push(`Bob woke at ${woke.server}.`);
     if (answer !== undefined) lines.push(answered(answer));
     if (woke !== undefined)
-      lines.push(`Crossed servers so far: ${crossed(scene)}; stayed: ${stayed(scene)}.`);
+      lines.push(
+        `Since the servers started, ${crossed(scene)} deliveries crossed, ${stayed(scene)} stayed.`,
+      );
     return lines.length === 0 ? ["Bob has gone to sleep again, and Ann writes to him …"] : lines;
   },
   kill(scene) {
@@ -93,8 +100,8 @@ const SAY: Readonly<Record<Step, (scene: Scene) => readonly string[]>> = {
       : [back, counted, "It starts again by itself."];
   },
   app: () => [
-    "These lines are a whole app. Open them here, or paste them into yours: the server and the token work.",
-    "The new phone appears in a lane, under its own name.",
+    "These lines are a whole app. Run them here, or paste them into yours: the server and the token work.",
+    "The new device appears in a lane, under its own name.",
   ],
 };
 

@@ -7,6 +7,9 @@ const beckon = connect({
   token: async () => (await fetch(`/dev/token?user=${user}`)).text(), // in an app: from its backend
   storage: indexedDb(user), // outbox, inbox and keys survive a crash of the page
 });
+document.body.innerHTML = `<h1>Chat <output id="badge"></output></h1><ol id="messages"></ol>
+  <form id="form"><label>To <input id="to" value="ann" required></label>
+  <label>Text <input id="text" required autofocus></label><button>Send</button></form>`;
 beckon.on("state", ({ name, server }) => {
   find("badge").textContent = `${user}, ${name} ${server ?? ""}`;
 });
@@ -14,7 +17,7 @@ beckon.on("state", ({ name, server }) => {
 find("form").addEventListener("submit", (event) => {
   event.preventDefault();
   void send(find<HTMLInputElement>("to").value, find<HTMLInputElement>("text").value);
-  find<HTMLFormElement>("form").reset();
+  find<HTMLInputElement>("text").value = "";
 });
 
 async function send(to: string, text: string): Promise<void> {

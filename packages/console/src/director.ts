@@ -13,7 +13,7 @@ import {
   STEPS,
   standsAt,
 } from "./scene.ts";
-import type { StageEvent } from "./stage.ts";
+import type { Fault, StageEvent } from "./stage.ts";
 
 export interface Director {
   /** What the process behind the page tells. */
@@ -26,7 +26,9 @@ export interface Director {
   switchWakes(): void;
   day(): void;
   kill(server: string): void;
-  fault(fault: "disk-full" | "push-down"): void;
+  fault(fault: Fault): void;
+  /** Ends all faults that are on. */
+  mend(): void;
 }
 
 interface Parts {
@@ -89,6 +91,7 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
 
   async function gather(): Promise<void> {
     change({ type: "busy", busy: true });
+    received = undefined;
     await dismiss();
     const { servers } = scene().stage!;
     crew = await createCrew({
@@ -250,9 +253,12 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
 
   return {
     event(event) {
-      const isFirst = event.type === "stage" && crew === undefined;
-      // As the first scene says, whatever the page before has left.
-      if (isFirst) void link.act({ act: "wakes", wakes: "sender" }).then(gather);
+      if (event.type === "stage") {
+        // The process was away, and has taken the phones back or is another one: what was there before is over.
+        if (crew !== undefined) change({ type: "again" });
+        // As the first scene says, whatever the page before has left.
+        void link.act({ act: "wakes", wakes: "sender" }).then(gather);
+      }
       if (event.type === "phones-taken") void dismiss();
     },
     send(person, text) {
@@ -283,6 +289,11 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
     fault(fault) {
       const on = !(scene().stage?.faults.includes(fault) ?? false);
       void link.act({ act: "fault", fault, on });
+    },
+    mend() {
+      for (const fault of scene().stage?.faults ?? []) {
+        void link.act({ act: "fault", fault, on: false });
+      }
     },
   };
 }

@@ -17,6 +17,10 @@ function change(what: Change): void {
   queueMicrotask(() => {
     drawing = false;
     render(<App scene={scene} director={director} change={change} />, root);
+    // What had the focus may be gone: whoever uses the keyboard goes on where it glows.
+    if (document.activeElement === document.body) {
+      document.querySelector<HTMLElement>(".glow")?.focus({ preventScroll: true });
+    }
   });
 }
 

@@ -1,5 +1,5 @@
 /** A device whose screen is the terminal: the SDK while it is awake, an ear for pushes always. */
-import { type Ack, type Beckon, connect, type Message } from "@beckon/client";
+import { type Ack, type Beckon, type BeckonError, connect, type Message } from "@beckon/client";
 import { file } from "@beckon/client/file";
 import { memory, type Storage } from "@beckon/client/storage";
 import { formatUuid, readFrames } from "@beckon/protocol";
@@ -35,6 +35,8 @@ export class TerminalPhone {
   #push: string | undefined;
   #to: string | undefined;
   #wasOnline = false;
+  /** Why it did not connect, as it was said last. */
+  #said: string | undefined;
 
   constructor(parts: PhoneParts) {
     this.#parts = parts;
@@ -142,13 +144,22 @@ export class TerminalPhone {
       if (this.#client !== undefined && this.#client !== client) return;
       if (name === "connected") say(`connected to ${server}`);
       else if (name === "waiting" && this.#wasOnline) say("connection lost; dialling again");
+      else if (name === "waiting" && error !== undefined) this.#sayOnce(error);
       else if (name === "closed" && error !== undefined)
         say(`closed: ${error.message}: ${error.hint}`);
       this.#wasOnline = name === "connected";
+      if (this.#wasOnline) this.#said = undefined;
     });
     client.on("message", (message) => say(this.#received(message)));
     client.on("error", (error) => say(`${error.message}: ${error.hint}`));
     return client;
+  }
+
+  /** Why it does not connect; it goes on trying. */
+  #sayOnce({ message, hint }: BeckonError): void {
+    if (message === this.#said) return;
+    this.#said = message;
+    this.#parts.say(`not connected, still trying: ${message}: ${hint}`);
   }
 
   async #sleep(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { VNode } from "preact";
+import { useState } from "preact/hooks";
 
 /* oxlint-disable import/default -- the text of the file, so that what is shown is what runs */
 // @ts-expect-error -- not the module, as the compiler believes
@@ -19,13 +20,7 @@ export function AppCode({ scene }: { readonly scene: Scene }): VNode {
         >
           Run it as Eve
         </a>
-        <button
-          type="button"
-          class="quiet"
-          onClick={() => void navigator.clipboard.writeText(code)}
-        >
-          Copy
-        </button>
+        <Copy text={code} what="the lines" />
       </figcaption>
       <pre tabIndex={0}>
         <code id="code">{code}</code>
@@ -33,10 +28,31 @@ export function AppCode({ scene }: { readonly scene: Scene }): VNode {
       <p>
         Or in a terminal: <code>npx beckon device eve</code>
       </p>
-      <p>
+      <p class="token">
         A token for Eve: <code class="sealed">{scene.token}</code>
+        <Copy text={scene.token} what="the token" />
       </p>
     </figure>
+  );
+}
+
+const SAID_MS = 2_000;
+
+function Copy({ text, what }: { readonly text: string; readonly what: string }): VNode {
+  const [said, say] = useState<string>();
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(text);
+      say("Copied");
+    } catch {
+      say("Not allowed here");
+    }
+    setTimeout(() => say(undefined), SAID_MS);
+  };
+  return (
+    <button type="button" class="quiet" aria-label={`Copy ${what}`} onClick={() => void copy()}>
+      {said ?? "Copy"}
+    </button>
   );
 }
 

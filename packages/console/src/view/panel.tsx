@@ -1,6 +1,6 @@
 import type { VNode } from "preact";
 
-import { caption, TITLES } from "../captions.ts";
+import { caption, title } from "../captions.ts";
 import { nextMove, type Scene, standsAt, wakesOf } from "../scene.ts";
 import type { ViewProps } from "./app.tsx";
 import { AppCode } from "./app-code.tsx";
@@ -13,13 +13,20 @@ export function Panel({ scene, director }: ViewProps): VNode {
   const glows = (one: typeof move): string => (one === move ? "glow" : "");
   return (
     <aside class="panel" data-step={scene.step}>
-      <h2>{TITLES[scene.step]}</h2>
+      <h2>{title(scene)}</h2>
       <div id="caption" class="caption" aria-live="polite">
         {caption(scene).map((sentence) => (
           <p key={sentence}>{sentence}</p>
         ))}
       </div>
-      <Controls scene={scene} director={director} glows={glows} />
+      {scene.taken ? <TakeBack /> : <Controls scene={scene} director={director} glows={glows} />}
+      {scene.stage?.faults.length ? (
+        <p>
+          <button type="button" onClick={() => director.mend()}>
+            Mend what is broken on purpose
+          </button>
+        </p>
+      ) : null}
       {showsPush(scene) ? <PushOpened push={scene.facts.push} /> : null}
       {scene.step === "switch" && scene.stage?.day !== undefined ? (
         <DayGauges day={scene.stage.day} />
@@ -53,6 +60,16 @@ export function Panel({ scene, director }: ViewProps): VNode {
         ) : null}
       </p>
     </aside>
+  );
+}
+
+function TakeBack(): VNode {
+  return (
+    <p>
+      <button type="button" class="glow" onClick={() => location.reload()}>
+        Bring them here
+      </button>
+    </p>
   );
 }
 

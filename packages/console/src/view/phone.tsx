@@ -43,7 +43,7 @@ export function PhoneCard(props: PhoneProps): VNode | null {
       ) : (
         <Talk {...props} lines={phone.lines} />
       )}
-      {!isAsleep && (person === "ann" || person === "bob") ? (
+      {!isAsleep && !flies(scene) && (person === "ann" || person === "bob") ? (
         <form
           onSubmit={(event) => {
             event.preventDefault();
@@ -71,10 +71,13 @@ export function PhoneCard(props: PhoneProps): VNode | null {
   );
 }
 
+/** Everybody writes while a server is killed. */
+const flies = ({ step, storm }: Scene): boolean => step === "kill" && storm !== undefined;
+
 /** What was said; while a server is being killed, how much. */
 function Talk(props: PhoneProps & { readonly lines: readonly Line[] }): VNode {
   const { scene, person } = props;
-  if (scene.step !== "kill" || scene.storm === undefined) return <Chat {...props} />;
+  if (!flies(scene) || scene.storm === undefined) return <Chat {...props} />;
   const { sent, received } = scene.storm;
   return (
     <p class="flurry">
@@ -132,31 +135,30 @@ function Chat({ lines, person }: PhoneProps & { readonly lines: readonly Line[] 
   );
 }
 
-/** A device that is no phone of the page's: `beckon device`, or an application. */
-export function GuestPhone({
-  device,
-  place,
-}: {
-  readonly device: DeviceView;
-  readonly place: Place | undefined;
-}): VNode | null {
-  if (place === undefined) return null;
-  const { user, server, last } = device;
+/** Chips that there is room for in a lane. */
+const CHIPS = 4;
+
+/** Devices that are no phones of the page's: `beckon device`, or an application. */
+export function Guests({ devices }: { readonly devices: readonly DeviceView[] }): VNode | null {
+  if (devices.length === 0) return null;
+  const here = devices.filter(({ server }) => server !== undefined);
+  const all = [...here, ...devices.filter(({ server }) => server === undefined)];
   return (
-    <div
-      id={`phone-${user}`}
-      class={`phone guest ${server === undefined ? "asleep" : "connected"}`}
-      data-lane={place.lane}
-      style={{ "--lane": place.lane, "--slot": place.slot }}
-      role="group"
-      aria-label={`${user}’s device`}
-    >
-      <p class="who">
-        <b>{user}</b>
-        <small>{server === undefined ? `away${wasOn(last)}` : `on ${server}`}</small>
-      </p>
-      <p class="elsewhere">runs elsewhere</p>
-    </div>
+    <ul class="guests" aria-label="Devices that run elsewhere">
+      {all.slice(0, CHIPS).map(({ user, device, server }) => (
+        <li
+          key={`${user} ${device}`}
+          role="group"
+          aria-label={`${user}’s device`}
+          class={server === undefined ? "away" : ""}
+          title={`${user}, device ${device}: ${server === undefined ? "away" : `on ${server}`}`}
+        >
+          {user}
+          {server === undefined ? <small> away</small> : null}
+        </li>
+      ))}
+      {all.length > CHIPS ? <li class="away">+{all.length - CHIPS}</li> : null}
+    </ul>
   );
 }
 

@@ -3,7 +3,7 @@ import type { VNode } from "preact";
 import { type Change, nextMove, PEOPLE, type Person, type Scene, standsAt } from "../scene.ts";
 import type { DeviceView, ServerView } from "../stage.ts";
 import type { ViewProps } from "./app.tsx";
-import { GuestPhone, PhoneCard } from "./phone.tsx";
+import { Guests, PhoneCard } from "./phone.tsx";
 
 /** Three lanes, one a server, and the phones that stand in them. */
 export function StageView(props: ViewProps & { readonly change: (change: Change) => void }): VNode {
@@ -17,10 +17,15 @@ export function StageView(props: ViewProps & { readonly change: (change: Change)
       style={{ "--lanes": servers.length || 3 }}
     >
       {servers.map((server, lane) => (
-        <Lane key={server.name} server={server} lane={lane} />
+        <Lane
+          key={server.name}
+          server={server}
+          lane={lane}
+          guests={guests(scene).filter(({ server: at, last }) => (at ?? last) === server.name)}
+        />
       ))}
       <Hop scene={scene} />
-      {PEOPLE.map((person) => (
+      {(scene.taken ? [] : PEOPLE).map((person) => (
         <PhoneCard
           key={person}
           scene={scene}
@@ -30,13 +35,6 @@ export function StageView(props: ViewProps & { readonly change: (change: Change)
           onDraft={(draft) => change({ type: "phone", person, phone: { draft } })}
           onSend={() => director.send(person, scene.phones[person].draft)}
           onTap={() => director.tap()}
-        />
-      ))}
-      {guests(scene).map((device) => (
-        <GuestPhone
-          key={`${device.user} ${device.device}`}
-          device={device}
-          place={places.get(`${device.user} ${device.device}`)}
         />
       ))}
       <div id="motion" aria-hidden="true" />
@@ -55,7 +53,12 @@ function Hop({ scene }: { readonly scene: Scene }): VNode | null {
   ) : null;
 }
 
-function Lane({ server, lane }: { readonly server: ServerView; readonly lane: number }): VNode {
+function Lane(props: {
+  readonly server: ServerView;
+  readonly lane: number;
+  readonly guests: readonly DeviceView[];
+}): VNode {
+  const { server, lane, guests } = props;
   const { name, state, connections, local, remote, held } = server;
   return (
     <article
@@ -83,6 +86,7 @@ function Lane({ server, lane }: { readonly server: ServerView; readonly lane: nu
           <dd>{held}</dd>
         </div>
       </dl>
+      <Guests devices={guests} />
     </article>
   );
 }
@@ -103,8 +107,6 @@ function place(scene: Scene): Map<string, Place> {
     if (names.length > 0) places.set(key, { lane, slot: filled[lane]!++ });
   };
   for (const person of ORDER) put(person, standsAt(scene, person));
-  for (const { user, device, server, last } of guests(scene))
-    put(`${user} ${device}`, server ?? last);
   return places;
 }
 
