@@ -24,4 +24,7 @@ test("what cannot be done says what can", () => {
     why: expect.stringContaining("bob: hello"),
   });
   expect(readCommand("/slepe", "bob")).toMatchObject({ why: expect.stringContaining("/sleep") });
+  for (const line of ["bob:", ":"]) {
+    expect(readCommand(line, "bob")).toMatchObject({ why: expect.stringContaining("colon") });
+  }
 });

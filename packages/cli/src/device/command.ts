@@ -20,6 +20,7 @@ export function readCommand(line: string, last: string | undefined): Command {
         }
       : { kind };
   }
+  if (/^[^\s:]*:$/.test(text)) return { kind: "wrong", why: "what? Write it after the colon" };
   // A name has no space; "see: this" after the first message is one more text to the same user.
   const [, to, said] = /^([^\s:]{1,128}):\s+(.+)$/s.exec(text) ?? [];
   if (to !== undefined && said !== undefined) return { kind: "send", to, text: said };
