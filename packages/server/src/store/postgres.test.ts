@@ -2,7 +2,7 @@ import { SQL } from "bun";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { openPostgres } from "./postgres.ts";
-import { DEFAULT_STORE_LIMITS } from "./store.ts";
+import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { Store, StoreLimits } from "./store.ts";
 import { storeSuite } from "./store.suite.ts";
 import type { StoreHarness } from "./store.suite.ts";
@@ -48,6 +48,11 @@ function dice(seed: number): (sides: number) => number {
   };
 }
 
+/** Expiry waits for nobody: another time will do. */
+const busy = (error: unknown): void => {
+  if (!(error instanceof StoreUnavailable)) throw error;
+};
+
 postgresTest("handles that get in each other's way lose nothing, and count right", async () => {
   const schema = "crowd";
   const limits = { ...DEFAULT_STORE_LIMITS, durableDevicesPerUser: 3 };
@@ -74,7 +79,7 @@ postgresTest("handles that get in each other's way lose nothing, and count right
         roll(4) === 0 && store.devices.arrive(arrival(user, device)),
         roll(12) === 0 && store.devices.forget(user, one(devices)),
         roll(6) === 0 && store.wakes.claim(`s${seed}`, 1, 10),
-        roll(20) === 0 && store.messages.expire(Date.now() - roll(3) * DAY),
+        roll(20) === 0 && store.messages.expire(Date.now() - roll(3) * DAY).catch(busy),
         roll(20) === 0 && store.devices.retire(Date.now()),
         store.messages.tail(0, 100),
       ]);
