@@ -40,6 +40,11 @@ export function mayBeRepeated(error: unknown): boolean {
   return AGAIN.test(stateOf(error));
 }
 
+/** A lock was not to be had in the time given for it. */
+export function isLockTimeout(error: unknown): boolean {
+  return stateOf(error) === "55P03";
+}
+
 /** The call is to blame, not the database. */
 export function isOfCall(error: unknown): boolean {
   return OF_THE_CALL.test(stateOf(error)) || (error instanceof Error && !isOfDatabase(error));
@@ -115,10 +120,7 @@ export class Link {
   async run(statements: readonly Statement[]): Promise<Row[][]> {
     const cancel = this.#clock.after(this.#answerTimeoutMs, () => this.close());
     try {
-      const answers = statements.map(
-        ([sql, params = []]) =>
-          this.#reserved.unsafe(sql, params as unknown[]) as unknown as Promise<Row[]>,
-      );
+      const answers = statements.map((statement) => this.#send(statement));
       const outcomes = await Promise.allSettled(answers);
       return outcomes.map((outcome) => {
         if (outcome.status === "fulfilled") return outcome.value;
@@ -128,6 +130,12 @@ export class Link {
     } finally {
       cancel();
     }
+  }
+
+  #send([sql, params = []]: Statement): Promise<Row[]> {
+    if (params.length > 0) return this.#reserved.unsafe(sql, params as unknown[]);
+    // As a template: the driver waits for each answer where `unsafe` has no parameters.
+    return this.#reserved(templateOf(sql));
   }
 
   async one(sql: string, params?: readonly unknown[]): Promise<Row[]> {
@@ -140,6 +148,10 @@ export class Link {
     this.#isOpen = false;
     void this.#sql.close({ timeout: 0 }).catch(() => undefined);
   }
+}
+
+function templateOf(sql: string): TemplateStringsArray {
+  return Object.defineProperty([sql], "raw", { value: [sql] }) as unknown as TemplateStringsArray;
 }
 
 /** An array as PostgreSQL writes it: the driver need not know its type. */

@@ -1,4 +1,4 @@
-/** PostgreSQL goes away, comes back, is lost sight of, or runs with settings that keep no promise. */
+/** PostgreSQL as it is: transactions that are open, days that end, and a server that goes away and comes back. */
 import { SQL } from "bun";
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
@@ -198,8 +198,9 @@ postgresTest("a user who is swept while a hold waits for the lock is made again"
   await sql.unsafe("BEGIN");
   await sql.unsafe("DELETE FROM holder");
   const holding = hold(store);
+  const watcher = await connect(schema);
   await until(async () => {
-    const rows = await (await connect(schema)).unsafe("SELECT 1 FROM pg_locks WHERE NOT granted");
+    const rows = await watcher.unsafe("SELECT 1 FROM pg_locks WHERE NOT granted");
     return rows.length > 0;
   }, "the hold to wait");
   await sql.unsafe("COMMIT");
@@ -290,14 +291,65 @@ postgresTest("L1: nothing that was acknowledged is lost by a crash under load", 
   expect(back.held).toBe(numbers.length);
 });
 
+postgresTest("L1: a commit whose answer is lost is safe to repeat", async () => {
+  const link = await brokenLink();
+  const schema = "unanswered";
+  await open({ schema });
+  const store = await open({ schema, connections: 1, answerTimeoutMs: 500 }, link.url);
+  await store.devices.arrive(arrival("bob", "phone"));
+  const attempt = { messages: 0, turn: 0 };
+  await until(async () => {
+    const message = request({ n: ++attempt.messages });
+    // How many turns a hold takes is the driver's affair: one of them is the commit.
+    for (let warm = 0; warm < 2; warm++) await hold(store, { n: ++attempt.messages });
+    link.drop(++attempt.turn);
+    const outcome = await outcomeOf(store.messages.hold([message]));
+    link.drop("nothing");
+    await recovered(store);
+    const [again] = await store.messages.hold([message]);
+    const wasCommitted = held(again).rows.every(({ isNew }) => !isNew);
+    return outcome === "unavailable" && wasCommitted;
+  }, "a commit that was not answered");
+  const rows = await store.messages.pending("bob", "phone", ALL);
+  expect(rows).toHaveLength(attempt.messages);
+  const back = await store.devices.arrive(arrival("bob", "phone"));
+  expect(back.held).toBe(attempt.messages);
+});
+
+postgresTest("L10: what is over the bound of the queue is refused at once", async () => {
+  const schema = "bound";
+  const limits = { maxWaiting: 10, maxWaitingBytes: 100, commitsInFlight: 1 };
+  const store = await open({ schema, ...limits });
+  await store.devices.arrive(arrival("bob", "phone"));
+  const sql = await connect(schema);
+  await sql.unsafe("BEGIN");
+  await sql.unsafe("SELECT 1 FROM holder FOR UPDATE");
+  const first = hold(store);
+  const waits = async (): Promise<boolean> =>
+    (await sql.unsafe("SELECT 1 FROM pg_locks WHERE NOT granted")).length > 0;
+  await until(waits, "the hold to wait");
+  const waiting = Array.from({ length: 10 }, () => hold(store));
+  expect(await outcomeOf(hold(store))).toBe("unavailable");
+  expect(await outcomeOf(store.devices.forget("bob", "phone"))).toBe("unavailable");
+  await sql.unsafe("COMMIT");
+  await Promise.all([first, ...waiting]);
+  const large = Array.from({ length: 2 }, () =>
+    outcomeOf(hold(store, { body: new Uint8Array(99) })),
+  );
+  expect(await Promise.all(large)).toEqual(["done", "unavailable"]);
+});
+
 postgresTest("a link that drops what it is given is unavailable after the time-out", async () => {
   const link = await brokenLink();
-  const store = await open({ answerTimeoutMs: 300, connectTimeoutMs: 1_000 }, link.url);
+  const schema = "silent";
+  await open({ schema });
+  const options = { schema, answerTimeoutMs: 500, connectTimeoutMs: 1_000 };
+  const store = await open(options, link.url);
   await hold(store);
-  link.drop(true);
+  link.drop("everything");
   expect(await outcomeOf(hold(store))).toBe("unavailable");
   expect(await outcomeOf(hold(store))).toBe("unavailable");
-  link.drop(false);
+  link.drop("nothing");
   await recovered(store);
   await hold(store);
   expect(await store.messages.pending("bob", "tab", ALL)).toHaveLength(2);
@@ -336,9 +388,12 @@ postgresTest("L1: settings that void it are told at the start", async () => {
 
 interface BrokenLink {
   readonly url: string;
-  /** True: both sides stay connected, and nothing that is sent arrives. */
-  drop(isDropped: boolean): void;
+  /** Both sides stay connected, and what is dropped never arrives. */
+  drop(what: Dropped): void;
 }
+
+/** A number: the answers to what is asked in that turn from now on, and later. */
+type Dropped = "nothing" | "everything" | number;
 
 interface Side {
   other: { write(data: Uint8Array): number; end(): void } | undefined;
@@ -347,7 +402,10 @@ interface Side {
 
 /** A wire between the store and PostgreSQL; what was dropped stays so. */
 async function brokenLink(): Promise<BrokenLink> {
-  let isDropped = false;
+  let dropped: Dropped = "nothing";
+  let turn = 0;
+  let isAnswered = true;
+  const isLost = (): boolean => typeof dropped === "number" && turn >= dropped;
   const server = Bun.listen<Side>({
     hostname: "127.0.0.1",
     port: 0,
@@ -364,14 +422,17 @@ async function brokenLink(): Promise<BrokenLink> {
               for (const data of side.waiting.splice(0)) socket.write(data);
             },
             data(_socket, data) {
-              if (!isDropped) client.write(data);
+              isAnswered = true;
+              if (dropped !== "everything" && !isLost()) client.write(data);
             },
             close: () => void client.end(),
           },
         });
       },
       data({ data: side }, data) {
-        if (isDropped) return;
+        if (dropped === "everything") return;
+        if (isAnswered) turn++;
+        isAnswered = false;
         if (side.other === undefined) side.waiting.push(data.slice());
         else side.other.write(data);
       },
@@ -383,8 +444,10 @@ async function brokenLink(): Promise<BrokenLink> {
   cleanups.push(() => server.stop(true));
   return {
     url: `postgres://beckon@127.0.0.1:${server.port}/postgres`,
-    drop: (value) => {
-      isDropped = value;
+    drop: (what) => {
+      dropped = what;
+      turn = 0;
+      isAnswered = true;
     },
   };
 }

@@ -1,6 +1,7 @@
 /** The tables: how they are laid out, brought up to date, and split by day. */
 import type { Millis } from "@beckon/protocol";
 
+import { isLockTimeout } from "./postgres-link.ts";
 import type { Link, Row } from "./postgres-link.ts";
 import { StoreUnavailable } from "./store.ts";
 
@@ -84,6 +85,7 @@ const EXPIRY_LOCK = 0x42636b78;
 
 /** A lock that all who use the tables wait behind is not waited for longer than they can be kept waiting. */
 const DETACH_LOCK_MS: Millis = 500;
+const DETACH_ATTEMPTS = 10;
 
 const NAME = /^[a-z_][a-z0-9_]{0,62}$/;
 
@@ -190,14 +192,20 @@ export async function createPartition(link: Link, day: number): Promise<void> {
 /** From here on nobody sees its rows. Answers the name of what is left. */
 export async function detachPartition(link: Link, day: number): Promise<string> {
   const name = `expired_${day}_${Date.now()}`;
-  await link.run([
-    ["BEGIN"],
-    [`SET LOCAL lock_timeout TO ${DETACH_LOCK_MS}`],
-    [`ALTER TABLE held DETACH PARTITION held_${day}`],
-    [`ALTER TABLE held_${day} RENAME TO ${name}`],
-    ["COMMIT"],
-  ]);
-  return name;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await link.run([
+        ["BEGIN"],
+        [`SET LOCAL lock_timeout TO ${DETACH_LOCK_MS}`],
+        [`ALTER TABLE held DETACH PARTITION held_${day}`],
+        [`ALTER TABLE held_${day} RENAME TO ${name}`],
+        ["COMMIT"],
+      ]);
+      return name;
+    } catch (error) {
+      if (!isLockTimeout(error) || attempt === DETACH_ATTEMPTS) throw error;
+    }
+  }
 }
 
 export async function detached(link: Link): Promise<string[]> {
