@@ -1,5 +1,12 @@
-/** 53 bits (cyrb53) that name a lane. Databases keep it, so it must not change. */
-export function laneHash(text: string): number {
+import type { HoldRequest } from "./store.ts";
+
+/** Names a lane. Databases keep it, so it must not change. */
+export function laneOf({ key, outbox, to }: Pick<HoldRequest, "key" | "outbox" | "to">): number {
+  return hash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
+}
+
+/** 53 bits: cyrb53. */
+function hash(text: string): number {
   let a = 0xdeadbeef;
   let b = 0x41c6ce57;
   for (let at = 0; at < text.length; at++) {

@@ -6,6 +6,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { durableOf } from "./holder.ts";
 import {
   conclude,
   deferForArrival,
@@ -510,10 +511,6 @@ function newDevice(user: User, name: string): Device {
 /** Identity of a message: the sender, its device and the id. */
 function nameOf({ from, fromDevice, id }: MessageKey): string {
   return `${from}\0${fromDevice}\0${String.fromCharCode(...id)}`;
-}
-
-function durableOf(user: User): Device[] {
-  return [...user.devices.values()].filter(({ dormant }) => !dormant);
 }
 
 function setOf(user: User): { setVersion: number; setSize: number } {

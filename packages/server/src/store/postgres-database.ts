@@ -2,7 +2,8 @@
 import type { Millis } from "@beckon/protocol";
 
 import { Decisions, look } from "./postgres-decisions.ts";
-import { Holders, lockUsers, makeUsers, readHolders, setOf } from "./postgres-holders.ts";
+import { setOf } from "./holder.ts";
+import { Holders, lockUsers, makeUsers, readHolders } from "./postgres-holders.ts";
 import { isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
 import type { Link, Row, Statement } from "./postgres-link.ts";
 import type { Partitions } from "./postgres-partitions.ts";

@@ -11,8 +11,9 @@ import {
   renewForDeparture,
   takeOn,
 } from "./intent.ts";
-import { durableOf, setOf } from "./postgres-holders.ts";
-import type { Holder, Holders, User } from "./postgres-holders.ts";
+import { durableOf, setOf, update, wakeIntentOf } from "./holder.ts";
+import type { Holder } from "./holder.ts";
+import type { Holders, User } from "./postgres-holders.ts";
 import { refOf } from "./postgres-rows.ts";
 import type { Kept, Rows } from "./postgres-rows.ts";
 import {
@@ -170,14 +171,7 @@ export class Decisions {
   }
 
   #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
-    if (!isSame(device.protocols, protocols)) {
-      device.protocols = protocols;
-      this.#holders.changed(device);
-    }
-    if (push === undefined) return;
-    device.push = push;
-    device.goneAt = undefined;
-    this.#holders.changed(device);
+    if (update(device, protocols, push)) this.#holders.changed(device);
   }
 
   /** Nothing is held for it any more, and what was is dropped. */
@@ -292,25 +286,4 @@ function answer(
   isNew: boolean,
 ): { device: string; row: string | number; isNew: boolean } {
   return { device: kept.device, row: refOf(kept), isNew };
-}
-
-function isSame(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((item, at) => item === b[at]);
-}
-
-function wakeIntentOf({ user, device, generation, intent, protocols, push }: Holder): WakeIntent {
-  return {
-    user,
-    device,
-    generation,
-    class: intent!.class,
-    attempts: intent!.attempts,
-    activity: intent!.activity,
-    conversation: intent!.conversation,
-    server: intent!.server,
-    preview: intent!.preview,
-    expires: intent!.expires,
-    protocols,
-    push: push!,
-  };
 }

@@ -1,27 +1,11 @@
 /** Whom rows are held for: read under the lock of their users, changed in memory, written in bulk. */
-import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
+import type { PushRegistration, WakeClass } from "@beckon/protocol";
 
+import { newHolder } from "./holder.ts";
+import type { Holder } from "./holder.ts";
 import type { Intent } from "./intent.ts";
-import type { Debt } from "./rules.ts";
 import { arrayOf } from "./postgres-link.ts";
 import type { Row, Statement } from "./postgres-link.ts";
-
-/** A device, or ("") the user alone. */
-export interface Holder extends Debt {
-  readonly user: string;
-  readonly device: string;
-  /** Of the user's set of durable devices; on the user's own alone. */
-  setVersion: number;
-  dormant: boolean;
-  protocols: readonly string[];
-  push: PushRegistration | undefined;
-  seen: Millis;
-  goneAt: Millis | undefined;
-  /** Unsettled rows. */
-  held: number;
-  generation: number;
-  intent: Intent | undefined;
-}
 
 /** All holders of one user. */
 export interface User {
@@ -109,32 +93,6 @@ export class Holders {
       ...(held.length > 0 ? [writeHeld(held)] : []),
     ];
   }
-}
-
-export function durableOf(user: User): Holder[] {
-  return [...user.devices.values()].filter(({ dormant }) => !dormant);
-}
-
-export function setOf(user: User): { setVersion: number; setSize: number } {
-  return { setVersion: user.own.setVersion, setSize: durableOf(user).length };
-}
-
-function newHolder(user: string, device: string): Holder {
-  return {
-    user,
-    device,
-    setVersion: 0,
-    dormant: false,
-    protocols: [],
-    push: undefined,
-    seen: 0,
-    goneAt: undefined,
-    missed: false,
-    toldEpoch: undefined,
-    held: 0,
-    generation: 0,
-    intent: undefined,
-  };
 }
 
 type Value = string | number | boolean | null;

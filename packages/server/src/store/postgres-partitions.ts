@@ -14,6 +14,7 @@ import {
   exclusively,
   partitions,
 } from "./postgres-schema.ts";
+import { firstIdOf } from "./rules.ts";
 import type { HoldRequest, StoreLimits } from "./store.ts";
 
 /** Users, or rows, of one transaction. */
@@ -154,13 +155,4 @@ async function sweepUsers(link: Link): Promise<void> {
        LIMIT 10000 FOR UPDATE SKIP LOCKED
      ) AND held = 0 AND set_version = 0`,
   );
-}
-
-/** The least id of that time. */
-function firstIdOf(time: Millis): Uint8Array {
-  const id = new Uint8Array(16);
-  const view = new DataView(id.buffer);
-  view.setUint32(0, Math.floor(time / 65_536));
-  view.setUint16(4, time % 65_536);
-  return id;
 }

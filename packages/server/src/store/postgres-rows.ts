@@ -1,15 +1,13 @@
 /** Held rows, as one transaction finds and changes them: what it reads comes first, what it writes is sent at its end, in order. */
 import { uuidTime } from "@beckon/protocol";
 
-import { laneHash } from "./lane.ts";
-import type { Holder } from "./postgres-holders.ts";
+import type { Holder } from "./holder.ts";
+import { laneOf } from "./lane.ts";
 import { arrayOf, bytesArray } from "./postgres-link.ts";
 import type { Row, Statement } from "./postgres-link.ts";
 import { DAY_MS, OTHER_DAY, ROWS_PER_TRANSACTION } from "./postgres-schema.ts";
+import { urgencyOf } from "./rules.ts";
 import type { HoldRequest, MessageKey, RowRef } from "./store.ts";
-
-const CALL_URGENCY = 0;
-const OTHER_URGENCY = 1;
 
 const ID_BYTES = 16;
 
@@ -214,7 +212,7 @@ function insert(rows: readonly Inserted[]): Statement {
       column(({ kept }) => kept.user),
       // As it was then: a row that was moved since is moved by the next statement.
       column(({ kept }) => kept.device),
-      column(({ request }) => (request.wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY)),
+      column(({ request }) => urgencyOf(request.wake)),
       column(({ request }) => laneOf(request)),
       column(({ request }) => request.n),
       column(({ request, kept }) => request.sent.includes(kept.device)),
@@ -226,8 +224,4 @@ function insert(rows: readonly Inserted[]): Statement {
       column(({ request }) => request.body.length),
     ],
   ];
-}
-
-function laneOf({ key, outbox, to }: HoldRequest): number {
-  return laneHash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
 }

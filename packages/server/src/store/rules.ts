@@ -1,7 +1,7 @@
 /** Decisions that every backend makes alike. */
 import type { Millis } from "@beckon/protocol";
 
-import type { HoldRequest, StoreLimits } from "./store.ts";
+import type { HoldRequest, StoreLimits, WakeRequest } from "./store.ts";
 
 /** `seen` is written at most this often, so that an arrival that changes nothing writes nothing. */
 export const SEEN_INTERVAL_MS: Millis = 3_600_000;
@@ -60,6 +60,23 @@ export function isLost(
   if (seen + limits.dormantAfterMs <= now) return true;
   if (goneAt === undefined) return false;
   return Math.max(seen, goneAt) + limits.goneDormantAfterMs <= now;
+}
+
+const CALL_URGENCY = 0;
+const OTHER_URGENCY = 1;
+
+/** Databases keep it: `pending` gives the lower first. */
+export function urgencyOf(wake: WakeRequest): number {
+  return wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY;
+}
+
+/** The least id of that time. */
+export function firstIdOf(time: Millis): Uint8Array {
+  const id = new Uint8Array(16);
+  const view = new DataView(id.buffer);
+  view.setUint32(0, Math.floor(time / 65_536));
+  view.setUint16(4, time % 65_536);
+  return id;
 }
 
 /** @throws {TypeError} What no database could keep as it is. The message names the field, never its value. */

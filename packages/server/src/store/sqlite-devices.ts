@@ -2,6 +2,7 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
+import { durableOf, setOf, update } from "./holder.ts";
 import { deferForArrival } from "./intent.ts";
 import {
   HELD_COUNT_LIMIT,
@@ -117,14 +118,7 @@ export class Devices {
   }
 
   #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
-    if (!isSame(device.protocols, protocols)) {
-      device.protocols = protocols;
-      this.#holders.changed(device);
-    }
-    if (push === undefined) return;
-    device.push = push;
-    device.goneAt = undefined;
-    this.#holders.changed(device);
+    if (update(device, protocols, push)) this.#holders.changed(device);
   }
 
   /** Nothing is held for it any more, and what was is dropped. */
@@ -183,16 +177,4 @@ export class Devices {
     }
     return { changed, next: names.length < RETIRE_SLICE ? undefined : names.at(-1) };
   }
-}
-
-function durableOf(user: User): Holder[] {
-  return [...user.devices.values()].filter(({ dormant }) => !dormant);
-}
-
-function setOf(user: User): { setVersion: number; setSize: number } {
-  return { setVersion: user.own?.setVersion ?? 0, setSize: durableOf(user).length };
-}
-
-function isSame(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((item, at) => item === b[at]);
 }

@@ -3,26 +3,13 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
 
+import { newHolder } from "./holder.ts";
+import type { Holder as Kept } from "./holder.ts";
 import type { Intent } from "./intent.ts";
-import type { Debt } from "./rules.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 
-/** A device, or ("") the user alone. */
-export interface Holder extends Debt {
+export interface Holder extends Kept {
   readonly id: number;
-  readonly user: string;
-  readonly device: string;
-  /** Of the user's set of durable devices; on the user's own alone. */
-  setVersion: number;
-  dormant: boolean;
-  protocols: readonly string[];
-  push: PushRegistration | undefined;
-  seen: Millis;
-  goneAt: Millis | undefined;
-  /** Unsettled rows. */
-  held: number;
-  generation: number;
-  intent: Intent | undefined;
   /** `intent.due` as it is in the file: an index hangs on it, so it is only written where it differs. */
   storedDue: Millis | undefined;
 }
@@ -131,23 +118,7 @@ export class Holders {
 
   create(user: User, device: string): Holder {
     const id = Number(this.#insert.run(user.name, device).lastInsertRowid);
-    const holder: Holder = {
-      id,
-      user: user.name,
-      device,
-      setVersion: 0,
-      dormant: false,
-      protocols: [],
-      push: undefined,
-      seen: 0,
-      goneAt: undefined,
-      missed: false,
-      toldEpoch: undefined,
-      held: 0,
-      generation: 0,
-      intent: undefined,
-      storedDue: undefined,
-    };
+    const holder: Holder = { ...newHolder(user.name, device), id, storedDue: undefined };
     this.#holders.set(id, holder);
     this.#place(user, holder);
     return holder;

@@ -4,7 +4,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
 import { isDue, newIntent, takeOn } from "./intent.ts";
-import { markMissed } from "./rules.ts";
+import { firstIdOf, markMissed } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
@@ -169,13 +169,4 @@ export class Messages {
     for (const holder of this.#rows.remove(rows)) this.#dropFor(holder);
     return rows.length;
   }
-}
-
-/** The least id of that time. */
-function firstIdOf(time: Millis): Uint8Array {
-  const id = new Uint8Array(16);
-  const view = new DataView(id.buffer);
-  view.setUint32(0, Math.floor(time / 65_536));
-  view.setUint16(4, time % 65_536);
-  return id;
 }

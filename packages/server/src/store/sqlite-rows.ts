@@ -1,14 +1,12 @@
 /** Messages and their held rows, as one transaction sees and changes them. */
 import type { Statement } from "bun:sqlite";
 
-import { laneHash } from "./lane.ts";
+import { laneOf } from "./lane.ts";
+import { urgencyOf } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 import type { HoldRequest, MessageKey } from "./store.ts";
-
-const CALL_URGENCY = 0;
-const OTHER_URGENCY = 1;
 
 /** A message that has rows. */
 export interface Kept {
@@ -83,8 +81,8 @@ export class Rows {
     const mid = ++this.#last;
     this.#isCounterChanged = true;
     this.#insertMessage.run(mid, key.id, key.from, key.fromDevice, user, digest, body);
-    const urgency = wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY;
-    const lane = laneHash(`${key.from}\0${key.fromDevice}\0${outbox}\0${to}`);
+    const urgency = urgencyOf(wake);
+    const lane = laneOf({ key, outbox, to });
     return holders.map((holder, at) => {
       const row = mid * ROWS_PER_MESSAGE + at;
       const isSent = sent.includes(holder.device);

@@ -2,8 +2,9 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis } from "@beckon/protocol";
 
+import { wakeIntentOf } from "./holder.ts";
 import { conclude, lease, renewForDeparture } from "./intent.ts";
-import type { Holder, Holders } from "./sqlite-holders.ts";
+import type { Holders } from "./sqlite-holders.ts";
 import type { WakeIntent, WakeOutcome } from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 
@@ -86,21 +87,4 @@ export class Wakes {
     const due = this.#nextDue.get()?.due ?? undefined;
     return due === undefined ? undefined : Math.max(0, due - now);
   }
-}
-
-function wakeIntentOf({ user, device, generation, intent, protocols, push }: Holder): WakeIntent {
-  return {
-    user,
-    device,
-    generation,
-    class: intent!.class,
-    attempts: intent!.attempts,
-    activity: intent!.activity,
-    conversation: intent!.conversation,
-    server: intent!.server,
-    preview: intent!.preview,
-    expires: intent!.expires,
-    protocols,
-    push: push!,
-  };
 }
