@@ -1,6 +1,6 @@
 /** The demo's four phones: where each begins, and how they are put there. */
+import { HOMES, PEOPLE, type Person, SLEEPER } from "./cast.ts";
 import { createPhone, type Phone, type PhoneEvents, type PhoneParts } from "./phone.ts";
-import { PEOPLE, type Person } from "./scene.ts";
 
 export type Crew = Readonly<Record<Person, Phone>>;
 
@@ -11,9 +11,6 @@ export interface CrewParts {
   readonly listen: PhoneParts["listen"];
   events(person: Person): PhoneEvents;
 }
-
-/** Which server each begins at; Bob goes to sleep there. The third is empty, and so where a load balancer would send him. */
-const HOMES: Readonly<Record<Person, number>> = { ann: 0, bob: 1, cat: 1, dan: 1 };
 
 /** Puts the phones in their places: resolves when Ann, Cat and Dan are connected, and Bob sleeps. */
 export async function createCrew(parts: CrewParts): Promise<Crew> {
@@ -43,6 +40,6 @@ export async function createCrew(parts: CrewParts): Promise<Crew> {
       }),
   );
   await Promise.all(placed);
-  await crew.bob.sleep();
+  await crew[SLEEPER].sleep();
   return crew;
 }

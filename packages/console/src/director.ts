@@ -1,18 +1,10 @@
 /** What happens on the page, and when: clicks in, phones and acts out; what it came to goes into the scene. */
+import { PEOPLE, type Person } from "./cast.ts";
 import { type Crew, createCrew } from "./crew.ts";
 import type { Link } from "./link.ts";
 import type { Motion } from "./motion.ts";
 import type { PhoneEvents } from "./phone.ts";
-import {
-  type Change,
-  FIRST_DRAFT,
-  PEOPLE,
-  type Person,
-  type Scene,
-  type Step,
-  STEPS,
-  standsAt,
-} from "./scene.ts";
+import { type Change, FIRST_DRAFT, type Scene, type Step, STEPS, standsAt } from "./scene.ts";
 import type { Fault, StageEvent } from "./stage.ts";
 
 export interface Director {

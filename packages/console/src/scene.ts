@@ -1,9 +1,6 @@
 /** All that the page shows, and how it changes: one value, and one pure function of what happened. */
+import { PEOPLE, type Person } from "./cast.ts";
 import type { StageEvent, Stage, WakePolicy } from "./stage.ts";
-
-/** The demo's people. */
-export const PEOPLE = ["ann", "bob", "cat", "dan"] as const;
-export type Person = (typeof PEOPLE)[number];
 
 /** The six steps, in order. */
 export const STEPS = ["asleep", "send", "tap", "switch", "kill", "app"] as const;

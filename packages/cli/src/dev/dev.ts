@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { PEOPLE } from "@beckon/console/cast";
 import {
   DEV_API_TOKEN,
   DEV_SECRET,
@@ -21,7 +22,7 @@ import { listenPage } from "./listen-page.ts";
 import { logTo } from "./log.ts";
 import { Narrator } from "./narrator.ts";
 import { createPaint } from "./paint.ts";
-import { Phones, USERS } from "./phones.ts";
+import { Phones } from "./phones.ts";
 import { Ports } from "./ports.ts";
 import { Stage } from "./stage.ts";
 
@@ -139,7 +140,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
       deafen();
       narrator.flush();
     };
-    terminal.out(banner({ url, view: stage.view, users: USERS, taken: ports.taken, paint }));
+    terminal.out(banner({ url, view: stage.view, users: PEOPLE, taken: ports.taken, paint }));
   }
   return { url, stop };
 }

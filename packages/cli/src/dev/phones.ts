@@ -1,4 +1,5 @@
 /** The demo's four phones, in this process, while no page brings them. */
+import { HOMES, PEOPLE, type Person, SLEEPER } from "@beckon/console/cast";
 import { createPhone, type Phone } from "@beckon/console/phone";
 import type { PhoneReport } from "@beckon/console/stage";
 import type { DevPushService } from "@beckon/server";
@@ -6,18 +7,6 @@ import type { DevPushService } from "@beckon/server";
 import { mintDevToken } from "../token.ts";
 import { within } from "../within.ts";
 import type { PhonesOwner } from "./app.ts";
-
-/** Where each stands at the beginning; Bob's has been there, and sleeps. */
-const CAST = [
-  { user: "ann", home: 0, sleeps: false },
-  { user: "bob", home: 1, sleeps: true },
-  { user: "cat", home: 1, sleeps: false },
-  { user: "dan", home: 1, sleeps: false },
-] as const;
-
-type Role = (typeof CAST)[number];
-
-export const USERS: readonly string[] = CAST.map(({ user }) => user);
 
 /** From the push until the tap, and until he sleeps again when nothing more comes, ms. */
 const TAP_MS = 1_000;
@@ -62,7 +51,7 @@ export class Phones implements PhonesOwner {
   start(): Promise<void> {
     return this.#next(async () => {
       if (this.#page !== undefined || this.#held.length > 0) return;
-      await Promise.all(CAST.map((role) => this.#bring(role)));
+      await Promise.all(PEOPLE.map((user) => this.#bring(user)));
     });
   }
 
@@ -105,7 +94,9 @@ export class Phones implements PhonesOwner {
     });
   }
 
-  async #bring({ user, home, sleeps }: Role): Promise<void> {
+  async #bring(user: Person): Promise<void> {
+    const home = HOMES[user];
+    const sleeps = user === SLEEPER;
     const { pushes, urls, report } = this.#parts;
     const timers = new Set<Timer>();
     const later = (ms: number, task: () => void): Timer => {

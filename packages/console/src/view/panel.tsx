@@ -1,7 +1,7 @@
 import type { VNode } from "preact";
 
 import { caption, title } from "../captions.ts";
-import { nextMove, type Scene, standsAt, wakesOf } from "../scene.ts";
+import { nextMove, type Push, type Scene, standsAt, wakesOf } from "../scene.ts";
 import type { ViewProps } from "./app.tsx";
 import { AppCode } from "./app-code.tsx";
 import { DayGauges } from "./day-gauges.tsx";
@@ -10,6 +10,7 @@ import { PushOpened } from "./push-opened.tsx";
 /** What is happening, in words, and what can be done next. */
 export function Panel({ scene, director }: ViewProps): VNode {
   const move = nextMove(scene);
+  const push = shownPush(scene);
   const glows = (one: typeof move): string => (one === move ? "glow" : "");
   return (
     <aside class="panel" data-step={scene.step}>
@@ -27,16 +28,16 @@ export function Panel({ scene, director }: ViewProps): VNode {
           </button>
         </p>
       ) : null}
-      {showsPush(scene) ? <PushOpened push={scene.facts.push} /> : null}
+      {push === undefined ? null : <PushOpened push={push} />}
       {scene.step === "switch" && scene.stage?.day !== undefined ? (
         <DayGauges day={scene.stage.day} />
       ) : null}
       {scene.step === "app" ? <AppCode scene={scene} /> : null}
       <p class="go">
-        {scene.step === "asleep" || scene.step === "app" ? null : (
+        {scene.step === "asleep" ? null : (
           <button
             type="button"
-            class="quiet"
+            class={scene.step === "app" ? "" : "quiet"}
             disabled={scene.busy}
             onClick={() => director.again()}
           >
@@ -51,11 +52,6 @@ export function Panel({ scene, director }: ViewProps): VNode {
             onClick={() => director.next()}
           >
             Next
-          </button>
-        ) : null}
-        {scene.step === "app" ? (
-          <button type="button" disabled={scene.busy} onClick={() => director.again()}>
-            Start again
           </button>
         ) : null}
       </p>
@@ -73,11 +69,10 @@ function TakeBack(): VNode {
   );
 }
 
-function showsPush(scene: Scene): boolean {
-  if (scene.facts.push === undefined) return false;
+function shownPush({ facts, stage, step }: Scene): Push | undefined {
   // The gauges take its place.
-  if (scene.step === "switch") return scene.stage?.day === undefined;
-  return scene.step === "send" || scene.step === "tap";
+  const isShown = step === "switch" ? stage?.day === undefined : step === "send" || step === "tap";
+  return isShown ? facts.push : undefined;
 }
 
 function hasNext(scene: Scene): boolean {

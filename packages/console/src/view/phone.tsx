@@ -1,6 +1,7 @@
 import type { VNode } from "preact";
 
-import type { Line, Move, Person, Scene } from "../scene.ts";
+import type { Person } from "../cast.ts";
+import type { Line, Move, Scene } from "../scene.ts";
 import { lastOf } from "../scene.ts";
 import type { DeviceView } from "../stage.ts";
 import type { Place } from "./stage.tsx";

@@ -5,8 +5,7 @@ import type { Push } from "../scene.ts";
 const BYTES_SHOWN = 120;
 
 /** The push, as those see it who carry it, and as the phone does. */
-export function PushOpened({ push }: { readonly push: Push | undefined }): VNode | null {
-  if (push === undefined) return null;
+export function PushOpened({ push }: { readonly push: Push }): VNode {
   return (
     <figure class="opened">
       <figcaption>The push, opened</figcaption>

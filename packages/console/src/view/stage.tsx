@@ -1,6 +1,7 @@
 import type { VNode } from "preact";
 
-import { type Change, nextMove, PEOPLE, type Person, type Scene, standsAt } from "../scene.ts";
+import { PEOPLE, type Person } from "../cast.ts";
+import { type Change, nextMove, type Scene, standsAt } from "../scene.ts";
 import type { DeviceView, ServerView } from "../stage.ts";
 import type { ViewProps } from "./app.tsx";
 import { Guests, PhoneCard } from "./phone.tsx";
@@ -98,19 +99,17 @@ export interface Place {
 }
 
 /** Phones keep their order within a lane, so that none moves that need not. */
-function place(scene: Scene): Map<string, Place> {
+function place(scene: Scene): ReadonlyMap<Person, Place> {
   const names = (scene.stage?.servers ?? []).map(({ name }) => name);
+  const places = new Map<Person, Place>();
+  if (names.length === 0) return places;
   const filled = names.map(() => 0);
-  const places = new Map<string, Place>();
-  const put = (key: string, server: string | undefined): void => {
-    const lane = Math.max(0, names.indexOf(server ?? ""));
-    if (names.length > 0) places.set(key, { lane, slot: filled[lane]!++ });
-  };
-  for (const person of ORDER) put(person, standsAt(scene, person));
+  for (const person of PEOPLE) {
+    const lane = Math.max(0, names.indexOf(standsAt(scene, person) ?? ""));
+    places.set(person, { lane, slot: filled[lane]!++ });
+  }
   return places;
 }
-
-const ORDER: readonly Person[] = ["ann", "bob", "cat", "dan"];
 
 /** Devices of others than the demo's people, as long as they are somewhere. */
 function guests(scene: Scene): readonly DeviceView[] {
