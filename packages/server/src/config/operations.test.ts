@@ -1,4 +1,4 @@
-/** docs/operating.md and the code say the same. */
+/** docs/operations.md and the code say the same. */
 import { expect, test } from "bun:test";
 
 import { parse } from "smol-toml";
@@ -12,7 +12,7 @@ import { createMetrics } from "../lib/metrics.ts";
 import { leavesOf } from "./environment.ts";
 import { schema } from "./schema.ts";
 
-const text = await Bun.file(new URL("../../../../docs/operating.md", import.meta.url)).text();
+const text = await Bun.file(new URL("../../../../docs/operations.md", import.meta.url)).text();
 
 /** Cells of the rows of the table under a heading. */
 function table(heading: string): string[][] {
