@@ -14,10 +14,14 @@ beforeAll(async () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   await writeFile(join(folder, "secret"), `${SECRET}\n`);
   await writeFile(join(folder, "short"), "short\n");
+  await writeFile(join(folder, "pass"), "p@ss\n");
+  await writeFile(join(folder, "nats.creds"), "creds");
+  await writeFile(join(folder, "ca.pem"), PEM);
   await writeFile(join(folder, "key.pem"), publicKey.export({ type: "spki", format: "pem" }));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const PEM = "-----BEGIN CERTIFICATE-----\n";
 const MINIMAL = `[auth]\nsecret_file = "secret"\nsend = "anyone"\n`;
 
 async function load(text: string, env: Record<string, string> = {}) {
@@ -202,19 +206,109 @@ send = "claim"                             # who may write to whom: anyone | cla
 key_file = "/run/secrets/vapid.jwk"
 `;
     expect(await problems(design)).toEqual([
-      'beckon.toml:5: store: PostgreSQL is not available yet; use "sqlite:PATH"',
-      'beckon.toml:6: bus: NATS is not available yet; use "memory", which is one process',
       "beckon.toml:15: push.webpush: Web Push is not available yet; use [push.dev]",
     ]);
-    const lines = design.split("\n").filter((_, i) => ![4, 5, 14, 15].includes(i));
-    expect(await load(lines.join("\n"))).toMatchObject({ name: "eu-1", send: { kind: "claim" } });
+    const there = `cluster_key_file = "secret"\n${design.split("\n").slice(0, 14).join("\n")}`;
+    expect(await load(there)).toMatchObject({
+      name: "eu-1",
+      store: { kind: "postgres", url: new URL("postgres://beckon@db/beckon"), schema: "beckon" },
+      bus: { kind: "nats", servers: ["nats://n1:4222", "nats://n2:4222"], tls: undefined },
+      send: { kind: "claim" },
+    });
+  });
+});
+
+describe("NATS and PostgreSQL", () => {
+  const BOTH = 'store = "postgres://beckon@db/beckon"\nbus = "nats://n1"\n';
+
+  test("under TLS, with secrets in files: they go where they belong, and nobody sees them", async () => {
+    const config = await load(`store = "postgres://beckon@db:5433/beckon?sslmode=verify-full"
+bus = "tls://n1,tls://n2:5222"
+${MINIMAL}
+[postgres]
+schema = "chat"
+connections = 20
+password_file = "pass"
+ca_file = "ca.pem"
+
+[nats]
+credentials_file = "nats.creds"
+ca_file = "ca.pem"
+cert_file = "ca.pem"
+key_file = "ca.pem"
+`);
+    expect(config.store).toEqual({
+      kind: "postgres",
+      url: new URL("postgres://beckon:p%40ss@db:5433/beckon?sslmode=verify-full"),
+      schema: "chat",
+      connections: 20,
+      ca: PEM,
+    });
+    expect(config.bus).toEqual({
+      kind: "nats",
+      servers: ["tls://n1:4222", "tls://n2:5222"],
+      credentials: { creds: "creds" },
+      tls: { ca: PEM, cert: PEM, key: PEM },
+    });
+    const shown = describeConfig(config);
+    expect(shown).toContain('bus = "tls://n1:4222,tls://n2:5222"');
+    expect(shown).toContain("postgres://***:***@db:5433/beckon?***");
+    for (const secret of ["p@ss", "p%40ss", 'creds"', "BEGIN"]) expect(shown).not.toContain(secret);
+  });
+
+  test("a user and a password stand in the URL, or the password beside it", async () => {
+    const bus = async (text: string): Promise<unknown> =>
+      (await load(`store = "postgres://u@h/d"\n${text}${MINIMAL}`)).bus;
+    const credentials = { user: "ann", password: "p:w" };
+    expect(await bus('bus = "nats://ann:p%3Aw@n1,nats://ann:p%3Aw@n2"\n')).toMatchObject({
+      servers: ["nats://n1:4222", "nats://n2:4222"],
+      credentials,
+      tls: undefined,
+    });
+    const beside = `bus = "nats://ann@n1"\nnats.password = "p:w"\n`;
+    expect(await bus(beside)).toMatchObject({ credentials });
+    const shown = describeConfig(await load(`store = "postgres://u@h/d"\n${beside}${MINIMAL}`));
+    expect(shown).toContain('bus = "nats://***:***@n1:4222"');
+  });
+
+  test.each([
+    ['store = "postgres:"', "store: must be"],
+    ['bus = "redis://x"', "bus: must be"],
+    ['bus = "nats://a, nats://"', "bus: must be"],
+    ['bus = "nats://a/path"', "bus: must be"],
+    ['bus = "nats://a,tls://b"', "bus: must have the same protocol for all"],
+    ['bus = "nats://x:1@a,nats://x:2@b"', "bus: must have the same password for all"],
+    ['bus = "nats://x@a"', "bus: has a user without a password: say nats.password_file"],
+    ['bus = "nats://x:y@a"\nnats.token = "t"', "bus: must have one of a user, nats.token"],
+    ['bus = "nats://a"\nnats.password = "t"', "bus: has a password without a user"],
+    ['nats.ca_file = "secret"', "nats.ca_file: must be a PEM file: it has no -----BEGIN line"],
+    ['nats.cert_file = "ca.pem"', "nats.cert_file: must not be there without the other"],
+    ['nats.credentials_file = "no"', "nats.credentials_file: no: there is no such file"],
+    ['postgres.schema = "No"', "postgres.schema: must be lower case letters"],
+    ["postgres.connections = 2", "postgres.connections: must be at least 4"],
+  ])("%j is wrong", async (text, message) => {
+    const key = text.split(" ")[0]!;
+    const rest = BOTH.split("\n").filter((line) => !line.startsWith(`${key} `));
+    expect((await problems(`${text}\n${rest.join("\n")}\n${MINIMAL}`)).join("\n")).toContain(
+      message,
+    );
+  });
+
+  test("several processes need one store, and one key for the tickets of all (M1)", async () => {
+    expect(await problems(`bus = "nats://a"\n${MINIMAL}`)).toEqual([
+      "beckon.toml: store: must be a postgres:// URL where bus is NATS: servers of several processes need one store",
+    ]);
+    const keyless = '[auth]\npublic_key_file = "key.pem"\nsend = "anyone"\n';
+    expect(await problems(BOTH + keyless)).toEqual([
+      "beckon.toml: cluster_key: must have a cluster_key_file, the same on all servers, where bus is NATS",
+    ]);
   });
 });
 
 describe("every problem has its key and line", () => {
   test.each([
-    ["store = 'mysql:x'", ['1: store: must be "sqlite:PATH"']],
-    ["store = 'sqlite:'", ['1: store: must be "sqlite:PATH"']],
+    ["store = 'mysql:x'", ['1: store: must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"']],
+    ["store = 'sqlite:'", ['1: store: must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"']],
     ["listen = '8080'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
     ["listen = 'x:70000'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
     [
@@ -394,8 +488,12 @@ describe("the environment", () => {
     BECKON_LOG: ["error", (c) => c.log, "error"],
     BECKON_LISTEN: ["127.0.0.1:1", (c) => c.listen.port, 1],
     BECKON_ADMIN: ["127.0.0.1:2", (c) => c.admin.port, 2],
-    BECKON_STORE: ["sqlite:other.db", (c) => c.store.path, "other.db"],
-    BECKON_BUS: ["memory", (c) => c.bus.kind, "memory"],
+    BECKON_STORE: ["postgres://u@h/d", (c) => c.store.kind, "postgres"],
+    BECKON_BUS: ["nats://a,nats://b:1", (c) => (c.bus as Nats).servers[1], "nats://b:1"],
+    BECKON_POSTGRES_SCHEMA: ["other", (c) => (c.store as Postgres).schema, "other"],
+    BECKON_POSTGRES_CONNECTIONS: ["9", (c) => (c.store as Postgres).connections, 9],
+    BECKON_POSTGRES_PASSWORD: ["p", (c) => (c.store as Postgres).url.password, "p"],
+    BECKON_NATS_TOKEN: ["t", (c) => (c.bus as Nats).credentials, { token: "t" }],
     BECKON_CLUSTER_KEY: [SECRET.repeat(2), (c) => c.clusterKey.length, 32],
     BECKON_ADDRESS_0_URL: ["wss://b", (c) => c.addresses[0]?.url, "wss://b"],
     BECKON_ADDRESS_0_PROTOCOL: ["ws", (c) => c.addresses[0]?.protocol, "ws"],
@@ -431,6 +529,14 @@ describe("the environment", () => {
     BECKON_DRAIN_INTERVAL: ["6ms", (c) => c.drain.interval, 6],
     BECKON_DRAIN_DEADLINE: ["7s", (c) => c.drain.deadline, 7000],
   };
+  const NEEDS: Record<string, Record<string, string>> = {
+    BECKON_AUTH_SEND_TOKEN: { BECKON_AUTH_SEND: "https://a/b" },
+    BECKON_BUS: { BECKON_STORE: "postgres://u@h/d" },
+    BECKON_NATS: { BECKON_STORE: "postgres://u@h/d", BECKON_BUS: "nats://a" },
+    BECKON_POSTGRES: { BECKON_STORE: "postgres://u@h/d" },
+  };
+  type Postgres = Extract<Loaded["store"], { kind: "postgres" }>;
+  type Nats = Extract<Loaded["bus"], { kind: "nats" }>;
   type Loaded = Awaited<ReturnType<typeof loadConfig>>;
 
   const FILE = `
@@ -443,7 +549,7 @@ token = "0123456789abcdef"
 `;
 
   test.each(Object.entries(EVERY))("%s wins over the file", async (name, [value, read, is]) => {
-    const needs = name === "BECKON_AUTH_SEND_TOKEN" ? { BECKON_AUTH_SEND: "https://a/b" } : {};
+    const needs = Object.entries(NEEDS).find(([prefix]) => name.startsWith(prefix))?.[1];
     const least = name.endsWith("_BYTES") ? { BECKON_LIMITS_PAYLOAD: "12" } : {};
     const shorter = name.endsWith("_IDLE") ? { BECKON_LIMITS_HEARTBEAT: "3s" } : {};
     const config = await load(FILE, { [name]: value, ...needs, ...least, ...shorter });
@@ -479,7 +585,7 @@ token = "0123456789abcdef"
       BECKON_STORE: "",
     });
     expect(config.addresses.map(({ url }) => url)).toEqual(["wss://a", "tls://b:1"]);
-    expect(config.store.path).toBe("beckon.db");
+    expect(config.store).toEqual({ kind: "sqlite", path: "beckon.db" });
     for (const [key, value] of Object.entries({
       BECKON_AUTH_SECRET: SECRET,
       BECKON_AUTH_JWKS: "https://a/b",

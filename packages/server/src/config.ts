@@ -1,20 +1,15 @@
 /** Where a server is told what to do: a TOML file and `BECKON_*` variables in, a checked `Config` out. */
 import { hkdfSync, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 
 import type { Config } from "./config/config.ts";
 import { exposedSecrets } from "./config/development.ts";
-import { ConfigError, type Problem } from "./config/problem.ts";
-import {
-  type Given,
-  type GivenAuth,
-  type GivenSecret,
-  isForeign,
-  NOT_YET,
-  schema,
-} from "./config/schema.ts";
-import { readSettings, type Settings } from "./config/settings.ts";
+import { Files, whyUnread } from "./config/files.ts";
+import { ConfigError } from "./config/problem.ts";
+import { resolveBus, resolveStore } from "./config/resolve-engines.ts";
+import { type Given, type GivenAuth, isForeign, NOT_YET, schema } from "./config/schema.ts";
+import { readSettings } from "./config/settings.ts";
 import { readPublicKey, type TokenKeys } from "./gateway/token-keys.ts";
 
 export type { Config } from "./config/config.ts";
@@ -66,15 +61,23 @@ async function readConfigFile(path: string): Promise<string> {
 
 /** Undefined where something is missing without which there is no configuration; the problem has been told. */
 async function resolveConfig(given: Given, files: Files): Promise<Config | undefined> {
+  const { postgres: _, nats: __, ...rest } = given;
   const { send } = given.auth;
   const keys = await resolveKeys(given.auth, files);
   const clusterKey = await files.secret("cluster_key", given.clusterKey, 32);
   const apiToken = await files.secret("api.token", given.apiToken, 16);
   const sendToken = await files.secret("auth.send_token", given.auth.sendToken, 1);
-  if (keys === undefined) return undefined;
+  const store = await resolveStore(given.store, given.postgres, files);
+  const bus = await resolveBus(given.bus, given.nats, files);
+  if (keys === undefined || bus === undefined) return undefined;
+  if (bus.kind === "nats" && clusterKey === undefined && keys.kind !== "secret") {
+    const message = "must have a cluster_key_file, the same on all servers, where bus is NATS";
+    files.problem("cluster_key", message);
+  }
   return {
-    ...given,
-    store: { ...given.store, path: files.path("store", given.store.path) },
+    ...rest,
+    store,
+    bus,
     clusterKey: clusterKeyOf(clusterKey, keys),
     auth: { ...given.auth.tokens, keys },
     send: send instanceof URL ? { kind: "ask", url: send, token: sendToken } : { kind: send },
@@ -122,7 +125,7 @@ async function resolvePublicKey(path: string, files: Files): Promise<TokenKeys |
 
 /**
  * Tickets are signed with a key of their own. It is made from the configured one, else from the secret of the tokens, which all
- * servers share; else it is random, so that tickets end with the process: one process is all there can be on the memory bus.
+ * servers share; else it is random, so that tickets end with the process, and with it all that could read them on the memory bus.
  */
 function clusterKeyOf(configured: string | undefined, keys: TokenKeys): Uint8Array {
   const from = configured ?? (keys.kind === "secret" ? keys.secret : undefined);
@@ -130,71 +133,6 @@ function clusterKeyOf(configured: string | undefined, keys: TokenKeys): Uint8Arr
   return new Uint8Array(hkdfSync("sha256", from, "", "beckon tickets v1", 32));
 }
 
-/** Files that the configuration names. Collects problems, so that all are told at once. */
-class Files {
-  readonly problems: Problem[] = [];
-  readonly #settings: Settings<unknown>;
-  readonly #folder: string;
-
-  constructor(settings: Settings<unknown>, folder: string) {
-    this.#settings = settings;
-    this.#folder = folder;
-  }
-
-  problem(key: string, message: string): void {
-    this.problems.push(this.#settings.problem(key, message));
-  }
-
-  isFromFile(key: string): boolean {
-    return this.#settings.isFromFile(key);
-  }
-
-  path(key: string, path: string): string {
-    return this.#settings.isFromFile(key) ? resolve(this.#folder, path) : path;
-  }
-
-  async read(key: string, path: string): Promise<string | undefined> {
-    try {
-      return await readFile(this.path(key, path), "utf8");
-    } catch (error) {
-      this.problem(key, `${path}: ${whyUnread(error)}`);
-      return undefined;
-    }
-  }
-
-  /** Undefined: there is none, or none that is good. The end of a file's last line is no part of it. */
-  async secret(key: string, given: GivenSecret, least: number): Promise<string | undefined> {
-    const fileKey = `${key}_file`;
-    let { text, file } = given;
-    if (text !== undefined && file !== undefined) {
-      const isTextFromFile = this.isFromFile(key);
-      if (isTextFromFile === this.isFromFile(fileKey)) {
-        this.problem(fileKey, `must not be there beside ${key}`);
-        return undefined;
-      }
-      // A variable wins over the file, whichever of the two keys it is.
-      if (isTextFromFile) text = undefined;
-      else file = undefined;
-    }
-    const secret =
-      file === undefined ? text : (await this.read(fileKey, file))?.replace(/\r?\n$/, "");
-    if (secret === undefined) return undefined;
-    if (utf8(secret).length >= least) return secret;
-    this.problem(file === undefined ? key : fileKey, `must have ${least} bytes or more`);
-    return undefined;
-  }
-}
-
 function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
-}
-
-function whyUnread(error: unknown): string {
-  const { code } = error as { code?: string };
-  const reasons: Readonly<Record<string, string>> = {
-    ENOENT: "there is no such file",
-    EACCES: "may not be read",
-    EISDIR: "is a folder",
-  };
-  return reasons[code ?? ""] ?? `cannot be read (${code ?? "unknown"})`;
 }

@@ -51,7 +51,7 @@ export interface NodeParts {
   readonly wakeNames?: (accepting: string) => string;
   /** Hears what happens here. Default: nobody. */
   readonly observer?: Observer | undefined;
-  /** How long messages are kept, by their ids' time; default 30 days. */
+  /** How long messages are kept at least, by their ids' time; default 30 days. */
   readonly retentionMs?: Millis;
 }
 
@@ -166,8 +166,11 @@ export function createNode(parts: NodeParts): Node {
   let cancelExpiry: (() => void) | undefined;
   const expire = (): void => {
     const retention = parts.retentionMs ?? 30 * DAY_MS;
+    const oldest = clock.now() - retention;
+    // By whole days, where one is little of it: a store that keeps days apart drops them then, and deletes no row.
+    const before = retention > DAY_MS ? oldest - (oldest % DAY_MS) : oldest;
     // The store away: the next hour will do.
-    store.messages.expire(clock.now() - retention).catch(() => undefined);
+    store.messages.expire(before).catch(() => undefined);
     store.devices.retire(clock.now()).then(
       (sets) => {
         for (const set of sets) table.announceSet(set.user, set.setVersion, set.setSize);

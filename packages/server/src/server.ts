@@ -1,3 +1,5 @@
+import { hkdfSync } from "node:crypto";
+
 import type { Address, Millis, ProtocolLimits } from "@beckon/protocol";
 
 import { createAdminApp } from "./admin/app.ts";
@@ -8,6 +10,7 @@ import { exposeNode } from "./admin/node-metrics.ts";
 import type { NodeFigures } from "./admin/node-metrics.ts";
 import type { Bus } from "./cluster/bus.ts";
 import { createMemoryBus } from "./cluster/memory-bus.ts";
+import { createNatsBus } from "./cluster/nats-bus.ts";
 import { checkSecrets } from "./config.ts";
 import type { Config } from "./config.ts";
 import { createAuthorize, embeddedAuthorize } from "./delivery/authorize.ts";
@@ -30,15 +33,15 @@ import { devHttpProvider } from "./push/dev-http.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
 import { adminBackend } from "./service.ts";
+import { openPostgres } from "./store/postgres.ts";
 import { lockFile } from "./store/sqlite-lock.ts";
 import { openSqlite } from "./store/sqlite.ts";
-import type { SqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 
 export { createMemoryBus } from "./cluster/memory-bus.ts";
 export { openSqlite, type SqliteStore } from "./store/sqlite.ts";
 
-const STORE_WATCH_MS = 5_000;
+const WATCH_MS = 5_000;
 /** In the OpenAPI document. */
 const VERSION = "0.1.0";
 
@@ -148,13 +151,17 @@ export interface ConfiguredServer {
   drain(): Promise<void>;
 }
 
+/** A store, and what has to be given back with it. */
+interface OpenStore extends Store {
+  close(): Promise<void>;
+}
+
 interface Running {
   readonly server: Server;
-  readonly store: SqliteStore;
-  readonly unlock: () => void;
+  readonly store: OpenStore;
   readonly admin: AdminListener;
   readonly bus: Bus;
-  readonly health: ReturnType<typeof watchStore>;
+  readonly health: ReturnType<typeof watch>;
 }
 
 /**
@@ -171,12 +178,10 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const start = async (): Promise<void> => {
     if (running !== undefined) return;
-    const store = await openSqlite(options.store.path, options.storeLimits);
-    const bus = options.sharedBus ?? createMemoryBus({ clock: systemClock }).connect();
+    const store = await openStore(options, log);
+    const bus = options.sharedBus ?? openBus(options, log);
     let server: Server | undefined;
-    let unlock: (() => void) | undefined;
     try {
-      unlock = lockFile(options.store.path);
       server = startServer({
         name: options.name,
         listen: { hostname: options.listen.host, port: options.listen.port },
@@ -197,9 +202,13 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         observer: options.observer,
       });
       const { node } = server;
-      const health = watchStore(store, systemClock);
+      const health = watch(store, node, log);
       if (options.processMetrics !== false) metrics.observeProcess();
-      exposeNode(metrics, figuresOf(node));
+      exposeNode(metrics, {
+        ...figuresOf(node),
+        bus: () => bus.up,
+        store: health.isUp,
+      });
       const app = createAdminApp({
         backend: adminBackend(node, store, options.limits, metrics, () => ({
           server: options.name,
@@ -213,11 +222,11 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         log,
       });
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
-      running = { server, store, unlock, admin, bus, health };
+      running = { server, store, admin, bus, health };
     } catch (error) {
       server?.kill();
+      if (options.sharedBus === undefined) await bus.close();
       await store.close();
-      unlock?.();
       throw error;
     }
     state = "up";
@@ -226,7 +235,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const drain = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, unlock, admin, bus, health } = running;
+    const { server, store, admin, bus, health } = running;
     state = "draining";
     log.info("server.draining", { server: options.name, count: server.node.gateway.size });
     const { batch, interval, deadline } = options.drain;
@@ -235,21 +244,19 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     await admin.close();
     await bus.close();
     await store.close();
-    unlock();
     state = "stopped";
     log.info("server.stopped", { server: options.name });
   };
 
   const kill = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, unlock, admin, health } = running;
+    const { server, store, admin, health } = running;
     server.kill();
     admin.kill();
     health.stop();
     state = "stopped";
     running = undefined;
     await store.close();
-    unlock();
   };
 
   return {
@@ -268,11 +275,53 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
   };
 }
 
+/** Rejects with StoreUnavailable where it cannot be used. */
+async function openStore({ store, storeLimits }: Config, log: Log): Promise<OpenStore> {
+  if (store.kind === "postgres") {
+    return openPostgres(store.url.href, storeLimits, {
+      schema: store.schema,
+      connections: store.connections,
+      ca: store.ca,
+      warn: (reason) => log.warn("store.unsafe", { reason }),
+    });
+  }
+  const sqlite = await openSqlite(store.path, storeLimits);
+  try {
+    const unlock = lockFile(store.path);
+    const { messages, devices, wakes } = sqlite;
+    return { messages, devices, wakes, close: () => sqlite.close().finally(unlock) };
+  } catch (error) {
+    await sqlite.close();
+    throw error;
+  }
+}
+
+/** It connects in the background: until it is up the server serves its own devices alone (L8). */
+function openBus({ bus, name, clusterKey }: Config, log: Log): Bus {
+  if (bus.kind === "memory") return createMemoryBus({ clock: systemClock }).connect();
+  const nats = createNatsBus({
+    servers: bus.servers,
+    name,
+    cluster: clusterName(clusterKey),
+    credentials: bus.credentials,
+    tls: bus.tls,
+    clock: systemClock,
+    onFailure: (reason) => log.warn("bus.unreachable", { reason }),
+  });
+  nats.onLink((up) => (up ? log.info("bus.up") : log.warn("bus.down")));
+  return nats;
+}
+
+/** Servers with another key are of another system: the two do not hear each other, though they share a NATS. */
+function clusterName(key: Uint8Array): string {
+  return Buffer.from(hkdfSync("sha256", key, "", "beckon cluster v1", 8)).toString("hex");
+}
+
 function configuredProviders({ push }: Config): PushProvider[] {
   return push.dev === undefined ? [] : [devHttpProvider(push.dev.url, fetch)];
 }
 
-function figuresOf(node: Node): NodeFigures {
+function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store"> {
   return {
     name: node.name,
     counters: node.counters,
@@ -284,18 +333,28 @@ function figuresOf(node: Node): NodeFigures {
   };
 }
 
-/** Asks the store now and then whether it is there, so that a health check need not wait for it. */
-function watchStore(store: Store, clock: Clock): { isUp: () => boolean; stop: () => void } {
+/** Looks now and then at what an operator has to know, so that a health check need not wait for the store. */
+function watch(store: Store, node: Node, log: Log): { isUp: () => boolean; stop: () => void } {
   let isUp = true;
+  let strangers = 0;
   let cancel: () => void = () => undefined;
-  const ask = (): void => {
-    store.wakes
-      .nextDue()
-      .then(() => (isUp = true))
-      .catch(() => (isUp = false));
-    cancel = clock.after(STORE_WATCH_MS, ask);
+  const told = (up: boolean): void => {
+    if (up === isUp) return;
+    isUp = up;
+    if (up) log.info("store.up");
+    else log.warn("store.down");
   };
-  ask();
+  const look = (): void => {
+    store.wakes.nextDue().then(
+      () => told(true),
+      () => told(false),
+    );
+    const seen = node.replicator.stats().strangers;
+    if (seen > strangers) log.error("server.name-taken", { server: node.name, count: seen });
+    strangers = seen;
+    cancel = systemClock.after(WATCH_MS, look);
+  };
+  look();
   return { isUp: () => isUp, stop: () => cancel() };
 }
 

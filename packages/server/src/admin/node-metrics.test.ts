@@ -14,6 +14,8 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     servers: () => 3,
     open: () => 1,
     unsaved: () => 2,
+    bus: () => true,
+    store: () => false,
     trusted: () => true,
   });
   counters.delivered(true);

@@ -15,6 +15,9 @@ export interface NodeFigures {
   readonly unsaved: () => number;
   /** Whether the session table may be relied on. */
   readonly trusted: () => boolean;
+  /** Whether they answer. */
+  readonly bus: () => boolean;
+  readonly store: () => boolean;
 }
 
 type Samples = Iterable<readonly [Labels, number]>;
@@ -24,6 +27,8 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   const { counters } = node;
   const count = (name: string, help: string, read: () => Samples): void =>
     metrics.collect(`beckon_${name}_total`, help, "counter", read);
+  const flag = (name: string, help: string, read: () => boolean): void =>
+    gauge(name, `1: ${help}`, () => (read() ? 1 : 0));
   const gauge = (name: string, help: string, read: () => number): void =>
     void metrics.gauge(`beckon_${name}`, help, {}, read);
 
@@ -56,9 +61,13 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   gauge("servers", "Servers of the system, as far as this one knows.", node.servers);
   gauge("messages_open", "Messages accepted and not answered.", node.open);
   gauge("messages_unsaved", "What has to reach the store before this server may go.", node.unsaved);
-  gauge("table_trusted", "1: what the session table says of other servers may be relied on.", () =>
-    node.trusted() ? 1 : 0,
+  flag(
+    "table_trusted",
+    "what the session table says of other servers may be relied on.",
+    node.trusted,
   );
+  flag("bus_up", "the bus answers; 0: this server serves its own devices alone.", node.bus);
+  flag("store_up", "the store answers; 0: what would have to be held is refused.", node.store);
 }
 
 function byLabel(label: string, counts: ReadonlyMap<string, number>): Samples {

@@ -1,6 +1,6 @@
 /** {@link Bus} over core NATS: no stream, no persistence; whoever needs to know counts. */
 import type { ConnectionOptions, Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
-import { connect, errors } from "@nats-io/transport-node";
+import { connect, credsAuthenticator, errors } from "@nats-io/transport-node";
 
 import type { Millis } from "@beckon/protocol";
 
@@ -14,14 +14,25 @@ export interface NatsBusOptions {
   readonly name: string;
   /** Clusters of different names do not hear each other. */
   readonly cluster: string;
-  readonly credentials?: Pick<ConnectionOptions, "user" | "pass" | "token" | "authenticator">;
-  readonly tls?: ConnectionOptions["tls"];
+  readonly credentials?: NatsCredentials | undefined;
+  /** PEM. When it is there, a NATS without TLS is not spoken to. */
+  readonly tls?:
+    | { readonly ca?: string; readonly cert?: string; readonly key?: string }
+    | undefined;
   readonly clock: Clock;
+  /** Is told why it cannot connect: when it begins to fail, and when the reason is another one. */
+  readonly onFailure?: (reason: string) => void;
   /** Requests that may be under way; one more fails with BusUnavailable. Default 10,000. */
   readonly requestLimit?: number;
   /** Bytes that NATS has not confirmed; more fails with BusUnavailable. Default 64 MiB. */
   readonly unconfirmedLimit?: number;
 }
+
+export type NatsCredentials =
+  | { readonly user: string; readonly password: string }
+  | { readonly token: string }
+  /** What a `.creds` file has. */
+  | { readonly creds: string };
 
 const REQUEST_LIMIT = 10_000;
 const UNCONFIRMED_LIMIT = 64 * 1024 * 1024;
@@ -123,7 +134,7 @@ class NatsBus implements Bus {
   async #connect(): Promise<void> {
     const { servers, name, credentials, tls } = this.#options;
     const nats = await this.#dial({
-      ...credentials,
+      ...authentication(credentials),
       ...(tls === undefined ? {} : { tls }),
       servers: [...servers],
       name,
@@ -154,12 +165,16 @@ class NatsBus implements Bus {
 
   /** Until one answers; the client itself gives up at a first refusal, as of a token that is not known yet. */
   async #dial(options: ConnectionOptions): Promise<NatsConnection | undefined> {
+    let told = "";
     while (!this.#closed) {
       try {
         const nats = await connect(options);
         if (!this.#closed) return nats;
         await nats.close();
-      } catch {
+      } catch (error) {
+        const reason = reasonOf(error);
+        if (reason !== told) this.#options.onFailure?.(reason);
+        told = reason;
         await this.#pause(RETRY);
       }
     }
@@ -226,6 +241,29 @@ class NatsBus implements Bus {
     const words = subject.replaceAll(/[^\w.-]/g, (unit) => `=${unit.charCodeAt(0).toString(16)}`);
     return `beckon.${this.#options.cluster}.${words}`;
   }
+}
+
+function authentication(credentials: NatsCredentials | undefined): ConnectionOptions {
+  if (credentials === undefined) return {};
+  if ("token" in credentials) return { token: credentials.token };
+  if ("user" in credentials) return { user: credentials.user, pass: credentials.password };
+  return { authenticator: credsAuthenticator(new TextEncoder().encode(credentials.creds)) };
+}
+
+/** In words that have nothing in them of what was sent. */
+function reasonOf(error: unknown): string {
+  if (
+    error instanceof errors.AuthorizationError ||
+    error instanceof errors.UserAuthenticationExpiredError
+  ) {
+    return "it refuses the credentials";
+  }
+  if (error instanceof errors.TimeoutError) return "it does not answer";
+  const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: string };
+  const of = (cause as { code?: unknown } | undefined)?.code ?? code;
+  if (typeof of === "string") return of;
+  if (message?.includes("'tls'") === true) return "it offers no TLS";
+  return "it refuses the connection";
 }
 
 function translated(error: unknown, subject: string): Error {

@@ -14,8 +14,8 @@ export interface Config {
   readonly listen: HostPort;
   /** Where the operator and the application's backend connect. */
   readonly admin: HostPort;
-  readonly store: { readonly kind: "sqlite"; readonly path: string };
-  readonly bus: { readonly kind: "memory" };
+  readonly store: StoreChoice;
+  readonly bus: BusChoice;
   /** 32 bytes; the same on all servers of the system. */
   readonly clusterKey: Uint8Array;
   /** How a device reaches this very server. */
@@ -31,6 +31,38 @@ export interface Config {
   readonly storeLimits: StoreLimits;
   readonly drain: DrainTimes;
 }
+
+/** What holds what must survive. */
+export type StoreChoice = { readonly kind: "sqlite"; readonly path: string } | PostgresChoice;
+
+export interface PostgresChoice {
+  readonly kind: "postgres";
+  /** With the password, if it has one. */
+  readonly url: URL;
+  /** Where the tables are. */
+  readonly schema: string;
+  readonly connections: number;
+  /** Whom the database's certificate has to come from, PEM; undefined: as the URL's `sslmode` has it. */
+  readonly ca: string | undefined;
+}
+
+/** What carries what servers say to each other. */
+export type BusChoice = { readonly kind: "memory" } | NatsChoice;
+
+export interface NatsChoice {
+  readonly kind: "nats";
+  /** `nats://host:port` or `tls://host:port`; any that answers will do. */
+  readonly servers: readonly string[];
+  readonly credentials: NatsCredentials | undefined;
+  /** Undefined: none, unless NATS asks for it. PEM. */
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
+}
+
+export type NatsCredentials =
+  | { readonly user: string; readonly password: string }
+  | { readonly token: string }
+  /** What a `.creds` file has: a JWT and the seed that it is used with. */
+  | { readonly creds: string };
 
 export interface HostPort {
   readonly host: string;

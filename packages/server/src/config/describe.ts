@@ -15,10 +15,12 @@ export function describeConfig(config: Config): string {
     log: config.log,
     listen: formatHostPort(config.listen),
     admin: formatHostPort(config.admin),
-    store: `sqlite:${config.store.path}`,
-    bus: config.bus.kind,
+    store:
+      config.store.kind === "sqlite" ? `sqlite:${config.store.path}` : maskUrl(config.store.url),
+    bus: describeBus(config.bus),
     cluster_key: MASK,
     address: config.addresses.map(describeAddress),
+    ...describeEngines(config),
     auth: {
       ...describeKeys(auth.keys),
       ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
@@ -59,6 +61,44 @@ export function describeConfig(config: Config): string {
 
 function describeAddress({ url, protocol, network, region, priority }: Address): object {
   return { url, protocol, network, region, priority };
+}
+
+function describeBus(bus: Config["bus"]): string {
+  if (bus.kind === "memory") return bus.kind;
+  const { credentials, servers } = bus;
+  const user = credentials !== undefined && "user" in credentials ? `${MASK}:${MASK}@` : "";
+  return servers.map((server) => server.replace("//", `//${user}`)).join(",");
+}
+
+/** What the engines that were chosen are told beside their URL. */
+function describeEngines({ store, bus }: Config): object {
+  const mask = (key: string, value: unknown): object =>
+    value === undefined ? {} : { [key]: MASK };
+  const credentials = bus.kind === "nats" ? bus.credentials : undefined;
+  return {
+    ...(store.kind === "sqlite"
+      ? {}
+      : {
+          postgres: {
+            schema: store.schema,
+            connections: store.connections,
+            ...mask("ca_file", store.ca),
+          },
+        }),
+    ...(bus.kind === "memory"
+      ? {}
+      : {
+          nats: {
+            ...(credentials !== undefined && "token" in credentials ? { token: MASK } : {}),
+            ...(credentials !== undefined && "creds" in credentials
+              ? { credentials_file: MASK }
+              : {}),
+            ...mask("ca_file", bus.tls?.ca),
+            ...mask("cert_file", bus.tls?.cert),
+            ...mask("key_file", bus.tls?.key),
+          },
+        }),
+  };
 }
 
 function describeKeys(keys: TokenKeys): object {

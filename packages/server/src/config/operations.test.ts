@@ -33,7 +33,9 @@ test("every key of the configuration", () => {
 
 test("every default", async () => {
   const env = { BECKON_AUTH_SECRET: "x".repeat(32), BECKON_AUTH_SEND: "anyone" };
-  const defaults = parse(describeConfig(await loadConfig(undefined, env)));
+  const shown = async (more: object): Promise<object> =>
+    parse(describeConfig(await loadConfig(undefined, { ...env, ...more })));
+  const defaults = { ...(await shown({ BECKON_STORE: "postgres://u@h/d" })), ...(await shown({})) };
   const inMs = (value: unknown): unknown => parseDuration(String(value)) ?? String(value);
   for (const [key, stated] of table("Configuration")) {
     const [value] = stated!.startsWith("`") ? codes(stated!) : [];
@@ -66,6 +68,8 @@ test("every metric", async () => {
     open: () => 0,
     unsaved: () => 0,
     trusted: () => true,
+    bus: () => true,
+    store: () => true,
   });
   const rendered = [...(await metrics.render()).matchAll(/^# HELP (\S+) (.*)$/gm)];
   const stated = table("Metrics").map(([name, help]) => [codes(name!)[0]!, help!]);

@@ -6,18 +6,20 @@ import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
 import type { Config, HostPort } from "./config.ts";
+import { bus, type GivenBus, type GivenNats, type GivenPostgres } from "./engines.ts";
+import { type GivenSecret, type GivenStore, nats, postgres, store } from "./engines.ts";
+
+type Resolved = "store" | "bus" | "clusterKey" | "auth" | "send" | "apiToken";
 
 /** What was said, before the files that it names are read. */
-export interface Given extends Omit<Config, "clusterKey" | "auth" | "send" | "apiToken"> {
+export interface Given extends Omit<Config, Resolved> {
+  readonly store: GivenStore;
+  readonly postgres: GivenPostgres;
+  readonly bus: GivenBus;
+  readonly nats: GivenNats;
   readonly clusterKey: GivenSecret;
   readonly auth: GivenAuth;
   readonly apiToken: GivenSecret;
-}
-
-/** A secret can be said itself, or be in a file. */
-export interface GivenSecret {
-  readonly text: string | undefined;
-  readonly file: string | undefined;
 }
 
 export interface GivenAuth {
@@ -51,27 +53,6 @@ const duration = (least: string, most: string): z.ZodType<number, string> =>
     }
     return ms;
   });
-
-const store = z.string().transform((text, context): Config["store"] => {
-  const path = text.replace(/^sqlite:/, "");
-  if (path !== text && path !== "") return { kind: "sqlite", path };
-  context.addIssue(
-    /^postgres(ql)?:/.test(text)
-      ? 'PostgreSQL is not available yet; use "sqlite:PATH"'
-      : 'must be "sqlite:PATH"',
-  );
-  return z.NEVER;
-});
-
-const bus = z.string().transform((text, context): Config["bus"] => {
-  if (text === "memory") return { kind: "memory" };
-  context.addIssue(
-    /^(nats|tls):/.test(text)
-      ? 'NATS is not available yet; use "memory", which is one process'
-      : 'must be "memory"',
-  );
-  return z.NEVER;
-});
 
 /** Nobody on the way may change what it answers. */
 const httpsUrl = z.string().transform((text, context): URL => {
@@ -249,6 +230,8 @@ export const schema: z.ZodType<Given> = z
     admin: hostPort.default({ host: "127.0.0.1", port: 9090 }),
     store: store.default({ kind: "sqlite", path: "beckon.db" }),
     bus: bus.default({ kind: "memory" }),
+    postgres: postgres.prefault({}),
+    nats: nats.prefault({}),
     cluster_key: z.string().optional(),
     cluster_key_file: z.string().optional(),
     address: z.array(address).max(16).default([]),
@@ -257,6 +240,12 @@ export const schema: z.ZodType<Given> = z
     push: push.prefault({}),
     limits: limits.prefault({}),
     drain: drain.prefault({}),
+  })
+  .superRefine(({ bus, store }, context) => {
+    if (bus.kind !== "nats" || store.kind !== "sqlite") return;
+    const message =
+      "must be a postgres:// URL where bus is NATS: servers of several processes need one store";
+    context.addIssue({ code: "custom", path: ["store"], message });
   })
   .superRefine(({ listen, admin }, context) => {
     const isOneHost = listen.host === admin.host || [listen.host, admin.host].some(isAnyHost);
@@ -271,6 +260,8 @@ export const schema: z.ZodType<Given> = z
     admin: given.admin,
     store: given.store,
     bus: given.bus,
+    postgres: given.postgres,
+    nats: given.nats,
     clusterKey: { text: given.cluster_key, file: given.cluster_key_file },
     addresses: given.address,
     auth: given.auth,

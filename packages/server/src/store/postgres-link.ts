@@ -15,6 +15,7 @@ export interface LinkOptions {
   readonly url: string;
   /** Where the tables are; an identifier of lower case letters, digits and "_". */
   readonly schema: string;
+  readonly ca: string | undefined;
   readonly connectTimeoutMs: Millis;
   /** Of one statement, told to the server. */
   readonly statementTimeoutMs: Millis;
@@ -54,12 +55,29 @@ function isOfDatabase(error: Error): boolean {
   return error instanceof SQL.PostgresError || error instanceof StoreUnavailable;
 }
 
+/** What operators meet, by SQLSTATE or the driver's code. */
+const REASONS: Readonly<Record<string, string>> = {
+  "28000": "it refuses this user",
+  "28P01": "it refuses the password",
+  "3D000": "there is no such database",
+  "42501": "this user may not make tables in it",
+  "53300": "it has no connection left for us",
+  "57P03": "it is starting or stopping",
+  ERR_POSTGRES_CONNECTION_REFUSED: "nobody answers at its address",
+  ERR_POSTGRES_CONNECTION_TIMEOUT: "it does not answer",
+  ERR_POSTGRES_TLS_NOT_AVAILABLE: "it offers no TLS",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate is from nobody that is trusted",
+};
+
 /** Without any value of a statement: PostgreSQL's own message may quote one. */
 export function unavailable(error: unknown): StoreUnavailable {
   if (error instanceof StoreUnavailable) return error;
   const state = stateOf(error);
-  const code = error instanceof SQL.PostgresError ? error.code : "";
-  return new StoreUnavailable(`the database cannot be used: ${state === "" ? code : state}`);
+  const { code } = error as { readonly code?: unknown };
+  const name = state !== "" || typeof code !== "string" ? state : code;
+  const reason = REASONS[name];
+  const words = reason === undefined ? name : `${reason} (${name})`;
+  return new StoreUnavailable(`the database cannot be used: ${words}`);
 }
 
 export class Link {
@@ -85,6 +103,7 @@ export class Link {
     };
     const sql = new SQL(options.url, {
       adapter: "postgres",
+      ...(options.ca === undefined ? {} : { tls: { ca: options.ca } }),
       max: 1,
       idleTimeout: 0,
       maxLifetime: 0,

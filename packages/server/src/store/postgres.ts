@@ -27,6 +27,8 @@ export interface PostgresOptions {
   /** Where the tables are. */
   readonly schema?: string;
   readonly connections?: number;
+  /** PEM, of whom the database's certificate has to come: TLS then, and nothing else. */
+  readonly ca?: string | undefined;
   /** Transactions that write at the same time; less than `connections`, so that reads go on. */
   readonly commitsInFlight?: number;
   readonly connectTimeoutMs?: Millis;
@@ -68,6 +70,7 @@ export async function openPostgres(
   const link = {
     url,
     schema,
+    ca: options.ca,
     connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
     statementTimeoutMs,
     answerTimeoutMs: options.answerTimeoutMs ?? 2 * statementTimeoutMs,
