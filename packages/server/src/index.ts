@@ -10,6 +10,13 @@ export { systemClock } from "./lib/clock.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
 export { devPushApp } from "./push/dev-http.ts";
 export type { PushProvider } from "./push/provider.ts";
-export { createMemoryBus, createServer, openSqlite, startServer } from "./server.ts";
+export { listenDevPush } from "./push/listen-dev.ts";
+export {
+  createMemoryBus,
+  createServer,
+  openSqlite,
+  removePostgres,
+  startServer,
+} from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts, SqliteStore } from "./server.ts";
 export { parseDuration } from "./lib/duration.ts";

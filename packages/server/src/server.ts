@@ -39,6 +39,7 @@ import { openSqlite } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 
 export { createMemoryBus } from "./cluster/memory-bus.ts";
+export { removePostgres } from "./store/postgres.ts";
 export { openSqlite, type SqliteStore } from "./store/sqlite.ts";
 
 const WATCH_MS = 5_000;

@@ -152,3 +152,18 @@ test("decode fails where the bytes are no frames, after it has printed those tha
   );
   expect((await beckon(["decode", "--json", "ff"])).code).toBe(1);
 });
+
+test.each([
+  ["--processes", "--processes needs --bus nats://… and --store postgres://…"],
+  ["--bus nats://a --store postgres://u@h/d", "are what servers of several processes stand on"],
+  ["--processes --bus nats://a --store postgres://u@h/d --compare", "names its own addresses"],
+  [
+    "--processes --bus nats://a --store postgres://u@h/d --policy random",
+    "names its own addresses",
+  ],
+])("replay %s is refused, with what to do", async (args, why) => {
+  const { code, notes } = await beckon(["replay", "--generate", "community", ...args.split(" ")]);
+  expect(code).toBe(2);
+  expect(notes).toContain(why);
+  expect(notes.trim().split("\n")).toHaveLength(2);
+});

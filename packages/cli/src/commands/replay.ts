@@ -4,6 +4,7 @@ import { integer } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { community, COMMUNITY_LIMITS } from "../replay/community.ts";
 import { type Fault, FAULTS } from "../replay/plant.ts";
+import type { Engines } from "../replay/processes.ts";
 import { replay } from "../replay/replay.ts";
 import { comparison, headline, progressLine, table } from "../replay/report.ts";
 import type { Mode, Policy, Result } from "../replay/result.ts";
@@ -23,6 +24,9 @@ interface Options {
   readonly chaos: number;
   readonly limit?: number;
   readonly seed: number;
+  readonly processes?: true;
+  readonly bus?: string;
+  readonly store?: string;
   readonly plant?: Fault;
   readonly json?: true;
   readonly progress?: "json";
@@ -33,7 +37,8 @@ TRACE is a .tsv or .tsv.gz file with a message a line, in order of time:
   unix seconds <TAB> sender <TAB> recipient
 
 It starts the servers in this process (a bus in memory, one SQLite file in a temporary folder, a push service for
-development), registers a device for every user, and sends every message of the trace, in its order, through the
+development), or with --processes each in one of its own, on the NATS and the PostgreSQL that --bus and --store name (in a
+schema that is made for the run and removed after it). It registers a device for every user, and sends every message of the trace, in its order, through the
 SDK over loopback. A device sleeps when the trace's time is past its last send or receipt by the idle time (--mode).
 One that sends wakes up, and dials a server at random; one that is pushed follows the address in the push.
 
@@ -55,7 +60,8 @@ otherwise, or if --chaos came to kill nobody.
 Examples:
   beckon replay messages.tsv.gz --servers 4 --json
   beckon replay messages.tsv.gz --limit 20000 --devices-per-user 2 --chaos 5
-  beckon replay --generate community --seed 7 --compare`;
+  beckon replay --generate community --seed 7 --compare
+  beckon replay messages.tsv.gz --processes --bus nats://127.0.0.1:4222 --store postgres://beckon@127.0.0.1/beckon`;
 
 export function replayCommand(terminal: Terminal): Command {
   return new Command("replay")
@@ -85,6 +91,9 @@ export function replayCommand(terminal: Terminal): Command {
     .option("--in-flight <n>", "messages under way at most", integer(1, 1_024), 64)
     .option("--devices-per-user <d>", "one sends, the others mostly sleep", integer(1, 16), 1)
     .option("--chaos <seconds>", "how often to kill a server; 0: never", integer(0, 3_600), 0)
+    .option("--processes", "each server in a process of its own; needs --bus and --store")
+    .option("--bus <url>", "nats://HOST:PORT, several with commas between them")
+    .option("--store <url>", "postgres://USER:PASSWORD@HOST:PORT/DATABASE")
     .option("--seed <n>", "repeats what is chosen at random", integer(0, 2 ** 32), 1)
     .addOption(new Option("--plant <fault>").choices(FAULTS).hideHelp())
     .option("--json", "print the result as one JSON object")
@@ -94,9 +103,12 @@ export function replayCommand(terminal: Terminal): Command {
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: Options) => {
       const trace = traceOf(file, options);
+      const engines = enginesOf(options);
       const policies: readonly Policy[] = options.compare ? ["random", "wake"] : [options.policy];
       const results: Result[] = [];
-      for (const policy of policies) results.push(await runOnce(trace, policy, options, terminal));
+      for (const policy of policies) {
+        results.push(await runOnce(trace, policy, engines, options, terminal));
+      }
       if (options.json) {
         const byPolicy = results.map((result) => [result.policy, result]);
         const output = options.compare ? Object.fromEntries(byPolicy) : results[0];
@@ -113,6 +125,7 @@ export function replayCommand(terminal: Terminal): Command {
 async function runOnce(
   trace: Trace,
   policy: Policy,
+  engines: Engines | undefined,
   options: Options,
   terminal: Terminal,
 ): Promise<Result> {
@@ -128,6 +141,7 @@ async function runOnce(
       devicesPerUser,
       chaos,
       seed,
+      ...(engines === undefined ? {} : { engines }),
       // What was lost on purpose need not be waited for.
       ...(plant === undefined ? {} : { plant, quietMs: 1_000 }),
       onProgress: (progress) => {
@@ -141,6 +155,30 @@ async function runOnce(
   } finally {
     line.clear();
   }
+}
+
+/** Undefined: all of it in this process. */
+function enginesOf({ processes, bus, store, policy, compare }: Options): Engines | undefined {
+  if (processes === undefined) {
+    if (bus === undefined && store === undefined) return undefined;
+    throw new UsageError(
+      "--bus and --store are what servers of several processes stand on",
+      "Say --processes, too.",
+    );
+  }
+  if (bus === undefined || store === undefined) {
+    throw new UsageError(
+      "--processes needs --bus nats://… and --store postgres://…",
+      "On Debian: apt-get install nats-server postgresql",
+    );
+  }
+  if (compare !== undefined || policy !== "wake") {
+    throw new UsageError(
+      "a server in a process of its own names its own addresses in a wake",
+      "Leave out --processes to compare that with wakes that name any server.",
+    );
+  }
+  return { bus, store };
 }
 
 function traceOf(file: string | undefined, options: Options): Trace {

@@ -3,6 +3,7 @@ import type { DayRun, DayView } from "@beckon/console/stage";
 import * as z from "zod";
 
 import { linesOf } from "../lines.ts";
+import { ownCommand } from "../own-command.ts";
 
 export interface DayOptions {
   readonly users: number;
@@ -92,10 +93,4 @@ export class Day {
     this.#child = undefined;
     if (!isOver) throw new Error((await notes).trim() || "the replay was ended");
   }
-}
-
-/** How this very program is started again: as one executable it is its own runtime. */
-function ownCommand(): string[] {
-  const isExecutable = Bun.main.startsWith("/$bunfs/") || Bun.main.includes("~BUN");
-  return isExecutable ? [process.execPath] : [process.execPath, Bun.main];
 }

@@ -25,7 +25,7 @@ export function startChaos(cluster: Cluster, seconds: number, seed: number): Cha
       if (signal.aborted) return;
       const victim = random.below(cluster.names.length);
       kills++;
-      cluster.kill(victim);
+      await cluster.kill(victim);
       await Bun.sleep(downMs);
       await cluster.restart(victim);
     }

@@ -11,11 +11,9 @@ export interface ClusterOptions {
   readonly servers: number;
   readonly policy: Policy;
   readonly seed: number;
-  /** For the database. */
-  readonly folder: string;
 }
 
-/** Several real servers in this process: a bus in memory, one SQLite file, the dev push service. */
+/** Several real servers, and a push service for development. */
 export interface Cluster {
   readonly names: readonly string[];
   /** They stay the same when a server starts again. */
@@ -23,10 +21,12 @@ export interface Cluster {
   readonly pushes: DevPushService;
   token(user: string): string;
   /** What all servers have counted, those that were killed included. */
-  counted(): Counted;
+  counted(): Promise<Counted>;
   /** No last word. */
-  kill(server: number): void;
+  kill(server: number): Promise<void>;
   restart(server: number): Promise<void>;
+  /** What went wrong with a server, in words. */
+  readonly problems: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -35,12 +35,25 @@ export interface Counted {
   readonly remote: number;
 }
 
-export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const names = Array.from({ length: options.servers }, (_, i) => `s${i + 1}`);
+export const namesOf = (servers: number): string[] =>
+  Array.from({ length: servers }, (_, i) => `s${i + 1}`);
+
+/** Makes each user's token once. */
+export function createTokens(): (user: string) => string {
+  const tokens = new Map<string, string>();
+  return (user) => {
+    const token = tokens.get(user) ?? mintDevToken(user);
+    tokens.set(user, token);
+    return token;
+  };
+}
+
+/** In this process: a bus in memory, and one SQLite file in `folder`. */
+export async function startCluster(options: ClusterOptions, folder: string): Promise<Cluster> {
+  const names = namesOf(options.servers);
   const random = seeded(options.seed).fork("wakes");
   const hub = createHub();
   const pushes = new DevPushService(systemClock);
-  const tokens = new Map<string, string>();
   const servers = names.map(
     (name) =>
       new LocalServer({
@@ -48,7 +61,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
         name,
         port: 0,
         adminPort: 0,
-        store: join(options.folder, "beckon.db"),
+        store: join(folder, "beckon.db"),
         secret: DEV_SECRET,
         embedding: {
           authorize: () => true,
@@ -64,22 +77,19 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     names,
     urls: servers.map(({ url }) => url),
     pushes,
-    token(user) {
-      const known = tokens.get(user);
-      if (known !== undefined) return known;
-      const token = mintDevToken(user);
-      tokens.set(user, token);
-      return token;
+    token: createTokens(),
+    problems: [],
+    counted: () => {
+      const counts = servers.map((server) => server.counts);
+      return Promise.resolve({
+        local: counts.reduce((sum, { local }) => sum + local, 0),
+        remote: counts.reduce((sum, { remote }) => sum + remote, 0),
+      });
     },
-    counted: () =>
-      servers.reduce(
-        (sum, { counts }) => ({
-          local: sum.local + counts.local,
-          remote: sum.remote + counts.remote,
-        }),
-        { local: 0, remote: 0 },
-      ),
-    kill: (i) => void servers[i]!.kill(),
+    kill: (i) => {
+      servers[i]!.kill();
+      return Promise.resolve();
+    },
     restart: (i) => servers[i]!.start(),
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));

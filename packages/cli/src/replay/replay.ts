@@ -11,10 +11,11 @@ import { join } from "node:path";
 
 import { Failure } from "../failure.ts";
 import { startChaos } from "./chaos.ts";
-import { type Cluster, startCluster } from "./cluster.ts";
+import { type Cluster, type Counted, startCluster } from "./cluster.ts";
 import { Crowd } from "./crowd.ts";
 import { type HandOver, Ledger, UNPUSHED_MS } from "./ledger.ts";
 import { type Fault, plant } from "./plant.ts";
+import { type Engines, startProcesses } from "./processes.ts";
 import type { Progress } from "./report.ts";
 import { judge, type Mode, type Policy, type Result } from "./result.ts";
 import { Slots } from "./slots.ts";
@@ -31,6 +32,8 @@ export interface ReplayOptions {
   /** Seconds between two kills; 0: none. */
   readonly chaos: number;
   readonly seed: number;
+  /** Servers in processes of their own, on these. Default: in this process. */
+  readonly engines?: Engines;
   /** For tests of the replay itself. */
   readonly plant?: Fault;
   /** Nothing more is expected when nothing has happened for so long. */
@@ -56,7 +59,10 @@ export async function replay(options: ReplayOptions): Promise<Result> {
   }
   const folder = await mkdtemp(join(tmpdir(), "beckon-replay-"));
   try {
-    const cluster = await startCluster({ ...options, folder });
+    const { engines } = options;
+    const cluster = await (engines === undefined
+      ? startCluster(options, folder)
+      : startProcesses(options.servers, engines));
     try {
       return await new Run(options, found, cluster).run();
     } finally {
@@ -120,7 +126,7 @@ class Run {
       this.#ledger.lastCall(performance.now());
       for (const device of this.#ledger.waiting()) crowd.wake(device);
       await this.#settle();
-      return this.#result(chaos.kills);
+      return this.#result(chaos.kills, await this.#cluster.counted());
     } finally {
       clearInterval(ticking);
       await crowd.close();
@@ -198,7 +204,7 @@ class Run {
   /** The last acknowledgements are still on their way to the servers. */
   async #reconcile(): Promise<void> {
     for (let tries = 0; tries < 50; tries++) {
-      const { local, remote } = this.#cluster.counted();
+      const { local, remote } = await this.#cluster.counted();
       if (local + remote >= this.#ledger.handOvers) return;
       await Bun.sleep(POLL_MS);
     }
@@ -218,13 +224,14 @@ class Run {
     if (this.#problems.length < PROBLEMS) this.#problems.push(what);
   }
 
-  #result(kills: number): Result {
+  #result(kills: number, counted: Counted): Result {
     const { options } = { options: this.#options };
     const { problems, ...verdict } = this.#ledger.verdict();
     const names = this.#cluster.names;
     const counts = {
       trace: options.trace.name,
       servers: options.servers,
+      processes: options.engines !== undefined,
       users: this.#survey.users.length,
       devicesPerUser: options.devicesPerUser,
       policy: options.policy,
@@ -242,9 +249,10 @@ class Run {
       peakInFlight: this.#peak,
       wireDuplicates: this.#crowd.wireDuplicates,
       kills,
+      crashes: this.#cluster.problems.length,
       seconds: Math.max(0.001, (this.#ended - this.#began) / 1000),
-      counted: this.#cluster.counted(),
+      counted,
     };
-    return judge(counts, [...problems, ...this.#problems]);
+    return judge(counts, [...problems, ...this.#cluster.problems, ...this.#problems]);
   }
 }

@@ -31,10 +31,12 @@ export function table(result: Result): string {
     .join("");
 }
 
-export function headline({ trace, policy, servers, users, devicesPerUser }: Result): string {
+export function headline(result: Result): string {
+  const { trace, policy, servers, processes, users, devicesPerUser } = result;
   const names = policy === "wake" ? "the sender's server" : "a random server";
   const devices = devicesPerUser === 1 ? "" : ` with ${devicesPerUser} devices each`;
-  return `${trace}: ${number(users)} users${devices}, ${servers} servers, wakes name ${names}\n`;
+  const apart = processes ? " in processes of their own" : "";
+  return `${trace}: ${number(users)} users${devices}, ${servers} servers${apart}, wakes name ${names}\n`;
 }
 
 function faultsOf(result: Result): string {

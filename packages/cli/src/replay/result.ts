@@ -7,6 +7,8 @@ export type Mode = "short" | "long";
 export interface Result extends Omit<Verdict, "problems"> {
   readonly trace: string;
   readonly servers: number;
+  /** The servers were processes of their own, on NATS and PostgreSQL. */
+  readonly processes: boolean;
   readonly users: number;
   readonly devicesPerUser: number;
   readonly policy: Policy;
@@ -27,6 +29,8 @@ export interface Result extends Omit<Verdict, "problems"> {
   /** DELIVERs that a device had seen before, whether or not the SDK held them back. */
   readonly wireDuplicates: number;
   readonly kills: number;
+  /** Servers that ended though nobody had killed them. */
+  readonly crashes: number;
   /** From the first message to the last hand-over. */
   readonly seconds: number;
   /** What the servers counted: local and remote deliveries. */
@@ -46,6 +50,7 @@ const FAULTS = [
   "late",
   "unpushed",
   "misdelivered",
+  "crashes",
 ] as const satisfies readonly (keyof Result)[];
 
 type Judged = Omit<Result, "ok" | "problems">;

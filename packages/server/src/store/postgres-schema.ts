@@ -87,11 +87,13 @@ const EXPIRY_LOCK = 0x42636b78;
 const DETACH_LOCK_MS: Millis = 500;
 const DETACH_ATTEMPTS = 10;
 
-const NAME = /^[a-z_][a-z0-9_]{0,62}$/;
+export function isSchemaName(name: string): boolean {
+  return /^[a-z_][a-z0-9_]{0,62}$/.test(name);
+}
 
 /** @throws {StoreUnavailable} */
 export async function migrate(link: Link, schema: string): Promise<void> {
-  if (!NAME.test(schema)) throw new TypeError("schema: lower case letters, digits and _");
+  if (!isSchemaName(schema)) throw new TypeError("schema: lower case letters, digits and _");
   await link.one("SELECT pg_advisory_lock($1, hashtext($2))", [MIGRATION_LOCK, schema]);
   try {
     const { version } = (

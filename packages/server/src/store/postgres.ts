@@ -8,12 +8,13 @@ import { systemClock } from "../lib/clock.ts";
 import type { Clock } from "../lib/clock.ts";
 import { PostgresDatabase } from "./postgres-database.ts";
 import type { UserCall } from "./postgres-database.ts";
-import { unavailable } from "./postgres-link.ts";
+import { Link, unavailable } from "./postgres-link.ts";
 import { Partitions } from "./postgres-partitions.ts";
 import { Pool } from "./postgres-pool.ts";
 import { BatchQueue } from "./postgres-queue.ts";
 import {
   ROWS_PER_TRANSACTION,
+  isSchemaName,
   migrate,
   numberingBase,
   settingsAgainstL1,
@@ -95,6 +96,27 @@ export async function openPostgres(
     maxWaitingBytes: options.maxWaitingBytes ?? 128 * 1024 * 1024,
     inFlight: options.commitsInFlight ?? 3,
   });
+}
+
+/** Removes all that servers have kept there. Rejects with StoreUnavailable. */
+export async function removePostgres(url: string, schema: string): Promise<void> {
+  if (!isSchemaName(schema)) throw new TypeError("schema: lower case letters, digits and _");
+  const options = {
+    url,
+    schema,
+    ca: undefined,
+    connectTimeoutMs: 3_000,
+    statementTimeoutMs: 60_000,
+    answerTimeoutMs: 60_000,
+  };
+  const link = await Link.connect(options, systemClock, () => undefined);
+  try {
+    await link.one(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
+  } catch (error) {
+    throw unavailable(error);
+  } finally {
+    link.close();
+  }
 }
 
 interface HandleLimits {

@@ -1,0 +1,126 @@
+/** A server in a process of its own, on engines that it shares with others; it can be killed, and started again where it was. */
+import { DEV_SECRET } from "@beckon/server";
+
+import { Failure } from "../failure.ts";
+import { linesOf } from "../lines.ts";
+import { ownCommand } from "../own-command.ts";
+
+export interface ServerProcessOptions {
+  readonly name: string;
+  /** Variables beside those that are the same for all such servers. */
+  readonly env: Readonly<Record<string, string>>;
+  /** It ended though nobody told it to. */
+  readonly onCrash: (what: string) => void;
+}
+
+const READY_MS = 30_000;
+const POLL_MS = 50;
+/** Of what it last said. */
+const LINES = 5;
+
+export class ServerProcess {
+  readonly name: string;
+  readonly #options: ServerProcessOptions;
+  #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
+  #ports = { listen: 0, admin: 0 };
+  #lastLines: string[] = [];
+
+  constructor(options: ServerProcessOptions) {
+    this.name = options.name;
+    this.#options = options;
+  }
+
+  /** Where devices connect; from the first start on. */
+  get url(): string {
+    return `ws://127.0.0.1:${this.#ports.listen}`;
+  }
+
+  get isUp(): boolean {
+    return this.#child !== undefined;
+  }
+
+  /** Resolves when it says where it listens, which stays the same from then on. */
+  async start(): Promise<void> {
+    const { name, env } = this.#options;
+    const child = Bun.spawn([...ownCommand(), "serve"], {
+      env: {
+        ...inherited(),
+        BECKON_NAME: name,
+        BECKON_LISTEN: `127.0.0.1:${this.#ports.listen}`,
+        BECKON_ADMIN: `127.0.0.1:${this.#ports.admin}`,
+        BECKON_AUTH_SECRET: DEV_SECRET,
+        BECKON_AUTH_SEND: "anyone",
+        BECKON_LOG: "warn",
+        ...env,
+      },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    this.#child = child;
+    const serving = Promise.withResolvers<void>();
+    void this.#read(child, serving.resolve);
+    void child.exited.then((code) => {
+      serving.reject(new Failure(`${name} did not start`, this.#lastLines.join("\n")));
+      if (this.#child !== child) return;
+      this.#child = undefined;
+      this.#options.onCrash(`${name} ended by itself (${code}): ${this.#lastLines.join(" · ")}`);
+    });
+    await serving.promise;
+  }
+
+  async #read(
+    { stderr }: { stderr: ReadableStream<Uint8Array> },
+    serves: () => void,
+  ): Promise<void> {
+    for await (const line of linesOf(stderr)) {
+      this.#lastLines = [...this.#lastLines.slice(1 - LINES), line];
+      const [, listen, admin] =
+        / ws:\/\/127\.0\.0\.1:(\d+), .*http:\/\/127\.0\.0\.1:(\d+)$/.exec(line) ?? [];
+      if (listen === undefined) continue;
+      this.#ports = { listen: Number(listen), admin: Number(admin) };
+      serves();
+    }
+  }
+
+  /** Until it knows `servers` of them, and what they have to say. */
+  async ready(servers: number): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    for (;;) {
+      const metrics = await this.metrics().catch(() => undefined);
+      if (metrics?.("beckon_servers") === servers && metrics("beckon_table_trusted") === 1) return;
+      if (performance.now() > deadline) {
+        const seconds = READY_MS / 1_000;
+        const hint = this.#lastLines.join("\n");
+        throw new Failure(`${this.name} did not find the others within ${seconds} s`, hint);
+      }
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
+  /** What it has counted; the sum of all that have these labels. Rejects where it does not answer. */
+  async metrics(): Promise<(name: string, label?: string) => number> {
+    const response = await fetch(`http://127.0.0.1:${this.#ports.admin}/metrics`, {
+      signal: AbortSignal.timeout(2_000),
+    });
+    const lines = (await response.text()).split("\n");
+    return (name, label = "") =>
+      lines
+        .filter((line) => new RegExp(`^${name}(\\{| )`).test(line) && line.includes(label))
+        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  }
+
+  /** As `kill -9`; resolves when it is gone. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    child?.kill("SIGKILL");
+    await child?.exited;
+  }
+}
+
+/** What this process was told of Beckon is not for its children. */
+function inherited(): Record<string, string | undefined> {
+  const env = Object.entries(process.env).filter(([name]) => !name.startsWith("BECKON_"));
+  return Object.fromEntries(env);
+}
