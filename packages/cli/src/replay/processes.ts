@@ -52,11 +52,13 @@ export async function startProcesses(count: number, { bus, store }: Engines): Pr
     return { local: before.local + of("local"), remote: before.remote + of("remote") };
   }
 
-  const killAll = (): Promise<unknown> => Promise.all(servers.map((server) => server.kill()));
+  const killAll = (): void => {
+    for (const server of servers) void server.kill();
+  };
   const stop = async (): Promise<void> => {
     process.off("exit", killAll);
     for (const signal of SIGNALS) process.off(signal, ended);
-    await killAll();
+    await Promise.all(servers.map((server) => server.kill()));
     await service.close();
     await removePostgres(store, schema).catch((error: unknown) => {
       throw new Failure(`the schema ${schema} could not be removed: ${(error as Error).message}`);
