@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 
 import { type BrowserContext, type CDPSession, chromium, type Page } from "playwright-core";
 
+import { testWith } from "../../packages/server/src/lib/test-support/engine.ts";
+
 /** `BECKON_CHROMIUM` names another build of it. */
 const EXECUTABLE = process.env["BECKON_CHROMIUM"] ?? Bun.which("chromium");
 const INSTALL = "apt-get install -y chromium";
@@ -28,11 +30,7 @@ const NOT_ARGS = ["--disable-back-forward-cache"];
 
 const PAGES = fileURLToPath(new URL("../pages/", import.meta.url));
 
-/** A test that needs a browser: where there is none it is skipped and says so, but it fails under `CI=true`. */
-export const browserTest: typeof test =
-  EXECUTABLE === null && process.env["CI"] !== "true" ? test.skip : test;
-
-if (browserTest !== test) console.log(`no browser, its tests are skipped: ${INSTALL}`);
+export const browserTest: typeof test = testWith("browser", EXECUTABLE !== null, INSTALL);
 
 /** Chromium with a profile of its own, and one origin on loopback with bundles of `e2e/pages`. */
 export interface Browser {

@@ -1,23 +1,41 @@
-import { test } from "bun:test";
+import type { test } from "bun:test";
+
+import { testWith } from "../../lib/test-support/engine.ts";
 
 const EXECUTABLE = Bun.which("nats-server");
 const INSTALL = "apt-get install -y nats-server";
 
-/** A test that needs NATS: where there is none it is skipped and says so, but it fails under `CI=true`. */
-export const natsTest: typeof test =
-  EXECUTABLE === null && process.env["CI"] !== "true" ? test.skip : test;
-
-if (natsTest !== test) console.log(`no nats-server, its tests are skipped: ${INSTALL}`);
+export const natsTest: typeof test = testWith("nats-server", EXECUTABLE !== null, INSTALL);
 
 export interface NatsProcess {
+  /** The same after each start. */
   readonly port: number;
+  /** At once: what was under way is lost. */
   stop(): Promise<void>;
+  start(): Promise<void>;
 }
 
-/** A real NATS server on loopback, on any port that is free. */
-export async function startNats(): Promise<NatsProcess> {
+/** A real NATS server on loopback, on any port that is free, with these arguments beside that. */
+export async function startNats(args: readonly string[] = []): Promise<NatsProcess> {
+  let running = await run(-1, args);
+  const { port } = running;
+  return {
+    port,
+    stop: () => end(running.child),
+    async start() {
+      running = await run(port, args);
+    },
+  };
+}
+
+interface Running {
+  readonly child: Bun.Subprocess;
+  readonly port: number;
+}
+
+async function run(at: number, args: readonly string[]): Promise<Running> {
   if (EXECUTABLE === null) throw new Error(`no nats-server: ${INSTALL}`);
-  const child = Bun.spawn([EXECUTABLE, "--addr", "127.0.0.1", "--port", "-1"], {
+  const child = Bun.spawn([EXECUTABLE, "--addr", "127.0.0.1", "--port", String(at), ...args], {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
@@ -34,12 +52,10 @@ export async function startNats(): Promise<NatsProcess> {
     ready.reject(new Error(`nats-server has ended:\n${text}`));
   };
   void read();
-  const port = await ready.promise;
-  return {
-    port,
-    async stop() {
-      child.kill();
-      await child.exited;
-    },
-  };
+  return { child, port: await ready.promise };
+}
+
+async function end(child: Bun.Subprocess): Promise<void> {
+  child.kill("SIGKILL");
+  await child.exited;
 }

@@ -1,12 +1,9 @@
-import { test } from "bun:test";
+import type { test } from "bun:test";
 
+import { testWith } from "../../lib/test-support/engine.ts";
 import { INSTALL, isInstalled } from "./postgres-process.ts";
 
 export { startPostgres } from "./postgres-process.ts";
 export type { PostgresProcess } from "./postgres-process.ts";
 
-/** A test that needs PostgreSQL: where there is none it is skipped and says so, but it fails under `CI=true`. */
-export const postgresTest: typeof test =
-  isInstalled || process.env["CI"] === "true" ? test : test.skip;
-
-if (postgresTest !== test) console.log(`no PostgreSQL, its tests are skipped: ${INSTALL}`);
+export const postgresTest: typeof test = testWith("PostgreSQL", isInstalled, INSTALL);
