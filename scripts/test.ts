@@ -29,6 +29,21 @@ for (const check of checks) {
 }
 
 const { code, output } = await run(process.execPath, "test");
+
+/** What the suites of the ports said: `conformance: PORT on BACKEND: LAWS`, or `skipped`. */
+const ports = new Map<string, { backend: string; laws: number }[]>();
+for (const [, port, backend, laws] of output.matchAll(/^conformance: (\w+) on (\w+): (\w+)$/gm)) {
+  const line = { backend: backend!, laws: Number(laws) || 0 };
+  ports.set(port!, [...(ports.get(port!) ?? []), line]);
+}
+if (ports.size > 0) console.log("\nLaws by backends:");
+for (const [port, lines] of ports) {
+  const held = lines.filter(({ laws }) => laws > 0);
+  const sum = held.reduce((all, { laws }) => all + laws, 0);
+  const backends = lines.map(({ backend, laws }) => (laws > 0 ? backend : `${backend}, skipped`));
+  console.log(`  ${port}: ${held[0]?.laws} × ${held.length} = ${sum} (${backends.join("; ")})`);
+}
+
 /** The last line of the form ` 12 pass` in the summary of `bun test`. */
 const counted = (word: string): number =>
   Number([...output.matchAll(new RegExp(`^ *(\\d+) ${word}$`, "gm"))].at(-1)?.[1] ?? 0);

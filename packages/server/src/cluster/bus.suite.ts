@@ -23,9 +23,14 @@ const SHORT_MS = 50;
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (message: Uint8Array): string => new TextDecoder().decode(message);
 
-/** What a backend of {@link Bus} must do. */
-export function busSuite(test: TestFunction, open: () => Promise<BusHarness>): void {
+/** What a backend of {@link Bus} must do. Answers how many laws that is. */
+export function busSuite(
+  test: TestFunction,
+  open: () => Promise<BusHarness>,
+): Readonly<Record<string, number>> {
+  let laws = 0;
   const law = (name: string, run: (harness: BusHarness) => Promise<void>): void => {
+    laws++;
     test(name, async () => {
       const harness = await open();
       try {
@@ -278,6 +283,7 @@ export function busSuite(test: TestFunction, open: () => Promise<BusHarness>): v
     expect(await outcome(b.request("s", bytes(""), LONG_MS))).toBe(NobodyListens);
     expect(got).toEqual([]);
   });
+  return { Bus: laws };
 }
 
 async function connect<N extends 2 | 3>(

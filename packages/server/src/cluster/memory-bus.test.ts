@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../lib/clock.ts";
+import { tellConformance } from "../lib/test-support/conformance.ts";
 import type { Bus } from "./bus.ts";
 import { type BusHarness, busSuite } from "./bus.suite.ts";
 import { createMemoryBus, type MemoryBusHub } from "./memory-bus.ts";
@@ -32,7 +33,7 @@ function harness(spoil: (bus: Bus) => Bus = (bus) => bus): () => Promise<BusHarn
 }
 
 describe("the bus in memory", () => {
-  busSuite(test, harness());
+  tellConformance("memory", busSuite(test, harness()));
 
   test("at its bound a queue loses what comes, and the hub counts it (L10)", async () => {
     const clock = new VirtualClock();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { systemClock } from "../lib/clock.ts";
+import { tellConformance } from "../lib/test-support/conformance.ts";
 import type { Bus } from "./bus.ts";
 import { busSuite } from "./bus.suite.ts";
 import { createNatsBus } from "./nats-bus.ts";
@@ -73,7 +74,7 @@ class System {
 }
 
 describe("the bus over NATS", () => {
-  busSuite(natsTest, async () => {
+  const laws = busSuite(natsTest, async () => {
     const system = new System();
     return {
       connect: () => system.connect(),
@@ -84,6 +85,7 @@ describe("the bus over NATS", () => {
       close: () => system.close(),
     };
   });
+  tellConformance("NATS", laws, natsTest);
 
   natsTest("L8: a link that drops packets without a word is known to be down", async () => {
     const system = new System();

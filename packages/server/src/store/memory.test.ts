@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
+import { tellConformance } from "../lib/test-support/conformance.ts";
 import { createMemoryDatabase } from "./memory.ts";
 import type { MemoryHandle } from "./memory.ts";
 import { StoreUnavailable } from "./store.ts";
@@ -7,7 +8,7 @@ import { storeSuite } from "./store.suite.ts";
 import { openMemoryHarness } from "./test-support/harness.ts";
 import { START, request } from "./test-support/requests.ts";
 
-storeSuite(test, openMemoryHarness);
+tellConformance("memory", storeSuite(test, openMemoryHarness));
 
 /** A database whose calls wait until they are told to go on. */
 function stepwise() {

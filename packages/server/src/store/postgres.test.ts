@@ -1,6 +1,7 @@
 import { SQL } from "bun";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
+import { tellConformance } from "../lib/test-support/conformance.ts";
 import { openPostgres } from "./postgres.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { Store, StoreLimits } from "./store.ts";
@@ -109,5 +110,5 @@ postgresTest("handles that get in each other's way lose nothing, and count right
 });
 
 describe("PostgreSQL keeps the laws of the store", () => {
-  storeSuite(postgresTest, openHarness);
+  tellConformance("PostgreSQL", storeSuite(postgresTest, openHarness), postgresTest);
 });

@@ -4,6 +4,7 @@ import { copyFileSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 import { systemClock } from "../lib/clock.ts";
+import { tellConformance } from "../lib/test-support/conformance.ts";
 import { openSqlite } from "./sqlite.ts";
 import type { SqliteOptions, SqliteStore } from "./sqlite.ts";
 import { RETIRE_SLICE } from "./sqlite-devices.ts";
@@ -21,7 +22,7 @@ const ALL = 100_000;
 const LONG_MS = 60_000;
 
 describe("handles that share a thread", () => {
-  storeSuite(test, openSqliteHarness);
+  tellConformance("SQLite", storeSuite(test, openSqliteHarness));
 });
 
 describe("handles with a thread each", () => {

@@ -28,9 +28,14 @@ export const SUITE_LIMITS: StoreLimits = {
 
 export type Law = (name: string, run: (harness: StoreHarness) => Promise<void>) => void;
 
-/** What a backend of the store's ports must do. Time is the harness's: nothing here sleeps. */
-export function storeSuite(test: TestFunction, open: OpenHarness): void {
+/** What a backend of the store's ports must do. Time is the harness's: nothing here sleeps. Answers how many laws each port has. */
+export function storeSuite(
+  test: TestFunction,
+  open: OpenHarness,
+): Readonly<Record<string, number>> {
+  let laws = 0;
   const law: Law = (name, run) => {
+    laws++;
     test(name, async () => {
       const harness = await open(SUITE_LIMITS);
       try {
@@ -40,7 +45,14 @@ export function storeSuite(test: TestFunction, open: OpenHarness): void {
       }
     });
   };
-  messageStoreLaws(law);
-  deviceStoreLaws(law);
-  wakeStoreLaws(law);
+  const countOf = (port: (law: Law) => void): number => {
+    const before = laws;
+    port(law);
+    return laws - before;
+  };
+  return {
+    MessageStore: countOf(messageStoreLaws),
+    DeviceStore: countOf(deviceStoreLaws),
+    WakeStore: countOf(wakeStoreLaws),
+  };
 }
