@@ -49,4 +49,4 @@ const server = startServer({
 
 // One that has just been started may have missed what others announced: until it knows, it asks the store about each message.
 while (!server.node.table.trusted) await Bun.sleep(LOOK);
-standBy(Number(new URL(server.url).port));
+standBy({ port: Number(new URL(server.url).port) });

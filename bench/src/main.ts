@@ -8,6 +8,7 @@ interface Scenario {
 /** Each in a module of its own, which the others do not need. */
 const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
   relay: () => import("./relay.ts"),
+  cross: () => import("./cross.ts"),
   idle: () => import("./idle.ts"),
   codec: () => import("./codec.ts"),
   sessions: () => import("./sessions.ts"),
@@ -19,6 +20,9 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
   relay    messages between connected devices, acknowledged end to end
              --pairs 100,1000  --window 1,16  --payload 80 (bytes)
              --runs 3  --warmup 2  --seconds 3
+  cross    the same where each pair is on two servers: NATS between them, PostgreSQL under them
+             --pairs 1,100,1000  --window 1,16  --payload 80 (bytes)
+             --runs 3  --warmup 2  --seconds 3
   idle     memory of idle connections, and CPU of a connect
              --connections 15000  --runs 3
   codec    µs to encode and to decode a frame, beside protobufjs
@@ -29,7 +33,7 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
              --writers 1,64,1000  --users 20000  --payload 200 (bytes)
              --runs 3  --seconds 3
 
-  relay and idle, which need Linux:
+  relay, cross and idle, which need Linux:
              --cores 0,1       of the server, of the load
              --ours floor      measure the floor beside itself: how much is noise
   all:       --json            one object on standard output

@@ -19,18 +19,25 @@ export interface RunningServer extends Listening, AsyncDisposable {
   readonly pid: number;
 }
 
-const env = { ...process.env, [SECRET]: randomBytes(32).toString("base64url") };
+export const env: Readonly<Record<string, string | undefined>> = {
+  ...process.env,
+  [SECRET]: randomBytes(32).toString("base64url"),
+};
 
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /** `taskset` becomes the program, so that the pid is the program's, and its threads stay on the core. */
-function command(core: number | undefined, file: string, ...args: string[]): string[] {
+export function command(core: number | undefined, file: string, ...args: string[]): string[] {
   const pinned = core === undefined ? [] : ["taskset", "--cpu-list", String(core)];
   return [...pinned, process.execPath, path(file), ...args];
 }
 
-export async function startServer(target: Target, cores?: Cores): Promise<RunningServer> {
-  const child = Bun.spawn(command(cores?.server, `./${target}.ts`), {
+export async function startServer(
+  target: Target,
+  cores?: Cores,
+  ...args: readonly string[]
+): Promise<RunningServer> {
+  const child = Bun.spawn(command(cores?.server, `./${target}.ts`, ...args), {
     env,
     stdin: "pipe",
     stdout: "pipe",

@@ -8,7 +8,17 @@ import { runLoad, startServer } from "./processes.ts";
 import { cell, conditions, printConditions, printTable, progress, whole } from "./report.ts";
 import { ratios, spread } from "./statistics.ts";
 
-const DEFAULTS = {
+interface RelayDefaults {
+  readonly pairs: readonly number[];
+  readonly window: readonly number[];
+  readonly payload: number;
+  readonly runs: number;
+  readonly warmup: number;
+  readonly seconds: number;
+  readonly [name: string]: number | readonly number[];
+}
+
+const DEFAULTS: RelayDefaults = {
   pairs: [100, 1000],
   window: [1, 16],
   payload: 80,
@@ -22,7 +32,9 @@ const SATURATED = 0.95;
 /** Below this one it waits for others. */
 const WAITING = 0.9;
 
-export type RelayWork = Omit<RelayTask, "scenario" | "target" | "port" | "pid">;
+export type RelayWork = Omit<RelayTask, "scenario" | "target" | "ports" | "pids">;
+
+type Measure = (target: Target, work: RelayWork, cores?: Cores) => Promise<RelayResult>;
 
 /** What the runs of one work came to on one server. */
 type Figures = { readonly [K in keyof RelayResult]: Spread };
@@ -38,8 +50,18 @@ interface Row {
 }
 
 /** Messages between connected devices, acknowledged end to end: our server beside the floor. */
-export async function run(args: readonly string[]): Promise<void> {
-  const { json, cores, ours, chosen } = parseOptions(args, DEFAULTS);
+export function run(args: readonly string[]): Promise<void> {
+  return compare("relay", args, DEFAULTS, measureRelay);
+}
+
+/** Each work on floor and ours in turn. */
+export async function compare(
+  scenario: string,
+  args: readonly string[],
+  defaults: RelayDefaults,
+  measure: Measure,
+): Promise<void> {
+  const { json, cores, ours, chosen } = parseOptions(args, defaults);
   const { runs, payload, warmup, seconds } = chosen;
   const rows: Row[] = [];
   for (const window of chosen.window) {
@@ -48,7 +70,7 @@ export async function run(args: readonly string[]): Promise<void> {
       const results: Record<"floor" | "ours", RelayResult[]> = { floor: [], ours: [] };
       for (let run = 1; run <= runs; run++) {
         for (const role of ["floor", "ours"] as const) {
-          const result = await measureRelay(role === "floor" ? "floor" : ours, work, cores);
+          const result = await measure(role === "floor" ? "floor" : ours, work, cores);
           results[role].push(result);
           progress(
             `${pairs} x ${window}, run ${run} of ${runs}, ${role}: ` +
@@ -59,7 +81,7 @@ export async function run(args: readonly string[]): Promise<void> {
       rows.push(toRow(work, results.floor, results.ours));
     }
   }
-  const given = conditions("relay", { ...chosen, ours, cores });
+  const given = conditions(scenario, { ...chosen, ours, cores });
   if (json) console.log(JSON.stringify({ ...given, rows }));
   else print(given, rows);
 }
@@ -71,8 +93,8 @@ export async function measureRelay(
   cores?: Cores,
 ): Promise<RelayResult> {
   await using server = await startServer(target, cores);
-  const { port, pid } = server;
-  return await runLoad<RelayTask>({ scenario: "relay", target, port, pid, ...work }, cores);
+  const [ports, pids] = [[server.port], [server.pid]];
+  return await runLoad<RelayTask>({ scenario: "relay", target, ports, pids, ...work }, cores);
 }
 
 function toRow(
@@ -100,8 +122,11 @@ function figures(results: readonly RelayResult[]): Figures {
 /** Why the figures may not mean what they should. */
 function warnings(role: string, results: readonly RelayResult[]): string[] {
   const found: string[] = [];
-  const held = results.reduce((sum, result) => sum + result.held, 0);
+  const sum = (figure: "held" | "repeated"): number =>
+    results.reduce((all, result) => all + result[figure], 0);
+  const [held, repeated] = [sum("held"), sum("repeated")];
   if (held > 0) found.push(`${role}: ${held} messages were held, not delivered`);
+  if (repeated > 0) found.push(`${role}: ${repeated} messages came twice`);
   const starved = results.filter(
     ({ loadShare, serverShare }) => loadShare > SATURATED && serverShare < WAITING,
   );

@@ -109,19 +109,20 @@ const HELLO: HelloFrame = {
 
 /** Two users with a durable device each; the first writes to the second. */
 export async function connectBeckonPair(
-  port: number,
+  ports: readonly number[],
   index: number,
   window: number,
   payload: Uint8Array,
   tally: Tally,
 ): Promise<Pair> {
   const users = [`sender-${index}`, `recipient-${index}`] as const;
-  const [from, to] = await Promise.all(
-    users.map(async (user) => (await BeckonDevice.connect(port, user, byToken(user))).device),
-  );
-  const pair = new Pair(sendingTo(to!.user, from!, payload), window, tally);
-  acknowledging(to!, tally);
-  reading(from!, pair, tally);
+  const [from, to] = await Promise.all([
+    BeckonDevice.connect(ports[0]!, users[0], byToken(users[0])),
+    BeckonDevice.connect(ports.at(-1)!, users[1], byToken(users[1])),
+  ]);
+  const pair = new Pair(sendingTo(users[1], from.device, payload), window, tally);
+  acknowledging(to.device, tally);
+  reading(from.device, pair, tally);
   return pair;
 }
 

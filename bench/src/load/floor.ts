@@ -21,7 +21,7 @@ export function connectToFloor(port: number, number: number): Promise<WebSocketC
 
 /** Connections `2 * index`, which sends, and `2 * index + 1`, which acknowledges. */
 export async function connectFloorPair(
-  port: number,
+  ports: readonly number[],
   index: number,
   window: number,
   payload: Uint8Array,
@@ -61,8 +61,8 @@ export async function connectFloorPair(
   };
   const pair = new Pair(sending, window, tally);
   const [sender, recipient] = await Promise.all([
-    WebSocketClient.connect(port, `/${2 * index}`, sending),
-    WebSocketClient.connect(port, `/${to}`, receiving),
+    WebSocketClient.connect(ports[0]!, `/${2 * index}`, sending),
+    WebSocketClient.connect(ports.at(-1)!, `/${to}`, receiving),
   ]);
   return pair;
 }

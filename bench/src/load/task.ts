@@ -1,15 +1,13 @@
 import type { Target } from "../processes.ts";
 
-interface Against {
-  readonly target: Target;
-  readonly port: number;
-  /** Of the server, whose CPU and memory are read. */
-  readonly pid: number;
-}
-
 /** So many pairs, each with so many unacknowledged messages, for so long. */
-export interface RelayTask extends Against {
+export interface RelayTask {
   readonly scenario: "relay";
+  readonly target: Target;
+  /** Of the server; of two, where senders connect to the first and recipients to the second. */
+  readonly ports: readonly number[];
+  /** The processes of the server side, whose CPU is added up. */
+  readonly pids: readonly number[];
   readonly pairs: number;
   readonly window: number;
   /** Bytes. */
@@ -20,7 +18,7 @@ export interface RelayTask extends Against {
 }
 
 export interface RelayResult {
-  /** CPU of the server for an acknowledged message, and of the load; microseconds. */
+  /** CPU of the server side for an acknowledged message, and of the load; microseconds. */
   readonly serverMicros: number;
   readonly loadMicros: number;
   /** Share of one core. */
@@ -35,11 +33,17 @@ export interface RelayResult {
   readonly messages: number;
   /** Of these, acknowledged as held: they cost a commit, and are not what is to be measured. */
   readonly held: number;
+  /** Delivered once more, because the first acknowledgement took too long. */
+  readonly repeated: number;
 }
 
 /** So many connections, which do nothing. */
-export interface IdleTask extends Against {
+export interface IdleTask {
   readonly scenario: "idle";
+  readonly target: Target;
+  readonly port: number;
+  /** Of the server, whose CPU and memory are read. */
+  readonly pid: number;
   readonly connections: number;
 }
 

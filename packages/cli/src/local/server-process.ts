@@ -7,6 +7,8 @@ import { ownCommand } from "../own-command.ts";
 
 export interface ServerProcessOptions {
   readonly name: string;
+  /** What runs a server; default: this very program. */
+  readonly command?: readonly string[];
   /** Variables beside those that are the same for all such servers. */
   readonly env: Readonly<Record<string, string>>;
   /** It ended though nobody told it to. */
@@ -35,14 +37,18 @@ export class ServerProcess {
     return `ws://127.0.0.1:${this.#ports.listen}`;
   }
 
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   get isUp(): boolean {
     return this.#child !== undefined;
   }
 
   /** Resolves when it says where it listens, which stays the same from then on. */
   async start(): Promise<void> {
-    const { name, env } = this.#options;
-    const child = Bun.spawn([...ownCommand(), "serve"], {
+    const { name, env, command = [...ownCommand(), "serve"] } = this.#options;
+    const child = Bun.spawn([...command], {
       env: {
         ...inherited(),
         BECKON_NAME: name,

@@ -10,6 +10,7 @@ export const natsTest: typeof test = testWith("nats-server", EXECUTABLE !== null
 export interface NatsProcess {
   /** The same after each start. */
   readonly port: number;
+  readonly pid: number;
   /** At once: what was under way is lost. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -21,6 +22,9 @@ export async function startNats(args: readonly string[] = []): Promise<NatsProce
   const { port } = running;
   return {
     port,
+    get pid() {
+      return running.child.pid;
+    },
     stop: () => end(running.child),
     async start() {
       running = await run(port, args);
