@@ -29,6 +29,10 @@ export interface LogFields {
   readonly provider?: string;
   readonly key?: string;
   readonly version?: string;
+  /** Of a certificate, which is no secret: SHA-256, its number, and when it expires. */
+  readonly fingerprint?: string;
+  readonly serial?: string;
+  readonly expires?: string;
 }
 
 export interface Log {
