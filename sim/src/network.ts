@@ -273,6 +273,7 @@ export class Wire {
 
   #socket(): Socket {
     return {
+      remote: "192.0.2.1",
       send: (message) => this.#down(message),
       buffered: () => this.#buffered,
       close: (code, reason) => this.#closeFromServer(code, reason),

@@ -14,7 +14,8 @@ child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[
 // those of one moment for one (src/stop.ts).
 let told = false;
 function tell(signal) {
-  told = true;
+  // SIGHUP need not end it: a server reads its certificate again.
+  told ||= signal !== "SIGHUP";
   child.kill(signal);
 }
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => tell(signal));

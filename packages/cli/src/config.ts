@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 
-import { type Config, ConfigError, loadConfig } from "@beckon/server";
+import { type Config, ConfigError, loadConfig, type LoadOptions } from "@beckon/server";
 
 import { Failure } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
@@ -13,10 +13,14 @@ an environment variable (auth.send is BECKON_AUTH_SEND), which wins over the fil
 api.token_file, too.`;
 
 /** Fails with every key that is wrong. */
-export async function readConfig(file: string | undefined, terminal: Terminal): Promise<Config> {
+export async function readConfig(
+  file: string | undefined,
+  terminal: Terminal,
+  options: LoadOptions = {},
+): Promise<Config> {
   const path = file ?? terminal.env["BECKON_CONFIG"] ?? (existsSync(USUAL) ? USUAL : undefined);
   try {
-    return await loadConfig(path, terminal.env);
+    return await loadConfig(path, terminal.env, options);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const from = path === undefined ? "the environment" : `${path} and the environment`;

@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { ConfigError, describeConfig, loadConfig } from "./config.ts";
+import { ConfigError, describeConfig, loadConfig, type LoadOptions } from "./config.ts";
+import { Authority } from "./gateway/test-support/certificates.ts";
 
 const SECRET = "a secret of thirty-two bytes, or more";
 
@@ -22,17 +23,37 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const PEM = "-----BEGIN CERTIFICATE-----\n";
+const authority = new Authority("root");
+const pair = authority.issue("s1");
+const expired = authority.issue("s1", { expires: Date.parse("2026-01-31") });
+beforeAll(async () => {
+  for (const [name, text] of Object.entries({
+    "cert.pem": pair.cert,
+    "cert.key": pair.key,
+    "old.pem": expired.cert,
+    "old.key": expired.key,
+    "chain.pem": pair.cert + new Authority("another").cert,
+    "other.key": authority.issue("s2").key,
+  })) {
+    await writeFile(join(folder, name), text);
+  }
+});
+
 const MINIMAL = `[auth]\nsecret_file = "secret"\nsend = "anyone"\n`;
 
-async function load(text: string, env: Record<string, string> = {}) {
+async function load(text: string, env: Record<string, string> = {}, options: LoadOptions = {}) {
   const path = join(folder, "beckon.toml");
   await writeFile(path, text);
-  return loadConfig(path, env);
+  return loadConfig(path, env, options);
 }
 
 /** What is wrong, without the folder's name. */
-async function problems(text: string, env: Record<string, string> = {}): Promise<string[]> {
-  const error = await load(text, env).then(
+async function problems(
+  text: string,
+  env: Record<string, string> = {},
+  options: LoadOptions = {},
+): Promise<string[]> {
+  const error = await load(text, env, options).then(
     () => undefined,
     (reason: unknown) => reason,
   );
@@ -50,6 +71,8 @@ describe("the file", () => {
       admin: { host: "127.0.0.1", port: 9090 },
       store: { kind: "sqlite", path: join(folder, "beckon.db") },
       bus: { kind: "memory" },
+      tls: undefined,
+      trustedProxies: [],
       addresses: [],
       send: { kind: "anyone" },
       apiToken: undefined,
@@ -76,6 +99,11 @@ admin = ":0"
 store = "sqlite:/var/lib/beckon/b.db"
 bus = "memory"
 cluster_key = "a cluster key of thirty-two bytes or more"
+trusted_proxies = ["10.0.0.0/8", "::1"]
+
+[tls]
+cert_file = "cert.pem"
+key_file = "cert.key"
 
 [[address]]
 url = "wss://eu-1.chat.example.com"
@@ -131,6 +159,11 @@ deadline = "1m"
       log: "debug",
       listen: { host: "::", port: 8081 },
       admin: { host: "0.0.0.0", port: 0 },
+      tls: { certFile: join(folder, "cert.pem"), keyFile: join(folder, "cert.key") },
+      trustedProxies: [
+        { address: "10.0.0.0", family: "ipv4", prefix: 8 },
+        { address: "::1", family: "ipv6", prefix: 128 },
+      ],
       store: { kind: "sqlite", path: "/var/lib/beckon/b.db" },
       addresses: [
         {
@@ -369,6 +402,26 @@ describe("every problem has its key and line", () => {
     ],
     ["cluster_key_file = 'nowhere'", ["1: cluster_key_file: nowhere: there is no such file"]],
     ["cluster_key_file = '.'", ["1: cluster_key_file: .: is a folder"]],
+    [
+      "trusted_proxies = ['10.0.0.0/8', 'lan']",
+      [
+        '1: trusted_proxies.1: must be an address or a range of them, such as "10.0.0.0/8" or "::1"',
+      ],
+    ],
+    [
+      "trusted_proxies = '10.0.0.0/8'",
+      ['1: trusted_proxies: must be a list of addresses and ranges, such as ["10.0.0.0/8"]'],
+    ],
+    ["[tls]\ncert_file = 'cert.pem'", ["1: tls.key_file: missing; cert_file is there"]],
+    ["[tls]\nkey_file = 'cert.key'", ["1: tls.cert_file: missing; key_file is there"]],
+    [
+      "[tls]\ncert_file = 'none.pem'\nkey_file = 'cert.key'",
+      ["2: tls.cert_file: none.pem: there is no such file"],
+    ],
+    [
+      "[tls]\ncert_file = 'cert.pem'\nkey_file = 'other.key'",
+      ["3: tls.key_file: other.key: the key does not belong to the certificate in cert_file"],
+    ],
   ])("%s", async (text, expected) => {
     const auth = `\n\n${MINIMAL}`;
     const found = await problems(text + auth);
@@ -416,6 +469,21 @@ describe("every problem has its key and line", () => {
     ],
   ])("%s", async (text, expected) => {
     expect(await problems(text)).toEqual(expected);
+  });
+
+  test.each([
+    ["old", "old.pem: the certificate has expired on 2026-01-31"],
+    [
+      "chain",
+      "chain.pem: certificate 2 in it did not issue number 1: each must be followed by its issuer's",
+    ],
+  ])("of a certificate that is served all the same, for --check alone: %s", async (name, said) => {
+    const key = name === "old" ? "old.key" : "cert.key";
+    const text = `${MINIMAL}[tls]\ncert_file = "${name}.pem"\nkey_file = "${key}"\n`;
+    expect((await load(text)).tls?.certFile).toBe(join(folder, `${name}.pem`));
+    expect(await problems(text, {}, { isStrict: true })).toEqual([
+      `beckon.toml:5: tls.cert_file: ${said}`,
+    ]);
   });
 
   test("one port on two addresses of the machine is none", async () => {
@@ -494,6 +562,7 @@ describe("the environment", () => {
     BECKON_POSTGRES_CONNECTIONS: ["9", (c) => (c.store as Postgres).connections, 9],
     BECKON_POSTGRES_PASSWORD: ["p", (c) => (c.store as Postgres).url.password, "p"],
     BECKON_NATS_TOKEN: ["t", (c) => (c.bus as Nats).credentials, { token: "t" }],
+    BECKON_TRUSTED_PROXIES_0: ["10.0.0.1", (c) => c.trustedProxies[0]?.address, "10.0.0.1"],
     BECKON_CLUSTER_KEY: [SECRET.repeat(2), (c) => c.clusterKey.length, 32],
     BECKON_ADDRESS_0_URL: ["wss://b", (c) => c.addresses[0]?.url, "wss://b"],
     BECKON_ADDRESS_0_PROTOCOL: ["ws", (c) => c.addresses[0]?.protocol, "ws"],
@@ -611,6 +680,17 @@ token = "0123456789abcdef"
     expect(config.send).toMatchObject({ token: SECRET });
   });
 
+  test("says where a certificate is, relative to the working directory", async () => {
+    const { tls } = await load(MINIMAL, {
+      BECKON_TLS_CERT_FILE: join(folder, "cert.pem"),
+      BECKON_TLS_KEY_FILE: join(folder, "cert.key"),
+    });
+    expect(tls?.certFile).toBe(join(folder, "cert.pem"));
+    expect(await problems(MINIMAL, { BECKON_TLS_CERT_FILE: "cert.pem" })).toEqual([
+      "beckon.toml: tls.key_file: missing; cert_file is there",
+    ]);
+  });
+
   test("its problems name the variable", async () => {
     const env = {
       BECKON_LIMITS_PAYLOAD: "many",
@@ -692,6 +772,9 @@ describe("--check", () => {
     const config = await load(MINIMAL, {
       BECKON_ADDRESS_0_URL: "wss://a",
       BECKON_LISTEN: "[::1]:8",
+      BECKON_TRUSTED_PROXIES_0: "10.0.0.0/8",
+      BECKON_TLS_CERT_FILE: join(folder, "cert.pem"),
+      BECKON_TLS_KEY_FILE: join(folder, "cert.key"),
     });
     const shown = describeConfig(config).replaceAll("***", SECRET);
     expect(describeConfig(await load(shown))).toBe(describeConfig(config));

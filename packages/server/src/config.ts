@@ -5,12 +5,14 @@ import { dirname } from "node:path";
 
 import type { Config } from "./config/config.ts";
 import { exposedSecrets } from "./config/development.ts";
-import { Files, whyUnread } from "./config/files.ts";
+import { Files } from "./config/files.ts";
 import { ConfigError } from "./config/problem.ts";
 import { resolveBus, resolveStore } from "./config/resolve-engines.ts";
+import { resolveTls } from "./config/resolve-tls.ts";
 import { type Given, type GivenAuth, isForeign, NOT_YET, schema } from "./config/schema.ts";
 import { readSettings } from "./config/settings.ts";
 import { readPublicKey, type TokenKeys } from "./gateway/token-keys.ts";
+import { whyUnread } from "./lib/why-unread.ts";
 
 export type { Config } from "./config/config.ts";
 export { DEV_API_TOKEN, DEV_SECRET } from "./config/development.ts";
@@ -29,12 +31,21 @@ export function checkSecrets(config: Config): void {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+export interface LoadOptions {
+  /** What a server would start with and warn about is a problem, too: a certificate that has expired. */
+  readonly isStrict?: boolean;
+}
+
 /**
  * Reads the file, if there is one, and the variables. Relative paths in the file are relative to the file, those in variables
  * to the working directory.
  * @throws {ConfigError} with every problem that could be found.
  */
-export async function loadConfig(path?: string, env: Environment = process.env): Promise<Config> {
+export async function loadConfig(
+  path?: string,
+  env: Environment = process.env,
+  { isStrict = false }: LoadOptions = {},
+): Promise<Config> {
   const settings = readSettings(schema, {
     ...(path === undefined ? {} : { file: { path, text: await readConfigFile(path) } }),
     env,
@@ -43,7 +54,7 @@ export async function loadConfig(path?: string, env: Environment = process.env):
     notYet: NOT_YET,
   });
   const files = new Files(settings, path === undefined ? "." : dirname(path));
-  const config = await resolveConfig(settings.value, files);
+  const config = await resolveConfig(settings.value, files, isStrict);
   for (const { key, message } of config === undefined ? [] : exposedSecrets(config)) {
     files.problem(key, message);
   }
@@ -60,7 +71,11 @@ async function readConfigFile(path: string): Promise<string> {
 }
 
 /** Undefined where something is missing without which there is no configuration; the problem has been told. */
-async function resolveConfig(given: Given, files: Files): Promise<Config | undefined> {
+async function resolveConfig(
+  given: Given,
+  files: Files,
+  isStrict: boolean,
+): Promise<Config | undefined> {
   const { postgres: _, nats: __, ...rest } = given;
   const { send } = given.auth;
   const keys = await resolveKeys(given.auth, files);
@@ -69,6 +84,7 @@ async function resolveConfig(given: Given, files: Files): Promise<Config | undef
   const sendToken = await files.secret("auth.send_token", given.auth.sendToken, 1);
   const store = await resolveStore(given.store, given.postgres, files);
   const bus = await resolveBus(given.bus, given.nats, files);
+  const tls = await resolveTls(given.tls, isStrict, files);
   if (keys === undefined || bus === undefined) return undefined;
   if (bus.kind === "nats" && clusterKey === undefined && keys.kind !== "secret") {
     const message = "must have a cluster_key_file, the same on all servers, where bus is NATS";
@@ -76,6 +92,7 @@ async function resolveConfig(given: Given, files: Files): Promise<Config | undef
   }
   return {
     ...rest,
+    tls,
     store,
     bus,
     clusterKey: clusterKeyOf(clusterKey, keys),

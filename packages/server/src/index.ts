@@ -1,5 +1,5 @@
 export { ConfigError, describeConfig, DEV_API_TOKEN, DEV_SECRET, loadConfig } from "./config.ts";
-export type { Config } from "./config.ts";
+export type { Config, LoadOptions } from "./config.ts";
 export { createNode, SendRefused } from "./node.ts";
 export type { Node, NodeParts } from "./node.ts";
 export type { Observer } from "./delivery/observer.ts";

@@ -19,6 +19,7 @@ import { Delivery } from "./delivery/delivery.ts";
 import { WakeDispatcher } from "./delivery/wake.ts";
 import type { WakeParts } from "./delivery/wake.ts";
 import type { Observer } from "./delivery/observer.ts";
+import type { ConnectionFailure } from "./gateway/failure-log.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -51,6 +52,8 @@ export interface NodeParts {
   readonly wakeNames?: (accepting: string) => string;
   /** Hears what happens here. Default: nobody. */
   readonly observer?: Observer | undefined;
+  /** A connection is closed for an error; it is counted all the same. */
+  readonly onFailure?: (failure: ConnectionFailure) => void;
   /** How long messages are kept at least, by their ids' time; default 30 days. */
   readonly retentionMs?: Millis;
 }
@@ -160,7 +163,10 @@ export function createNode(parts: NodeParts): Node {
     connectionId: uuid,
     servers: () => [self, ...otherServers(members, name)],
     state: () => (members.get(name)?.state === "draining" ? "draining" : "up"),
-    onFailure: (code) => counters.failed(code),
+    onFailure(failure) {
+      counters.failed(failure.code);
+      parts.onFailure?.(failure);
+    },
   });
 
   let cancelExpiry: (() => void) | undefined;

@@ -16,6 +16,11 @@ import type { Config } from "./config.ts";
 import { createAuthorize, embeddedAuthorize } from "./delivery/authorize.ts";
 import type { Authorize, EmbeddedAuthorize } from "./delivery/authorize.ts";
 import type { Observer } from "./delivery/observer.ts";
+import { inRanges } from "./gateway/address.ts";
+import type { AddressRange } from "./gateway/address.ts";
+import { CertificateWatch, loadCertificate } from "./gateway/certificate-watch.ts";
+import type { TlsPair } from "./gateway/certificate.ts";
+import { failureLog } from "./gateway/failure-log.ts";
 import type { Authenticate } from "./gateway/identity.ts";
 import { createAuthenticate } from "./gateway/jwt.ts";
 import { listenWs } from "./gateway/listen-ws.ts";
@@ -23,7 +28,7 @@ import type { Listener } from "./gateway/listen-ws.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Clock } from "./lib/clock.ts";
-import { processLog } from "./lib/log.ts";
+import { processLog, silentLog } from "./lib/log.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics } from "./lib/metrics.ts";
 import { createNode } from "./node.ts";
@@ -52,6 +57,12 @@ const MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 export interface ServerParts {
   readonly name: string;
   readonly listen: { readonly hostname: string; readonly port: number };
+  /** With it devices connect by wss. */
+  readonly tls?: TlsPair | undefined;
+  /** Proxies that are believed when they say where a device is. Default: none. */
+  readonly trustedProxies?: readonly AddressRange[];
+  /** Where it says which connections it refuses. Default: nowhere. */
+  readonly log?: Log;
   /** How devices reach it. Default: where it listens. */
   readonly addresses?: readonly Address[];
   readonly bus: Bus;
@@ -74,6 +85,8 @@ export interface Server {
   /** Where devices connect. */
   readonly url: string;
   readonly node: Node;
+  /** From now on new connections get this certificate; see `Listener`. */
+  secure(tls: TlsPair): Promise<void>;
   /** Graceful: nothing that was acknowledged is lost, and what is under way is finished or held. */
   stop(options?: StopOptions): Promise<void>;
   /** As if the process had been killed: sockets are reset, and nobody hears a last word. The bus handle is the caller's to kill. */
@@ -89,8 +102,11 @@ export function startServer(parts: ServerParts): Server {
     port: parts.listen.port,
     maxMessageBytes: parts.limits?.messageBytes ?? 1024 * 1024,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
+    tls: parts.tls,
+    isTrusted: inRanges(parts.trustedProxies ?? []),
+    clock,
   });
-  const { listen: _, clusterKey, ...rest } = parts;
+  const { listen: _, clusterKey, tls: __, trustedProxies: ___, log = silentLog, ...rest } = parts;
   const node: Node = createNode({
     ...rest,
     clock,
@@ -98,12 +114,14 @@ export function startServer(parts: ServerParts): Server {
     tickets: createTickets(clusterKey),
     addresses: parts.addresses ?? [addressOf(listener.url)],
     compose: (intent, server) => composeWake(intent, server, sealWithWebCrypto),
+    onFailure: failureLog(log, clock),
   });
   node.start();
   return {
     name: parts.name,
     url: listener.url,
     node,
+    secure: (tls) => listener.secure(tls),
     async stop(options) {
       listener.close();
       await node.stop(options);
@@ -141,6 +159,8 @@ export interface ConfiguredServer {
   /** Where devices connect; undefined before `start`. */
   readonly url: string | undefined;
   readonly adminUrl: URL | undefined;
+  /** Looks at once whether its certificate's files have changed, which it does every few seconds. */
+  reloadCertificate(): Promise<void>;
   /** While it is up. */
   readonly node: Node | undefined;
   /**
@@ -163,6 +183,7 @@ interface Running {
   readonly admin: AdminListener;
   readonly bus: Bus;
   readonly health: ReturnType<typeof watch>;
+  readonly certificate: CertificateWatch | undefined;
 }
 
 /**
@@ -179,6 +200,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const start = async (): Promise<void> => {
     if (running !== undefined) return;
+    const tls = options.tls === undefined ? undefined : await loadCertificate(options.tls);
     const store = await openStore(options, log);
     const bus = options.sharedBus ?? openBus(options, log);
     let server: Server | undefined;
@@ -186,6 +208,9 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
       server = startServer({
         name: options.name,
         listen: { hostname: options.listen.host, port: options.listen.port },
+        tls,
+        trustedProxies: options.trustedProxies,
+        log,
         ...(options.addresses.length === 0 ? {} : { addresses: options.addresses }),
         bus,
         store,
@@ -202,13 +227,25 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         ...(options.wakeNames === undefined ? {} : { wakeNames: options.wakeNames }),
         observer: options.observer,
       });
-      const { node } = server;
+      const up = server;
+      const { node } = up;
+      const certificate =
+        options.tls === undefined || tls === undefined
+          ? undefined
+          : new CertificateWatch({
+              files: options.tls,
+              first: tls,
+              clock: systemClock,
+              log,
+              use: (pair) => up.secure(pair),
+            });
       const health = watch(store, node, log);
       if (options.processMetrics !== false) metrics.observeProcess();
       exposeNode(metrics, {
         ...figuresOf(node),
         bus: () => bus.up,
         store: health.isUp,
+        certificateExpires: () => certificate?.expires,
       });
       const app = createAdminApp({
         backend: adminBackend(node, store, options.limits, metrics, () => ({
@@ -223,7 +260,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         log,
       });
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
-      running = { server, store, admin, bus, health };
+      running = { server, store, admin, bus, health, certificate };
     } catch (error) {
       server?.kill();
       if (options.sharedBus === undefined) await bus.close();
@@ -236,8 +273,9 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const drain = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, admin, bus, health } = running;
+    const { server, store, admin, bus, health, certificate } = running;
     state = "draining";
+    certificate?.stop();
     log.info("server.draining", { server: options.name, count: server.node.gateway.size });
     const { batch, interval, deadline } = options.drain;
     await server.stop({ batch, intervalMs: interval, deadlineMs: deadline });
@@ -251,7 +289,8 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const kill = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, admin, health } = running;
+    const { server, store, admin, health, certificate } = running;
+    certificate?.stop();
     server.kill();
     admin.kill();
     health.stop();
@@ -271,6 +310,9 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     },
     get adminUrl() {
       return running?.admin.url;
+    },
+    async reloadCertificate() {
+      await running?.certificate?.look();
     },
     drain: () => (stopping ??= drain()),
   };
@@ -322,7 +364,7 @@ function configuredProviders({ push }: Config): PushProvider[] {
   return push.dev === undefined ? [] : [devHttpProvider(push.dev.url, fetch)];
 }
 
-function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store"> {
+function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificateExpires"> {
   return {
     name: node.name,
     counters: node.counters,

@@ -11,6 +11,7 @@ ${CONFIG_HELP}
 
 SIGTERM and SIGINT stop it gracefully: it takes no more connections, sends its devices elsewhere, and finishes or
 stores what is under way. Another one a second later stops it at once; what was acknowledged is safe all the same.
+SIGHUP makes it look at once whether the files of its certificate have changed.
 Where npx started it, SIGTERM to npx does; a SIGINT that is not typed has to go to the server's own process.
 
 Examples:
@@ -34,7 +35,7 @@ export function serveCommand(terminal: Terminal): Command {
     .option("--check", "check the configuration, print it with its secrets masked, and end")
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: { readonly check?: true }) => {
-      const config = await readConfig(file, terminal);
+      const config = await readConfig(file, terminal, { isStrict: options.check === true });
       if (config.apiToken === undefined) terminal.note(NO_API_TOKEN);
       if (options.check) {
         terminal.out(describeConfig(config));
@@ -42,6 +43,7 @@ export function serveCommand(terminal: Terminal): Command {
       }
       const server = createServer(config);
       const stopped = untilStopped(() => server.drain());
+      if (config.tls !== undefined) process.on("SIGHUP", () => void server.reloadCertificate());
       try {
         await server.start();
       } catch (error) {

@@ -17,6 +17,7 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     bus: () => true,
     store: () => false,
     trusted: () => true,
+    certificateExpires: () => 1_800_000_000_000,
   });
   counters.delivered(true);
   counters.delivered(true);
@@ -38,6 +39,7 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     "beckon_connections 12",
     "beckon_servers 3",
     "beckon_table_trusted 1",
+    "beckon_tls_certificate_expiry_timestamp_seconds 1800000000",
   ]) {
     expect(text).toContain(`${line}\n`);
   }

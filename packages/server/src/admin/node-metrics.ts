@@ -18,6 +18,8 @@ export interface NodeFigures {
   /** Whether they answer. */
   readonly bus: () => boolean;
   readonly store: () => boolean;
+  /** Milliseconds since 1970; undefined: there is none. */
+  readonly certificateExpires: () => number | undefined;
 }
 
 type Samples = Iterable<readonly [Labels, number]>;
@@ -68,6 +70,15 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   );
   flag("bus_up", "the bus answers; 0: this server serves its own devices alone.", node.bus);
   flag("store_up", "the store answers; 0: what would have to be held is refused.", node.store);
+  metrics.collect(
+    "beckon_tls_certificate_expiry_timestamp_seconds",
+    "When the certificate in use expires: seconds since 1970. Absent without TLS.",
+    "gauge",
+    () => {
+      const expires = node.certificateExpires();
+      return expires === undefined ? [] : [[{}, expires / 1000]];
+    },
+  );
 }
 
 function byLabel(label: string, counts: ReadonlyMap<string, number>): Samples {

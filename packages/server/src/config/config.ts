@@ -2,6 +2,8 @@
 import type { Address, ProtocolLimits } from "@beckon/protocol";
 
 import type { SendRule } from "../delivery/authorize.ts";
+import type { AddressRange } from "../gateway/address.ts";
+import type { TlsFiles } from "../gateway/certificate-watch.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import type { LogLevel } from "../lib/log.ts";
 import type { StoreLimits } from "../store/store.ts";
@@ -14,6 +16,10 @@ export interface Config {
   readonly listen: HostPort;
   /** Where the operator and the application's backend connect. */
   readonly admin: HostPort;
+  /** Undefined: devices connect without TLS. */
+  readonly tls: TlsFiles | undefined;
+  /** Proxies that are believed when they say where a device is. */
+  readonly trustedProxies: readonly AddressRange[];
   readonly store: StoreChoice;
   readonly bus: BusChoice;
   /** 32 bytes; the same on all servers of the system. */

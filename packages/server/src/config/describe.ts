@@ -15,10 +15,14 @@ export function describeConfig(config: Config): string {
     log: config.log,
     listen: formatHostPort(config.listen),
     admin: formatHostPort(config.admin),
+    trusted_proxies: config.trustedProxies.map(({ address, prefix }) => `${address}/${prefix}`),
     store:
       config.store.kind === "sqlite" ? `sqlite:${config.store.path}` : maskUrl(config.store.url),
     bus: describeBus(config.bus),
     cluster_key: MASK,
+    ...(config.tls === undefined
+      ? {}
+      : { tls: { cert_file: config.tls.certFile, key_file: config.tls.keyFile } }),
     address: config.addresses.map(describeAddress),
     ...describeEngines(config),
     auth: {

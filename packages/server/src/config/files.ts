@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 
+import { whyUnread } from "../lib/why-unread.ts";
 import type { GivenSecret } from "./engines.ts";
 import type { Problem } from "./problem.ts";
 import type { Settings } from "./settings.ts";
@@ -58,14 +59,4 @@ export class Files {
     this.problem(file === undefined ? key : fileKey, `must have ${least} bytes or more`);
     return undefined;
   }
-}
-
-export function whyUnread(error: unknown): string {
-  const { code } = error as { code?: string };
-  const reasons: Readonly<Record<string, string>> = {
-    ENOENT: "there is no such file",
-    EACCES: "may not be read",
-    EISDIR: "is a folder",
-  };
-  return reasons[code ?? ""] ?? `cannot be read (${code ?? "unknown"})`;
 }

@@ -70,6 +70,7 @@ test("every metric", async () => {
     trusted: () => true,
     bus: () => true,
     store: () => true,
+    certificateExpires: () => undefined,
   });
   const rendered = [...(await metrics.render()).matchAll(/^# HELP (\S+) (.*)$/gm)];
   const stated = table("Metrics").map(([name, help]) => [codes(name!)[0]!, help!]);

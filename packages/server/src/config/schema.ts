@@ -2,6 +2,8 @@
 import { type Address, LIMITS } from "@beckon/protocol";
 import * as z from "zod";
 
+import { parseRange } from "../gateway/address.ts";
+import type { AddressRange } from "../gateway/address.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
@@ -39,6 +41,28 @@ const hostPort = z.string().transform((text, context): HostPort => {
   context.addIssue('must be "host:port", such as "0.0.0.0:8080"');
   return z.NEVER;
 });
+
+/** A list is looked through for each connection from one of them. */
+const MOST_PROXIES = 256;
+
+const proxy = z.string().transform((text, context): AddressRange => {
+  const range = parseRange(text);
+  if (range !== undefined) return range;
+  context.addIssue('must be an address or a range of them, such as "10.0.0.0/8" or "::1"');
+  return z.NEVER;
+});
+
+const tls = z
+  .strictObject({ cert_file: z.string().optional(), key_file: z.string().optional() })
+  .superRefine(({ cert_file, key_file }, context) => {
+    if ((cert_file === undefined) === (key_file === undefined)) return;
+    const missing = cert_file === undefined ? "cert_file" : "key_file";
+    const other = cert_file === undefined ? "key_file" : "cert_file";
+    context.addIssue({ code: "custom", path: [missing], message: `missing; ${other} is there` });
+  })
+  .transform(({ cert_file: certFile, key_file: keyFile }): Config["tls"] =>
+    certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+  );
 
 const duration = (least: string, most: string): z.ZodType<number, string> =>
   z.string('must be a duration with its unit, such as "30s"').transform((text, context) => {
@@ -228,6 +252,11 @@ export const schema: z.ZodType<Given> = z
     log: z.enum(["debug", "info", "warn", "error"]).default("info"),
     listen: hostPort.default({ host: "0.0.0.0", port: 8080 }),
     admin: hostPort.default({ host: "127.0.0.1", port: 9090 }),
+    tls: tls.prefault({}),
+    trusted_proxies: z
+      .array(proxy, 'must be a list of addresses and ranges, such as ["10.0.0.0/8"]')
+      .max(MOST_PROXIES)
+      .default([]),
     store: store.default({ kind: "sqlite", path: "beckon.db" }),
     bus: bus.default({ kind: "memory" }),
     postgres: postgres.prefault({}),
@@ -258,6 +287,8 @@ export const schema: z.ZodType<Given> = z
     log: given.log,
     listen: given.listen,
     admin: given.admin,
+    tls: given.tls,
+    trustedProxies: given.trusted_proxies,
     store: given.store,
     bus: given.bus,
     postgres: given.postgres,

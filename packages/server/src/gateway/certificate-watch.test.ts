@@ -97,7 +97,14 @@ test("half a pair changes nothing, is told once, and is taken over when the othe
   await rm(files.keyFile);
   await watch.look();
   await watch.look();
-  expect(said()).toMatchObject([{ event: "tls.refused", reason: "there is no such file" }]);
+  const gone = { event: "tls.refused", reason: "there is no such file" };
+  expect(said()).toMatchObject([{ ...gone, key: "tls.key_file" }]);
+  await writeFile(files.keyFile, second.key);
+  await rm(files.certFile);
+  await watch.look();
+  expect(said()).toMatchObject([{ ...gone, key: "tls.cert_file" }]);
+  await rm(files.keyFile);
+  await writeFile(files.certFile, second.cert);
   expect(used).toEqual([]);
   await writeFile(files.keyFile, second.key);
   await watch.look();

@@ -4,6 +4,7 @@ import type { Millis } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { whyUnread } from "../lib/why-unread.ts";
 import { BadCertificate, concerns, readCertificate } from "./certificate.ts";
 import type { Certificate, TlsFile } from "./certificate.ts";
 
@@ -30,16 +31,9 @@ async function read(file: TlsFile, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    const { code = "unknown" } = error as { readonly code?: string };
-    throw new BadCertificate(file, UNREAD[code] ?? `cannot be read (${code})`);
+    throw new BadCertificate(file, whyUnread(error));
   }
 }
-
-const UNREAD: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EACCES: "may not be read",
-  EISDIR: "is a folder",
-};
 
 export interface CertificateWatchOptions {
   readonly files: TlsFiles;
@@ -116,11 +110,12 @@ export class CertificateWatch {
       }
       this.#told = undefined;
     } catch (error) {
-      const { message } = error as Error;
-      if (this.#told !== message) {
-        this.#told = message;
-        const { fingerprint } = this.#current;
-        log.warn("tls.refused", { ...this.#whereOf(error), reason: message, fingerprint });
+      const { message: reason } = error as Error;
+      const where = this.#whereOf(error);
+      const problem = `${where.key} ${reason}`;
+      if (this.#told !== problem) {
+        this.#told = problem;
+        log.warn("tls.refused", { ...where, reason, fingerprint: this.#current.fingerprint });
       }
     }
     this.#warn();

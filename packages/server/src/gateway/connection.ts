@@ -379,7 +379,11 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   /** Says why, and closes with the code that the catalogue gives. */
   fail(code: ConnectionErrorCode, why: string = MEANINGS[code]): void {
     if (this.#stage === "closed") return;
-    this.#parts.onFailure(code);
+    const session = this.#session && {
+      user: this.#session.identity.user,
+      device: this.#session.device,
+    };
+    this.#parts.onFailure({ code, remote: this.#socket.remote, session });
     this.#error(code, why);
     this.close(ERRORS[code].closes ?? CLOSE.badFrame, code);
   }

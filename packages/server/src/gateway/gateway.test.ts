@@ -37,6 +37,7 @@ test("a device that stays connected is not taken for one that stays away", async
   node.gateway.start();
   const frames: (Frame | UnknownFrame)[] = [];
   const socket = node.gateway.accept({
+    remote: "192.0.2.1",
     send: (bytes) => {
       readFrames(bytes.slice(), LIMITS, (frame) => void frames.push(frame));
       return true;

@@ -1,10 +1,5 @@
 import { CLOSE } from "@beckon/protocol";
-import type {
-  ConnectionErrorCode,
-  MessageLimits,
-  ProtocolLimits,
-  ServerAddresses,
-} from "@beckon/protocol";
+import type { MessageLimits, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
 
 import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
@@ -12,6 +7,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { Store } from "../store/store.ts";
 import { Connection } from "./connection.ts";
+import type { ConnectionFailure } from "./failure-log.ts";
 import type { Authenticate, Tickets } from "./identity.ts";
 import { WriterPool } from "./outgoing.ts";
 import type { Socket, SocketHandler } from "./socket.ts";
@@ -36,8 +32,8 @@ export interface GatewayOptions {
   /** This server first, then the others that are up. */
   servers(): readonly ServerAddresses[];
   state(): "up" | "draining";
-  /** A connection is closed for this: for the counters. */
-  onFailure(code: ConnectionErrorCode): void;
+  /** For the counters, and for the log. */
+  onFailure(failure: ConnectionFailure): void;
 }
 
 export interface GatewayParts extends GatewayOptions {

@@ -1,5 +1,7 @@
 /** A device's transport as the gateway sees it. Each call of `message` is one message of the transport. */
 export interface Socket {
+  /** The address at its other end; behind a trusted proxy the one that the proxy names. */
+  readonly remote: string;
   /** False: the message was dropped and the connection is dead. The bytes are copied before it returns. */
   send(message: Uint8Array): boolean;
   /** Bytes accepted by `send` that have not left yet. */
