@@ -70,20 +70,32 @@ token_file = "api-token"
   }
 
   /** Runs the server in Bun itself, so that a signal reaches the server and no launcher. */
-  async serve(): Promise<ServerProcess> {
+  async serve(env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
     const child = Bun.spawn(
       [process.execPath, join(ROOT, "packages/cli/src/main.ts"), "serve", "beckon.toml"],
-      { cwd: this.folder, env: { PATH: process.env["PATH"] }, stdin: "ignore", stderr: "pipe" },
+      {
+        cwd: this.folder,
+        env: { PATH: process.env["PATH"], ...env },
+        stdin: "ignore",
+        stderr: "pipe",
+      },
     );
     let text = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of child.stderr) {
-      text += decoder.decode(chunk, { stream: true });
-      const url = /(ws:\/\/[^\s,]+)[\s,]/.exec(text)?.[1];
-      const admin = /(http:\/\/[^\s,]+)\s/.exec(text)?.[1];
-      if (url !== undefined && admin !== undefined) return { child, url, admin };
-    }
-    throw new Error(`the server did not start:\n${text}`);
+    const started = Promise.withResolvers<ServerProcess>();
+    const read = async (): Promise<void> => {
+      const decoder = new TextDecoder();
+      for await (const chunk of child.stderr) {
+        text += decoder.decode(chunk, { stream: true });
+        const url = /(wss?:\/\/[^\s,]+)[\s,]/.exec(text)?.[1];
+        const admin = /(http:\/\/[^\s,]+)\s/.exec(text)?.[1];
+        if (url !== undefined && admin !== undefined) {
+          started.resolve({ child, url, admin, log: () => text });
+        }
+      }
+      started.reject(new Error(`the server did not start:\n${text}`));
+    };
+    void read();
+    return started.promise;
   }
 
   async remove(): Promise<void> {
@@ -95,4 +107,6 @@ export interface ServerProcess {
   readonly child: Bun.Subprocess;
   readonly url: string;
   readonly admin: string;
+  /** What it has said so far. */
+  log(): string;
 }

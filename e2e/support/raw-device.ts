@@ -34,8 +34,10 @@ export class RawDevice {
   closed: number | undefined;
   readonly #socket: WebSocket;
 
-  constructor(url: string) {
-    this.#socket = new WebSocket(url, [SUBPROTOCOL]);
+  constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
+    // Headers are Bun's own; the browser's types, which this package has, do not know them.
+    const options: unknown = { protocols: [SUBPROTOCOL], headers };
+    this.#socket = new WebSocket(url, options as string[]);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.addEventListener("message", ({ data }: MessageEvent<ArrayBuffer>) => {
       readFrames(new Uint8Array(data), LIMITS, (frame) => void this.frames.push(frame));
