@@ -1,6 +1,7 @@
 /**
  * Linux: of several listeners on one port the newest gets every new connection. By itself the kernel shares them out, and what
- * it has given to a listener that closes before it accepts is reset; of one that gets no more, nothing is left to reset.
+ * it has given to a listener that closes before it accepts is reset; of one that gets no more, nothing is left to reset. Nothing
+ * but the socket's own option can say so, and the runtime does not offer it.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { dlopen, ptr } from "bun:ffi";
