@@ -66,7 +66,7 @@ const FAULTLESS = {
 };
 
 describe("servers in processes of their own", () => {
-  enginesTest("L1 to L5 hold, and M14: who writes to each other gathers", async () => {
+  enginesTest("L1 to L5 hold, and a wake brings two together (M8)", async () => {
     const child = start("--messages", "600", "--in-flight", "8");
     const result: unknown = await new Response(child.stdout).json();
     expect(result).toMatchObject({ ...FAULTLESS, acked: 600, delivered: 600 });

@@ -37,10 +37,11 @@ TRACE is a .tsv or .tsv.gz file with a message a line, in order of time:
   unix seconds <TAB> sender <TAB> recipient
 
 It starts the servers in this process (a bus in memory, one SQLite file in a temporary folder, a push service for
-development), or with --processes each in one of its own, on the NATS and the PostgreSQL that --bus and --store name (in a
-schema that is made for the run and removed after it). It registers a device for every user, and sends every message of the trace, in its order, through the
-SDK over loopback. A device sleeps when the trace's time is past its last send or receipt by the idle time (--mode).
-One that sends wakes up, and dials a server at random; one that is pushed follows the address in the push.
+development), or with --processes each in one of its own, on the NATS and the PostgreSQL that --bus and --store name,
+in a schema that is made for the run and removed after it. It registers a device for every user, and sends every
+message of the trace, in its order, through the SDK over loopback. A device sleeps when the trace's time is past its
+last send or receipt by the idle time (--mode). One that sends wakes up, and dials a server at random; one that is
+pushed follows the address in the push.
 
 What is counted:
   local       handed over by the server that had acknowledged the message to its sender, as both SDKs saw it
@@ -61,7 +62,7 @@ Examples:
   beckon replay messages.tsv.gz --servers 4 --json
   beckon replay messages.tsv.gz --limit 20000 --devices-per-user 2 --chaos 5
   beckon replay --generate community --seed 7 --compare
-  beckon replay messages.tsv.gz --processes --bus nats://127.0.0.1:4222 --store postgres://beckon@127.0.0.1/beckon`;
+  beckon replay messages.tsv.gz --processes --bus nats://localhost --store postgres://beckon@localhost/chat`;
 
 export function replayCommand(terminal: Terminal): Command {
   return new Command("replay")
