@@ -1,8 +1,10 @@
+import { AgingMap } from "./aging-map.ts";
+
 /** Devices that were connected a moment ago, the most recent ones. */
 export class Departures {
   readonly #limit: number;
-  /** Time of the departure by device; the oldest is first. */
-  readonly #at = new Map<string, number>();
+  /** Time of the departure, by device. */
+  readonly #at = new AgingMap<number>();
 
   /** At its bound the oldest departure is forgotten. */
   constructor(limit = 65_536) {
@@ -10,14 +12,8 @@ export class Departures {
   }
 
   add(user: string, device: string, now: number): void {
-    const key = deviceKey(user, device);
-    this.#at.delete(key);
-    this.#at.set(key, now);
-    if (this.#at.size <= this.#limit) return;
-    for (const oldest of this.#at.keys()) {
-      this.#at.delete(oldest);
-      break;
-    }
+    this.#at.set(deviceKey(user, device), now);
+    if (this.#at.size > this.#limit) this.#at.delete(this.#at.oldest!);
   }
 
   forget(user: string, device: string): void {

@@ -1,3 +1,5 @@
+import { AgingMap } from "./aging-map.ts";
+
 /** A version of the set of a user's durable devices. */
 export interface SetFact {
   readonly setVersion: number;
@@ -12,8 +14,8 @@ export class RecentSets {
   readonly #horizonMs: number;
   readonly #limit: number;
   readonly #onForgotten: () => void;
-  /** By user; the oldest is first. */
-  readonly #facts = new Map<string, SetFact & { readonly at: number }>();
+  /** By user. */
+  readonly #facts = new AgingMap<SetFact & { readonly at: number }>();
 
   /** At its bound the oldest is forgotten, and `onForgotten` called if it was younger than `horizonMs`. */
   constructor(options: { horizonMs: number; limit?: number; onForgotten: () => void }) {
@@ -29,10 +31,10 @@ export class RecentSets {
   add(user: string, { setVersion, setSize }: SetFact, now: number): void {
     const known = this.#facts.get(user);
     if (known !== undefined && known.setVersion > setVersion) return;
-    this.#facts.delete(user);
     this.#facts.set(user, { setVersion, setSize, at: now });
-    for (const [oldest, { at }] of this.#facts) {
-      const isOld = at < now - this.#horizonMs;
+    for (;;) {
+      const oldest = this.#facts.oldest!;
+      const isOld = this.#facts.get(oldest)!.at < now - this.#horizonMs;
       if (!isOld && this.#facts.size <= this.#limit) break;
       this.#facts.delete(oldest);
       if (!isOld) this.#onForgotten();

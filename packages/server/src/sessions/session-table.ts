@@ -1,4 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
+import { AgingMap } from "./aging-map.ts";
 import { deviceKey, Departures } from "./departures.ts";
 import { Publication } from "./publication.ts";
 import { SessionIndex } from "./session-index.ts";
@@ -31,7 +32,7 @@ export class OwnedTable implements SessionTable {
   readonly publication: Publication;
   readonly #options: OwnedTableOptions;
   readonly #departures = new Departures();
-  readonly #given = new Map<string, number>();
+  readonly #given = new AgingMap<number>();
   readonly #listeners = new Set<(change: SessionChange) => void>();
 
   constructor(options: OwnedTableOptions) {
@@ -67,14 +68,8 @@ export class OwnedTable implements SessionTable {
       this.index.highestEpoch(user, device) + 1,
       (this.#given.get(key) ?? 0) + 1,
     );
-    this.#given.delete(key);
     this.#given.set(key, epoch);
-    if (this.#given.size > GIVEN_LIMIT) {
-      for (const oldest of this.#given.keys()) {
-        this.#given.delete(oldest);
-        break;
-      }
-    }
+    if (this.#given.size > GIVEN_LIMIT) this.#given.delete(this.#given.oldest!);
     return epoch;
   }
 
