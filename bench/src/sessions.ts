@@ -1,5 +1,4 @@
 /** The session table: what a lookup, an entry, and the learning of the other servers' partitions cost. */
-import { heapStats } from "bun:jsc";
 import {
   decodeSessionMessage,
   encodeSessionMessage,
@@ -22,6 +21,8 @@ const SERVERS = 16;
 const PAGE = 500;
 const LOOKUPS = 1_000_000;
 const ACTIVE = 1000;
+/** Of the two ids of a session, as {@link record} makes them. */
+const NAME_BYTES = 16 + 22;
 /** Strings that are made before their lookups are timed: few, so that these do not wait for them. */
 const BATCH = 500;
 
@@ -32,11 +33,18 @@ interface Sample {
   readonly activeNanos: number;
   /** The first in a bare `Map` of as many users: what the table adds to it. */
   readonly mapNanos: number;
-  /** Resident memory of an entry, and what of it the garbage collector counts. */
+  /** What the resident memory has grown by, for an entry. */
   readonly residentBytes: number;
-  readonly heapBytes: number;
+  /** Of the table's own memory: what the ids take, and all else. */
+  readonly nameBytes: number;
+  readonly fixedBytes: number;
   /** Nanoseconds to take an entry from a snapshot's page, bytes included. */
   readonly learnNanos: number;
+  /** The page that took longest, of {@link PAGE} entries: what a device waits at most. */
+  readonly stallMillis: number;
+  /** Nanoseconds to withdraw an entry of a server that is dropped, and the longest step of it. */
+  readonly dropNanos: number;
+  readonly dropStallMillis: number;
 }
 
 type Result = { readonly entries: number } & { readonly [F in keyof Sample]: Spread };
@@ -61,8 +69,12 @@ export async function run(args: readonly string[]): Promise<void> {
       activeNanos: of("activeNanos"),
       mapNanos: of("mapNanos"),
       residentBytes: of("residentBytes"),
-      heapBytes: of("heapBytes"),
+      nameBytes: of("nameBytes"),
+      fixedBytes: of("fixedBytes"),
       learnNanos: of("learnNanos"),
+      stallMillis: of("stallMillis"),
+      dropNanos: of("dropNanos"),
+      dropStallMillis: of("dropStallMillis"),
     });
   }
   const given = conditions("sessions", { ...chosen, servers: SERVERS, lookups: LOOKUPS });
@@ -81,7 +93,8 @@ async function measureApart(entries: number): Promise<Sample> {
   return JSON.parse(output) as Sample;
 }
 
-function measure(entries: number): Sample {
+/** Figures of one process, which has to be new. */
+export function measure(entries: number): Sample {
   const index = new SessionIndex({
     own: "server-0",
     now: () => 0,
@@ -92,29 +105,56 @@ function measure(entries: number): Sample {
     onForgotten: () => {},
   });
   const replication = new Replication({ index, now: () => 0, retryMs: 1000, onLoss: () => {} });
-  const before = memory();
-  const learnNanos = learn(replication, entries) / entries;
-  const after = memory();
+  const before = resident();
+  const learning = learn(replication, entries);
+  const residentBytes = (resident() - before) / entries;
+  const { slots, records } = index.bytes;
   const lookup = (user: string): object => index.lookup(user);
   const lookupNanos = nanosOf(lookup, entries);
   const activeNanos = nanosOf(lookup, Math.min(entries, ACTIVE));
   const map = new Map<string, object>();
   for (let i = 0; i < entries; i++) map.set(newString(userOf(i)), [{ i }]);
   const mapNanos = nanosOf((user) => map.get(user), entries);
+  map.clear();
+  const dropping = drop(index, "server-1");
   return {
     lookupNanos,
     activeNanos,
     mapNanos,
-    residentBytes: (after.resident - before.resident) / entries,
-    heapBytes: (after.heap - before.heap) / entries,
-    learnNanos,
+    residentBytes,
+    nameBytes: NAME_BYTES,
+    fixedBytes: (slots + records) / entries - NAME_BYTES,
+    learnNanos: learning.nanos / entries,
+    stallMillis: learning.longest / 1e6,
+    dropNanos: dropping.nanos / dropping.entries,
+    dropStallMillis: dropping.longest / 1e6,
   };
 }
 
-/** The whole way of a snapshot, without the bus. Answers the nanoseconds that were spent in it. */
-function learn(replication: Replication, entries: number): number {
+/** CPU nanoseconds, in all and of the longest piece. */
+interface Work {
+  nanos: number;
+  longest: number;
+}
+
+function timed(work: Work, piece: () => void): void {
+  const start = cpuNanos();
+  piece();
+  const spent = cpuNanos() - start;
+  work.nanos += spent;
+  work.longest = Math.max(work.longest, spent);
+}
+
+/** Of this process, its threads included: what else runs on the machine is not in it. */
+function cpuNanos(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1000;
+}
+
+/** The whole way of a snapshot, without the bus. */
+function learn(replication: Replication, entries: number): Work {
+  const work: Work = { nanos: 0, longest: 0 };
   const perServer = Math.ceil(entries / SERVERS);
-  let spent = 0;
   for (let server = 0; server < SERVERS; server++) {
     const owner = { server: `server-${server}`, incarnation: 1, version: 1 };
     replication.heartbeat({
@@ -140,13 +180,20 @@ function learn(replication: Replication, entries: number): number {
         last,
         entries: records,
       });
-      const start = Bun.nanoseconds();
-      const message = decodeSessionMessage(bytes);
-      if (message.kind === "page") replication.page(message);
-      spent += Bun.nanoseconds() - start;
+      timed(work, () => {
+        const message = decodeSessionMessage(bytes);
+        if (message.kind === "page") replication.page(message);
+      });
     }
   }
-  return spent;
+  return work;
+}
+
+function drop(index: SessionIndex, server: string): Work & { entries: number } {
+  const work = { nanos: 0, longest: 0, entries: index.sizeOf(server) };
+  timed(work, () => index.drop(server));
+  while (index.hasWork) timed(work, () => index.work());
+  return work;
 }
 
 function nanosOf(lookup: (user: string) => object | undefined, users: number): number {
@@ -156,9 +203,9 @@ function nanosOf(lookup: (user: string) => object | undefined, users: number): n
     const batch = Array.from({ length: BATCH }, (_, i) =>
       newString(userOf(((done + i) * 7_368_787) % users)),
     );
-    const start = Bun.nanoseconds();
+    const start = cpuNanos();
     for (let i = 0; i < BATCH; i++) if (lookup(batch[i]!) !== undefined) found++;
-    spent += Bun.nanoseconds() - start;
+    spent += cpuNanos() - start;
   }
   if (found !== LOOKUPS) throw new Error(`found ${found} of ${LOOKUPS}`);
   return spent / LOOKUPS;
@@ -186,33 +233,27 @@ function userOf(i: number): string {
   return `user-${String(i).padStart(11, "0")}`;
 }
 
-function memory(): { resident: number; heap: number } {
+function resident(): number {
   Bun.gc(true);
   Bun.gc(true);
-  return { resident: process.memoryUsage.rss(), heap: heapStats().heapSize };
+  return process.memoryUsage.rss();
 }
 
 function print(given: Conditions, results: readonly Result[]): void {
   printConditions(given);
-  printTable(
-    [
-      "entries",
-      "ns a lookup",
-      "of an active user",
-      "in a bare Map",
-      "bytes an entry",
-      "in the heap",
-      "ns to learn one",
-    ],
+  const rows = (figures: readonly (keyof Sample)[], digits: number): string[][] =>
     results.map((result) => [
       whole(result.entries),
-      cell(result.lookupNanos, 0),
-      cell(result.activeNanos, 0),
-      cell(result.mapNanos, 0),
-      cell(result.residentBytes, 0),
-      cell(result.heapBytes, 0),
-      cell(result.learnNanos, 0),
-    ]),
+      ...figures.map((figure) => cell(result[figure], digits)),
+    ]);
+  printTable(
+    ["entries", "ns a lookup", "of an active user", "in a bare Map", "ns to learn", "ns to drop"],
+    rows(["lookupNanos", "activeNanos", "mapNanos", "learnNanos", "dropNanos"], 0),
+  );
+  console.log();
+  printTable(
+    ["entries", "resident bytes", "of ids", "of all else", "ms, longest page", "longest of a drop"],
+    rows(["residentBytes", "nameBytes", "fixedBytes", "stallMillis", "dropStallMillis"], 1),
   );
 }
 

@@ -1,12 +1,4 @@
-import type {
-  Delta,
-  Heartbeat,
-  RemovedRecord,
-  SessionRecord,
-  SetRecord,
-  SnapshotPage,
-} from "../cluster/session-messages.ts";
-import { deviceKey } from "./departures.ts";
+import type { Delta, Heartbeat, SetRecord, SnapshotPage } from "../cluster/session-messages.ts";
 import type { SessionIndex } from "./session-index.ts";
 
 export interface ReplicationOptions {
@@ -33,15 +25,11 @@ interface Replica {
   requestAt: number;
 }
 
-type DeviceName = Pick<RemovedRecord, "user" | "device">;
-
 /** A snapshot that is coming in. */
 interface Taking {
   readonly snapshot: number;
   /** The page that has to come next. */
   page: number;
-  /** Entries of before that neither a page nor a delta has confirmed, by {@link deviceKey}. */
-  readonly unconfirmed: Map<string, DeviceName>;
 }
 
 const MAX_BACKOFF = 8;
@@ -97,13 +85,13 @@ export class Replication {
       for (const { user, device, goodbye } of removed) {
         this.#options.index.remove(server, user, device, goodbye);
       }
-      this.#put(server, replica, entries);
+      for (const entry of entries) this.#options.index.put(entry, server);
       replica.version = version;
-    } else if (replica?.version !== undefined) {
-      this.#miss(replica);
+    } else {
+      if (replica?.version !== undefined) this.#miss(replica);
+      // What is said of a set holds whatever was missed before it, and whoever says it.
+      this.#takeSets(entries);
     }
-    // What is said of a set holds whatever was missed before it, and whoever says it.
-    this.#takeSets(entries);
     this.#takeSets(sets);
   }
 
@@ -115,8 +103,8 @@ export class Replication {
       // Announcements that were made while the position was lost are in no snapshot.
       this.#options.onLoss();
       replica.version = page.version;
-      const unconfirmed = this.#entriesOf(page.server);
-      replica.taking = { snapshot: page.snapshot, page: 0, unconfirmed };
+      replica.taking = { snapshot: page.snapshot, page: 0 };
+      this.#options.index.doubt(page.server);
     }
     const { taking } = replica;
     if (taking === undefined) return;
@@ -125,16 +113,14 @@ export class Replication {
       this.#miss(replica);
       return;
     }
-    this.#put(page.server, replica, page.entries);
+    for (const entry of page.entries) this.#options.index.put(entry, page.server);
     taking.page++;
     replica.requestAt = this.#options.now() + this.#options.retryMs;
     if (!page.last) return;
     replica.taking = undefined;
     replica.requests = 0;
     this.snapshotsTaken++;
-    for (const { user, device } of taking.unconfirmed.values()) {
-      this.#options.index.remove(page.server, user, device);
-    }
+    this.#options.index.sweep(page.server);
   }
 
   /** The server is gone, with all its connections. */
@@ -189,24 +175,6 @@ export class Replication {
     replica.taking = undefined;
     replica.requestAt = this.#options.now();
     this.#options.onLoss();
-  }
-
-  #put(server: string, replica: Replica, entries: readonly SessionRecord[]): void {
-    for (const entry of entries) {
-      replica.taking?.unconfirmed.delete(deviceKey(entry.user, entry.device));
-      this.#options.index.put(entry, server);
-    }
-  }
-
-  #entriesOf(server: string): Map<string, DeviceName> {
-    const { index } = this.#options;
-    const entries = new Map<string, DeviceName>();
-    for (const user of index.usersOf(server)) {
-      for (const entry of index.entriesOf(server, user)) {
-        entries.set(deviceKey(user, entry.device), entry);
-      }
-    }
-    return entries;
   }
 
   #takeSets(sets: readonly SetRecord[]): void {

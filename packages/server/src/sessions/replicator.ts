@@ -99,6 +99,7 @@ class Shell implements Replicator {
   /** Another server is silent for so long that it may be dead. */
   #isSuspicious = false;
   #isSnapshotSet = false;
+  #isWorkSet = false;
   #isReading = false;
   /** When the last pass over the own users began. */
   #readingSince = 0;
@@ -203,6 +204,7 @@ class Shell implements Replicator {
         return;
     }
     this.#request();
+    this.#setWork();
   }
 
   #heardHeartbeat(heartbeat: Heartbeat): void {
@@ -271,7 +273,21 @@ class Shell implements Replicator {
       this.#replication.drop(server);
       this.#lose();
     }
+    this.#setWork();
     this.#isSuspicious = this.members.silentFor(SUSPICION * this.#heartbeatMs).length > 0;
+  }
+
+  /** Large partitions are withdrawn a step a turn, so that devices are served in between. */
+  #setWork(): void {
+    const { index } = this.table;
+    if (this.#isWorkSet || !this.#isRunning || !index.hasWork) return;
+    this.#isWorkSet = true;
+    this.#options.clock.defer(() => {
+      this.#isWorkSet = false;
+      if (!this.#isRunning) return;
+      index.work();
+      this.#setWork();
+    });
   }
 
   #review(): void {

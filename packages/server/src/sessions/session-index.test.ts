@@ -270,3 +270,64 @@ test("a listener may call back", () => {
   expect(heard).toEqual(["appeared own", "appeared b", "appeared own"]);
   expect(index.sizeOf("own")).toBe(1);
 });
+
+test("a large partition is dropped in steps, and its server may be back before the last (L7)", () => {
+  const made = make();
+  const { index, heard } = made;
+  for (let i = 0; i < 2000; i++) index.put(record(5, { user: `u${i}` }), "b");
+  index.put(record(5), "b");
+  heard();
+  index.drop("b");
+  const first = heard().length;
+  expect(first).toBeLessThan(1000);
+  expect([index.hasWork, index.sizeOf("b"), [...index.usersOf("b")]]).toEqual([true, 0, []]);
+  // Till its turn comes an entry is stale, but nobody takes it for one of the server's new ones.
+  expect(shown(index)).toEqual(["phone b 5"]);
+  expect([index.get("b", "ann", "phone"), index.entriesOf("b", "ann")]).toEqual([undefined, []]);
+  index.put(record(4), "b");
+  expect(heard()).toEqual(["gone b 5", "appeared b 4"]);
+  index.remove("b", "u1999", "phone");
+  expect(heard()).toEqual(["gone b 5"]);
+  while (index.hasWork) index.work();
+  expect(heard().length).toBe(2001 - first - 2);
+  expect([shown(index), index.sizeOf("b")]).toEqual([["phone b 4"], 1]);
+  expect(index.lookup("u1000")).toEqual([]);
+});
+
+test("a partition that is swept in steps keeps what is put meanwhile", () => {
+  const { index, heard } = make();
+  for (let i = 0; i < 2000; i++) index.put(record(5, { user: `u${i}` }), "b");
+  index.doubt("b");
+  index.put(record(5, { user: "u0" }), "b");
+  index.sweep("b");
+  expect(index.hasWork).toBe(true);
+  index.put(record(5, { user: "u1998" }), "b");
+  index.put(record(6, { user: "u1999" }), "b");
+  heard();
+  // A new snapshot begins before the last is swept: all are in doubt again.
+  index.doubt("b");
+  index.put(record(5, { user: "u1998" }), "b");
+  index.sweep("b");
+  while (index.hasWork) index.work();
+  expect([...index.usersOf("b")]).toEqual(["u1998"]);
+});
+
+test("the memory of a server that has left is given back, and taken again by the next (L10)", () => {
+  const { index } = make();
+  const before = index.bytes.records;
+  let one = 0;
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 20_000; i++) index.put(record(5, { user: `user ${i}` }), "b");
+    one ||= index.bytes.records;
+    expect(index.bytes.records).toBe(one);
+    index.drop("b");
+    while (index.hasWork) index.work();
+    expect(index.bytes.records).toBe(before);
+  }
+  // Those that come and go at a server that stays use the same memory again and again.
+  for (let i = 0; i < 50_000; i++) {
+    index.put(record(5, { user: `user ${i}` }), "b");
+    if (i >= 1000) index.remove("b", `user ${i - 1000}`, "phone");
+  }
+  expect(index.bytes.records).toBeLessThan(one / 4);
+});
