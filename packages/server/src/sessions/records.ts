@@ -81,16 +81,22 @@ export class Records {
 
   add(session: Session, partition: Partition, isConfirmed: boolean): number {
     const mark = isConfirmed ? partition.mark : partition.mark ^ MARKED;
-    const words = wordsFor(session);
-    const ref = words === undefined ? undefined : this.#allocate(words, partition);
+    const { user, device } = session;
+    const width = isNarrow(user) && isNarrow(device) ? 1 : 2;
+    const isSmall = user.length <= NAME_LIMIT && device.length <= NAME_LIMIT && fits(session);
+    const lengths = (user.length << 8) | (device.length << 16) | (width === 1 ? 0 : TWO_BYTES);
+    const ref = isSmall ? this.#allocate(sizeOf(lengths), partition) : undefined;
     if (ref === undefined) {
       const wide = this.#nextWide--;
       this.#wide.set(wide, { session, partition, mark });
       return wide;
     }
-    const page = this.#page(ref);
-    write(page, ref & WORD, session, mark);
-    writeNames(page, ref & WORD, session);
+    const { words, bytes } = this.#page(ref);
+    const at = ref & WORD;
+    write(words, at, session, lengths | mark);
+    const names = (at + HEADER_WORDS) << 2;
+    writeName(bytes, names, width, user);
+    writeName(bytes, names + user.length * width, width, device);
     return ref;
   }
 
@@ -101,7 +107,9 @@ export class Records {
       return true;
     }
     if (!fits(session)) return false;
-    write(this.#page(ref), ref & WORD, session, this.#markOf(ref));
+    const { words } = this.#page(ref);
+    const at = ref & WORD;
+    write(words, at, session, words[at]! & (LENGTHS | TWO_BYTES | MARKED));
     return true;
   }
 
@@ -112,7 +120,7 @@ export class Records {
     }
     const { words, partition } = this.#page(ref);
     const at = ref & WORD;
-    const size = sizeAt(words, at);
+    const size = sizeOf(words[at]!);
     words[at] = (words[at]! & (LENGTHS | TWO_BYTES)) | FREE;
     words[at + 1] = partition.free.get(size) ?? NONE;
     partition.free.set(size, ref);
@@ -186,7 +194,7 @@ export class Records {
         if (at >= (isLast ? partition.next : words.length)) break;
         if (words[at] === 0) break;
         if ((words[at]! & LIVE) !== 0) yield (number << PAGE_BITS) | at;
-        at += sizeAt(words, at);
+        at += sizeOf(words[at]!);
       }
     }
     for (const [ref, wide] of this.#wide) if (wide.partition === partition) yield ref;
@@ -256,8 +264,8 @@ export function makePartition(server: string): Partition {
   return { server, pages: [], size: 0, next: 0, free: new Map(), mark: 0, isConfirmed: true };
 }
 
-function sizeAt(words: Int32Array, at: number): number {
-  const head = words[at]!;
+/** In words, by word 0. */
+function sizeOf(head: number): number {
   const units = ((head >>> 8) & 0xff) + ((head >>> 16) & 0xff);
   return HEADER_WORDS + (((head & TWO_BYTES) === 0 ? units + 3 : 2 * units + 3) >> 2);
 }
@@ -274,36 +282,18 @@ function isBetween(value: number, limit: number): boolean {
   return value >= 0 && value <= limit && Number.isInteger(value);
 }
 
-/** Undefined: it does not fit. */
-function wordsFor(session: Session): number | undefined {
-  const { user, device } = session;
-  if (user.length > NAME_LIMIT || device.length > NAME_LIMIT || !fits(session)) return undefined;
-  const units = user.length + device.length;
-  return HEADER_WORDS + ((isNarrow(user) && isNarrow(device) ? units + 3 : 2 * units + 3) >> 2);
-}
-
 function isNarrow(name: string): boolean {
   for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) > 0xff) return false;
   return true;
 }
 
-function write({ words }: Page, at: number, session: Session, mark: number): void {
+/** The header; `kept`: what of word 0 does not hang on the state of the session. */
+function write(words: Int32Array, at: number, session: Session, kept: number): void {
   const { epoch, durable, background, setVersion, setSize } = session;
-  const kept = words[at]! & (TWO_BYTES | LENGTHS);
-  const flags = LIVE | (durable ? DURABLE : 0) | (background ? BACKGROUND : 0) | mark;
+  const flags = LIVE | (durable ? DURABLE : 0) | (background ? BACKGROUND : 0);
   words[at] = kept | flags | (setSize << 24);
   words[at + 1] = epoch | 0;
   words[at + 2] = Math.floor(epoch / 2 ** 32) | (setVersion << 16);
-}
-
-function writeNames({ words, bytes }: Page, at: number, { user, device }: Session): void {
-  const names = (at + HEADER_WORDS) << 2;
-  const isWide = !isNarrow(user) || !isNarrow(device);
-  const lengths = (isWide ? TWO_BYTES : 0) | (user.length << 8) | (device.length << 16);
-  words[at] = (words[at]! & ~(TWO_BYTES | LENGTHS)) | lengths;
-  const width = isWide ? 2 : 1;
-  writeName(bytes, names, width, user);
-  writeName(bytes, names + user.length * width, width, device);
 }
 
 function writeName(bytes: Buffer, at: number, width: number, name: string): void {

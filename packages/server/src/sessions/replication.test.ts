@@ -299,6 +299,43 @@ test("requests are repeated while no page comes, less and less often (L10)", () 
   expect(asked).toEqual([0, 1000, 3000, 7000, 15_000, 23_000, 31_000, 39_000]);
 });
 
+test("snapshots are taken one after the other, and one that does not come holds nobody up for long (L10)", () => {
+  const owners = ["a", "c"].map((server) => {
+    const index = makeIndex(server);
+    const publication = new Publication({ server, incarnation: 1, index, recordsPerMessage: 1 });
+    for (const user of ["ann", "bob"]) {
+      publication.entryChanged(user, server);
+      const record = { user, device: server, epoch: 1, durable: true, background: false };
+      index.put({ ...record, setVersion: 0, setSize: 0 }, server);
+    }
+    publication.flush(() => {});
+    publication.beginSnapshot();
+    return publication;
+  });
+  const receiver = new Receiver();
+  const heartbeat = new Owner().heartbeat();
+  for (const server of ["a", "c"]) receiver.take({ ...heartbeat, server, version: 2 });
+  const { replication } = receiver;
+  expect([replication.requestsDue(), replication.requestsDue()]).toEqual([["a"], []]);
+  // Nothing comes.
+  receiver.now = RETRY_MS;
+  expect([replication.requestsDue(), replication.requestsDue()]).toEqual([["a"], []]);
+  receiver.now = 2 * RETRY_MS;
+  expect([replication.requestsDue(), replication.requestsDue()]).toEqual([["c"], []]);
+  receiver.take(owners[1]!.nextPage()!);
+  receiver.now = 3 * RETRY_MS - 1;
+  receiver.take(owners[1]!.nextPage()!);
+  expect(replication.requestsDue()).toEqual([]);
+  receiver.take(owners[1]!.nextPage()!);
+  receiver.now = 3 * RETRY_MS;
+  expect(replication.requestsDue()).toEqual(["a"]);
+  for (let page = owners[0]!.nextPage(); page !== undefined; page = owners[0]!.nextPage()) {
+    receiver.take(page);
+  }
+  expect(replication.requestsDue()).toEqual([]);
+  expect(receiver.index.lookup("bob").map(({ server }) => server)).toEqual(["c", "a"]);
+});
+
 test("while pages come no other snapshot is asked for; when they stop coming one is", () => {
   const owner = new Owner(1, { recordsPerMessage: 1 });
   owner.open("ann");

@@ -23,6 +23,8 @@ interface Replica {
   requests: number;
   /** When to request a snapshot, if one is needed. */
   requestAt: number;
+  /** Till then a page of it may be on its way. */
+  awaitedUntil: number;
 }
 
 /** A snapshot that is coming in. */
@@ -116,6 +118,7 @@ export class Replication {
     for (const entry of page.entries) this.#options.index.put(entry, page.server);
     taking.page++;
     replica.requestAt = this.#options.now() + this.#options.retryMs;
+    replica.awaitedUntil = replica.requestAt;
     if (!page.last) return;
     replica.taking = undefined;
     replica.requests = 0;
@@ -134,18 +137,24 @@ export class Replication {
     for (const replica of this.#replicas.values()) replica.isSettled = false;
   }
 
-  /** Owners whose snapshot is to be requested now. */
+  /**
+   * Owners whose snapshot is to be requested now. One at a time: together the others send faster than this server reads, and what the
+   * bus keeps for a slow reader has a bound, at which the link is lost and all begins anew (L10).
+   */
   requestsDue(): readonly string[] {
     const now = this.#options.now();
-    const due: string[] = [];
+    let due: [server: string, replica: Replica] | undefined;
     for (const [server, replica] of this.#replicas) {
       if (replica.version !== undefined && replica.taking === undefined) continue;
-      if (now < replica.requestAt) continue;
-      const backoff = Math.min(2 ** replica.requests++, MAX_BACKOFF);
-      replica.requestAt = now + this.#options.retryMs * backoff;
-      due.push(server);
+      if (now < replica.awaitedUntil) return [];
+      if (now >= replica.requestAt) due ??= [server, replica];
     }
-    return due;
+    if (due === undefined) return [];
+    const [server, replica] = due;
+    const backoff = Math.min(2 ** replica.requests++, MAX_BACKOFF);
+    replica.requestAt = now + this.#options.retryMs * backoff;
+    replica.awaitedUntil = now + this.#options.retryMs;
+    return [server];
   }
 
   #known(server: string, incarnation: number): Replica | undefined {
@@ -163,6 +172,7 @@ export class Replication {
       isSettled: false,
       requests: 0,
       requestAt: this.#options.now(),
+      awaitedUntil: -Infinity,
     };
     this.#replicas.set(server, replica);
     if (isRestart || version !== 0) this.#options.onLoss();
@@ -174,6 +184,7 @@ export class Replication {
     replica.version = undefined;
     replica.taking = undefined;
     replica.requestAt = this.#options.now();
+    replica.awaitedUntil = -Infinity;
     this.#options.onLoss();
   }
 

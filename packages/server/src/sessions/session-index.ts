@@ -138,7 +138,7 @@ export class SessionIndex {
     const current = ofDevice(shown, device);
     const hidden = this.#findHidden(server, user, device);
     const before = current?.server === server ? current : hidden?.entry;
-    const known = shown[0] ?? this.#hidden.get(user)?.[0]?.entry ?? this.#sets.of(user);
+    const known = shown[0] ?? this.#setOfAbsent(user);
     const fact = newer(known, next);
     if (before !== undefined && isSame(before, next, fact)) {
       this.#confirm(before, server);
@@ -385,7 +385,13 @@ export class SessionIndex {
 
   /** The newest set of the user that was heard of. */
   #setOf(user: string): SetFact | undefined {
-    return this.lookup(user)[0] ?? this.#hidden.get(user)?.[0]?.entry ?? this.#sets.of(user);
+    return this.lookup(user)[0] ?? this.#setOfAbsent(user);
+  }
+
+  /** Of a user of whom nothing is shown. */
+  #setOfAbsent(user: string): SetFact | undefined {
+    const hidden = this.#hidden.size === 0 ? undefined : this.#hidden.get(user);
+    return hidden?.[0]?.entry ?? this.#sets.of(user);
   }
 
   /** All entries of the user take on a set, if theirs is older. */

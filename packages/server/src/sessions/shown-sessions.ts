@@ -13,6 +13,9 @@ const CACHE = 32_768;
  */
 export class ShownSessions {
   readonly #hash: NameHash;
+  /** What was hashed last: one call of the index asks several times. */
+  #lastUser = "";
+  #lastHash: number;
   readonly #slots = new Slots();
   readonly #records = new Records();
   /** By hash. Users who are active would else be made into objects again and again. */
@@ -23,6 +26,7 @@ export class ShownSessions {
 
   constructor(hash: NameHash = createNameHash()) {
     this.#hash = hash;
+    this.#lastHash = hash("");
   }
 
   /** Memory outside of the heap. */
@@ -32,7 +36,7 @@ export class ShownSessions {
 
   /** In the order in which they came. */
   of(user: string): readonly Session[] {
-    const hash = this.#hash(user);
+    const hash = this.#hashOf(user);
     const place = hash % CACHE;
     if (this.#cached[place] === hash) {
       const sessions = this.#cache[place]!;
@@ -48,7 +52,7 @@ export class ShownSessions {
 
   /** As {@link of}, of a user who is not active for it. */
   peek(user: string): readonly Session[] {
-    return this.#read(this.#hash(user), user);
+    return this.#read(this.#hashOf(user), user);
   }
 
   add(session: Session, partition: Partition, isConfirmed: boolean): void {
@@ -76,7 +80,7 @@ export class ShownSessions {
   }
 
   partitionOf(session: Session): Partition {
-    return this.#records.partitionOf(this.#refOf(this.#hash(session.user), session));
+    return this.#records.partitionOf(this.#refOf(this.#hashOf(session.user), session));
   }
 
   /** From now on all sessions of the partition are in doubt, until they are confirmed. */
@@ -85,11 +89,11 @@ export class ShownSessions {
   }
 
   confirm(session: Session): void {
-    this.#records.confirm(this.#refOf(this.#hash(session.user), session));
+    this.#records.confirm(this.#refOf(this.#hashOf(session.user), session));
   }
 
   isConfirmed(session: Session): boolean {
-    return this.#records.isConfirmed(this.#refOf(this.#hash(session.user), session));
+    return this.#records.isConfirmed(this.#refOf(this.#hashOf(session.user), session));
   }
 
   /** The sessions of a partition. Those that come while it runs may be among them, and those may be removed that it has named. */
@@ -131,8 +135,16 @@ export class ShownSessions {
     throw new RangeError("no such session");
   }
 
+  #hashOf(user: string): number {
+    if (user !== this.#lastUser) {
+      this.#lastHash = this.#hash(user);
+      this.#lastUser = user;
+    }
+    return this.#lastHash;
+  }
+
   #changing(user: string): number {
-    const hash = this.#hash(user);
+    const hash = this.#hashOf(user);
     if (this.#cached[hash % CACHE] === hash) {
       this.#cached[hash % CACHE] = -1;
       this.#cache[hash % CACHE] = undefined;
