@@ -12,6 +12,7 @@ const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
   idle: () => import("./idle.ts"),
   codec: () => import("./codec.ts"),
   sessions: () => import("./sessions.ts"),
+  join: () => import("./join.ts"),
   store: () => import("./store.ts"),
 };
 
@@ -27,13 +28,15 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
              --connections 15000  --runs 3
   codec    µs to encode and to decode a frame, beside protobufjs
              --payload 80 (bytes)  --runs 15  --rounds 1500  --frames 64 (in a message)
-  sessions the session table: ns of a lookup, bytes of an entry, ns to learn one
-             --entries 100000,1000000  --runs 3
+  sessions the session table: ns of a lookup, bytes of an entry, ns to learn and to drop one
+             --entries 1000000,10000000  --runs 3
+  join     seconds until a new server has learnt all sessions of the others, over NATS
+             --sessions 100000,1000000  --owners 2  --runs 3
   store    durable holds, each settled: SQLite, and a PostgreSQL of its own
              --writers 1,64,1000  --users 20000  --payload 200 (bytes)
              --runs 3  --seconds 3
 
-  relay, cross and idle, which need Linux:
+  relay, cross, idle and join, which need Linux; the first three:
              --cores 0,1       of the server, of the load
              --ours floor      measure the floor beside itself: how much is noise
   all:       --json            one object on standard output

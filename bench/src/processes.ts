@@ -73,7 +73,7 @@ export async function runLoad<T extends LoadTask>(task: T, cores?: Cores): Promi
   return JSON.parse(output) as LoadResult<T>;
 }
 
-async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string | undefined> {
+export async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string | undefined> {
   const decoder = new TextDecoder();
   let text = "";
   // Not the stream's own iterator: it would cancel the stream at the end of the loop.
