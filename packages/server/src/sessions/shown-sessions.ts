@@ -36,7 +36,9 @@ export class ShownSessions {
 
   /** In the order in which they came. */
   of(user: string): readonly Session[] {
-    const hash = this.#hashOf(user);
+    const hash = this.#hash(user);
+    this.#lastUser = user;
+    this.#lastHash = hash;
     const place = hash % CACHE;
     if (this.#cached[place] === hash) {
       const sessions = this.#cache[place]!;
