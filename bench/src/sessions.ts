@@ -176,6 +176,9 @@ function learn(replication: Replication, entries: number): Work {
       since: 0,
       time: 0,
       addresses: [],
+      capacity: 0,
+      cpu: 0,
+      software: "",
     });
     for (let page = 0; page * PAGE < perServer; page++) {
       const last = (page + 1) * PAGE >= perServer;

@@ -284,6 +284,22 @@ const restarting: Trouble = (draft) => {
   });
 };
 
+/** One server after the other is emptied and started anew, and those who write to each other go on writing. */
+const draining: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(2, 4); i > 0; i -= 1) {
+    const [one, two] = [anyPhone(draft), anyPhone(draft)];
+    stream(draft, one, two.user, { from: 2_000, to: draft.duration, gapMs: random.int(15, 200) });
+  }
+  let at = random.int(2_000, 4_000);
+  for (const { name: server } of draft.servers) {
+    draft.steps.push({ do: "stop", at, server });
+    // Before it has stopped, or after: it waits for that.
+    draft.steps.push({ do: "launch", at: at + random.int(500, 6_000), server });
+    at += random.int(200, 6_000);
+  }
+};
+
 /** Clocks that are set while things happen. */
 const jumping: Trouble = (draft) => {
   const { random } = draft;
@@ -355,6 +371,7 @@ const TROUBLES = {
   jumping,
   flooding,
   serving,
+  draining,
 } as const satisfies Record<string, Trouble>;
 
 /** Those that the mix does not take: they take long, or came later and would change what its seeds mean. */
@@ -364,6 +381,7 @@ const LONG: ReadonlySet<string> = new Set([
   "jumping",
   "flooding",
   "serving",
+  "draining",
 ]);
 
 export const SCENARIOS: readonly string[] = [...Object.keys(TROUBLES), "mix"];

@@ -43,6 +43,8 @@ export class SimServer implements Host {
   #store: Store | undefined;
   #node: Node | undefined;
   #starts = 0;
+  /** It is to start again when it has stopped. */
+  #isAwaited = false;
 
   constructor(cluster: Cluster, name: string, skew: number) {
     this.#cluster = cluster;
@@ -68,7 +70,11 @@ export class SimServer implements Host {
   }
 
   start(): void {
-    if (this.isUp) return;
+    if (this.isUp) {
+      this.#isAwaited = true;
+      return;
+    }
+    this.#isAwaited = false;
     const { world, bus, store, push, retentionMs } = this.#cluster;
     this.#starts += 1;
     const name = `${this.name}.${this.#starts}`;
@@ -159,9 +165,12 @@ export class SimServer implements Host {
   stop(): void {
     const process = this.#process;
     if (process === undefined || !process.isRunning) return;
+    this.#isAwaited = false;
     process.input(0, () => {
-      void this.#node!.stop().then(() => {
-        if (process.isAlive) this.#end("reset");
+      void this.#node!.stop({ batch: 2, intervalMs: 200 }).then(() => {
+        if (!process.isAlive) return;
+        this.#end("reset");
+        if (this.#isAwaited) this.start();
       });
     });
   }

@@ -11,7 +11,7 @@ import type {
 } from "@beckon/protocol";
 
 import type { Bus } from "./cluster/bus.ts";
-import type { Membership } from "./cluster/membership.ts";
+import type { Membership, ServerAbout } from "./cluster/membership.ts";
 import { createServerBus } from "./cluster/record-bus.ts";
 import type { Authorize } from "./delivery/authorize.ts";
 import { Counters } from "./delivery/counters.ts";
@@ -19,11 +19,12 @@ import { Delivery } from "./delivery/delivery.ts";
 import { WakeDispatcher } from "./delivery/wake.ts";
 import type { WakeParts } from "./delivery/wake.ts";
 import type { Observer } from "./delivery/observer.ts";
+import { type DrainPace, planDrain } from "./gateway/drain-plan.ts";
 import type { ConnectionFailure } from "./gateway/failure-log.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import type { Clock } from "./lib/clock.ts";
-import { addressesOf } from "./push/select.ts";
+import { addressesOf, takesDevices } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { createReplicator } from "./sessions/replicator.ts";
 import type { Replicator } from "./sessions/replicator.ts";
@@ -48,6 +49,8 @@ export interface NodeParts {
   readonly limits?: Partial<ProtocolLimits>;
   /** Default 100,000. */
   readonly maxConnections?: number;
+  /** Told to the other servers, for the operator. */
+  readonly about?: Pick<ServerAbout, "cpu" | "software">;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
   readonly wakeNames?: (accepting: string) => string;
   /** Hears what happens here. Default: nobody. */
@@ -58,13 +61,8 @@ export interface NodeParts {
   readonly retentionMs?: Millis;
 }
 
-export interface StopOptions {
-  /** Connections that are closed at once, and how long before the next are. Default: all. */
-  readonly batch?: number;
-  readonly intervalMs?: Millis;
-  /** After this long what is not finished is left to the store and to the devices' repeats. Default 10 s. */
-  readonly deadlineMs?: Millis;
-}
+/** Default: all devices at once, and 10 s; after that what is not finished is left to the store and to the devices' repeats. */
+export type StopOptions = Partial<DrainPace>;
 
 export interface ServiceMessage {
   /** The named service that sends. */
@@ -98,7 +96,7 @@ export interface Node {
   start(): void;
   /** A message from the application's backend, under the same laws. Rejects with {@link SendRefused}. */
   sendAsService(message: ServiceMessage): Promise<ServiceAnswer>;
-  /** Takes no more connections, sends the devices elsewhere, finishes or holds what is under way, says goodbye. */
+  /** Takes no more connections, sends the devices elsewhere (B3), finishes or holds what is under way, says goodbye. */
   stop(options?: StopOptions): Promise<void>;
 }
 
@@ -109,17 +107,29 @@ const STOP_POLL_MS = 20;
 export function createNode(parts: NodeParts): Node {
   const { name, clock, bus, store, random, addresses } = parts;
   const limits: ProtocolLimits = { ...LIMITS, ...parts.limits };
+  const maxConnections = parts.maxConnections ?? 100_000;
   const counters = new Counters(name);
   const replicator = createReplicator({
     server: name,
     clock,
     bus,
     addresses,
+    about: { capacity: maxConnections, cpu: () => 0, software: "", ...parts.about },
     refreshSets: (users) => store.devices.sets(users),
   });
   const { table, members } = replicator;
   const self: ServerAddresses = { name, addresses };
   const wakeNames = parts.wakeNames ?? ((accepting) => accepting);
+  let turn = 0;
+  const elsewhere = (): ServerAddresses[] => {
+    const others = members.list().filter((other) => other.name !== name && takesDevices(other));
+    return rotated(others, turn++).map((other) => addressesOf(other));
+  };
+  /** Where the message was accepted (M7); else here; else wherever there is room. */
+  const wakeTo = (accepting: string): ServerAddresses => {
+    const named = [members.get(wakeNames(accepting)), members.get(name)].find(takesDevices);
+    return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
+  };
 
   const wake = new WakeDispatcher({
     clock,
@@ -127,7 +137,7 @@ export function createNode(parts: NodeParts): Node {
     table,
     owner: `${name}:${clock.now()}`,
     providers: new Map(parts.providers.map((provider) => [provider.name, provider])),
-    addressesOf: (accepting) => addressesOf(members.get(wakeNames(accepting)) ?? members.get(name)),
+    addressesOf: wakeTo,
     compose: parts.compose,
     onOutcome: (outcome) => counters.pushed(outcome),
     observer: parts.observer,
@@ -153,7 +163,7 @@ export function createNode(parts: NodeParts): Node {
     server: name,
     clock,
     limits,
-    maxConnections: parts.maxConnections ?? 100_000,
+    maxConnections,
     table,
     store,
     delivery,
@@ -162,6 +172,7 @@ export function createNode(parts: NodeParts): Node {
     tickets: parts.tickets,
     connectionId: uuid,
     servers: () => [self, ...otherServers(members, name)],
+    elsewhere,
     state: () => (members.get(name)?.state === "draining" ? "draining" : "up"),
     onFailure(failure) {
       counters.failed(failure.code);
@@ -217,10 +228,11 @@ export function createNode(parts: NodeParts): Node {
       });
     },
     async stop({ batch = Infinity, intervalMs = 100, deadlineMs = 10_000 } = {}) {
-      const deadline = clock.monotonic() + deadlineMs;
+      const plan = planDrain({ batch, intervalMs, deadlineMs });
+      const deadline = clock.monotonic() + plan.saved;
       cancelExpiry?.();
       members.setState("draining");
-      await gateway.drain(batch, intervalMs);
+      await gateway.drain(plan);
       while (delivery.unsaved > 0 && clock.monotonic() < deadline) {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }
@@ -243,6 +255,11 @@ function observeTable(table: SessionTable, observer: Observer): void {
       observer.disconnected({ user, device });
     }
   });
+}
+
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const first = items.length === 0 ? 0 : by % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
 }
 
 function otherServers(members: Membership, name: string): ServerAddresses[] {

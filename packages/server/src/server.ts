@@ -123,7 +123,7 @@ export function startServer(parts: ServerParts): Server {
     node,
     secure: (tls) => listener.secure(tls),
     async stop(options) {
-      listener.close();
+      // Until the end who comes is told where else to go.
       await node.stop(options);
       listener.kill();
       stopClock();

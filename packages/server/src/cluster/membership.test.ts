@@ -26,6 +26,9 @@ function heartbeat(server: string, more: Partial<Heartbeat> = {}): Heartbeat {
     since: 5,
     time: 6,
     addresses: [],
+    capacity: 10,
+    cpu: 250,
+    software: "1.2.3",
     ...more,
   };
 }
@@ -36,11 +39,13 @@ test("the list has every server that was heard, and this one (M1)", () => {
   expect(list.heard(heartbeat("c", { state: "draining" }))).toBe("joined");
   expect(list.heard(heartbeat("a"))).toBe("joined");
   expect(list.heard(heartbeat("a", { load: 4 }))).toBe("known");
-  const common = { incarnation: 1, addresses: [] };
+  const common = { incarnation: 1, addresses: [], full: false };
+  const said = { ...common, capacity: 10, cpu: 250, software: "1.2.3" };
+  const own = { ...common, capacity: 0, cpu: 0, software: "" };
   expect(list.list()).toEqual([
-    { name: "a", state: "up", load: 4, since: 5, ...common },
-    { name: "b", state: "up", load: 7, since: 1000, ...common },
-    { name: "c", state: "draining", load: 3, since: 5, ...common },
+    { name: "a", state: "up", load: 4, since: 5, ...said },
+    { name: "b", state: "up", load: 7, since: 1000, ...own },
+    { name: "c", state: "draining", load: 3, since: 5, ...said },
   ]);
   expect(list.get("c")?.state).toBe("draining");
   expect(list.get("d")).toBeUndefined();
@@ -66,6 +71,28 @@ test("changes are told: who joins, changes and leaves, but not each new load", (
     "left a draining",
     "changed b draining",
   ]);
+});
+
+test("a server is full that has as many connections as it takes (M12)", () => {
+  const about = { capacity: 7, cpu: () => 0, software: "" };
+  const list = members(new VirtualClock(), { about });
+  list.heard(heartbeat("a", { load: 9 }));
+  list.heard(heartbeat("c", { load: 10 }));
+  list.heard(heartbeat("d", { load: 10, capacity: 0 }));
+  expect(list.list().map(({ name, full }) => [name, full])).toEqual([
+    ["a", false],
+    ["b", true],
+    ["c", true],
+    ["d", false],
+  ]);
+});
+
+test("how long ago each server was heard", async () => {
+  const clock = new VirtualClock();
+  const list = members(clock);
+  list.heard(heartbeat("a"));
+  await clock.advance(300);
+  expect(["a", "b", "c"].map((name) => list.silence(name))).toEqual([300, 0, undefined]);
 });
 
 test("a server that comes up again counts from then on", async () => {

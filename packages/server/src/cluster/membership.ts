@@ -9,6 +9,14 @@ export interface Member {
   readonly state: "up" | "draining";
   /** Connections. */
   readonly load: number;
+  /** Connections that it takes at most; 0: it does not say. */
+  readonly capacity: number;
+  /** It has as many as it takes. */
+  readonly full: boolean;
+  /** Thousandths of one CPU that its process used lately. */
+  readonly cpu: number;
+  /** Version of its software. */
+  readonly software: string;
   readonly addresses: readonly Address[];
   /** When it came up, by its own clock. */
   readonly since: Millis;
@@ -26,10 +34,22 @@ export interface Membership {
   /** Ascending by name. */
   list(): readonly Member[];
   get(name: string): Member | undefined;
-  /** Of this server; the others hear of it with the next heartbeat. */
+  /** How long ago it was heard last, ms: 0 of this server, undefined of one that is not known. */
+  silence(name: string): Millis | undefined;
+  /** Of this server; the others hear of it at once. */
   setState(state: "up" | "draining"): void;
   /** The answer ends the listening. */
   onChange(listener: (change: MemberChange) => void): () => void;
+}
+
+/** What a server tells of itself beside what it does. */
+export interface ServerAbout {
+  /** Connections that it takes at most. */
+  readonly capacity: number;
+  /** Thousandths of one CPU that its process used lately. */
+  readonly cpu: () => number;
+  /** Version of its software. */
+  readonly software: string;
 }
 
 export interface MembersOptions {
@@ -38,6 +58,8 @@ export interface MembersOptions {
   readonly clock: Clock;
   readonly addresses: readonly Address[];
   readonly load: () => number;
+  /** What else is told of this server. */
+  readonly about?: ServerAbout | undefined;
   /** Other servers that are kept; a heartbeat of one more is not heard. Default 1,024. */
   readonly limit?: number;
 }
@@ -58,6 +80,7 @@ interface Other {
 }
 
 const LIMIT = 1024;
+const UNSAID: ServerAbout = { capacity: 0, cpu: () => 0, software: "" };
 
 /** What {@link Membership} is made of: fed with heartbeats, and told when to look for silence. */
 export class Members implements Membership {
@@ -83,6 +106,12 @@ export class Members implements Membership {
     return name === this.#options.server ? this.#self() : this.#others.get(name)?.member;
   }
 
+  silence(name: string): Millis | undefined {
+    if (name === this.#options.server) return 0;
+    const other = this.#others.get(name);
+    return other === undefined ? undefined : this.#options.clock.monotonic() - other.heardAt;
+  }
+
   setState(state: "up" | "draining"): void {
     if (state === this.#state) return;
     this.#state = state;
@@ -98,7 +127,7 @@ export class Members implements Membership {
 
   /** What this server says of itself. */
   heartbeat(version: number, settled: boolean, isLast: boolean): Heartbeat {
-    const { name, incarnation, load, addresses, since } = this.#self();
+    const { name, incarnation, load, addresses, since, capacity, cpu, software } = this.#self();
     const state: ServerState = isLast ? "left" : this.#state;
     const time = this.#options.clock.now();
     return {
@@ -112,6 +141,9 @@ export class Members implements Membership {
       since,
       time,
       addresses,
+      capacity,
+      cpu,
+      software,
     };
   }
 
@@ -129,8 +161,10 @@ export class Members implements Membership {
     }
     if (other === undefined && this.#others.size >= (this.#options.limit ?? LIMIT))
       return "ignored";
-    const { load, addresses, since } = heartbeat;
-    const member: Member = { name: server, incarnation, state, load, addresses, since };
+    const { load, addresses, since, capacity, cpu, software } = heartbeat;
+    const full = isFull(load, capacity);
+    const about = { capacity, full, cpu, software };
+    const member: Member = { name: server, incarnation, state, load, addresses, since, ...about };
     this.#others.set(server, { member, heardAt: this.#options.clock.monotonic() });
     if (other === undefined) {
       this.#tell({ kind: "joined", member });
@@ -162,14 +196,30 @@ export class Members implements Membership {
   }
 
   #self(): Member {
-    const { server, incarnation, addresses } = this.#options;
+    const { server, incarnation, addresses, about = UNSAID } = this.#options;
     const load = this.#options.load();
-    return { name: server, incarnation, state: this.#state, load, addresses, since: this.#since };
+    const { capacity, software } = about;
+    return {
+      name: server,
+      incarnation,
+      state: this.#state,
+      load,
+      capacity,
+      full: isFull(load, capacity),
+      cpu: about.cpu(),
+      software,
+      addresses,
+      since: this.#since,
+    };
   }
 
   #tell(change: MemberChange): void {
     for (const listener of this.#listeners) listener(change);
   }
+}
+
+function isFull(load: number, capacity: number): boolean {
+  return capacity > 0 && load >= capacity;
 }
 
 function hasChanged(before: Member, after: Member): boolean {

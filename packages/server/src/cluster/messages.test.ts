@@ -67,6 +67,9 @@ const sessionMessage: fc.Arbitrary<SessionMessage> = fc.oneof(
       }),
       { maxLength: 3 },
     ),
+    capacity: whole,
+    cpu: whole,
+    software: id,
   }),
   fc.record({
     kind: fc.constant("delta" as const),

@@ -55,6 +55,12 @@ export interface Heartbeat extends FromOwner {
   readonly since: Millis;
   readonly time: Millis;
   readonly addresses: readonly Address[];
+  /** Connections that it takes at most; 0: it does not say. */
+  readonly capacity: number;
+  /** Thousandths of one CPU that its process used lately. */
+  readonly cpu: number;
+  /** Version of its software; "": it does not say. */
+  readonly software: string;
 }
 
 /** Changes of a partition; at most one a device, because only the last of several counts. */
@@ -100,6 +106,7 @@ export function encodeSessionMessage(message: SessionMessage): Uint8Array {
       out.byte(message.settled ? 1 : 0).byte(STATES.indexOf(message.state));
       out.varint(message.load).varint(message.since).varint(message.time);
       writeList(out, message.addresses, writeAddress);
+      out.varint(message.capacity).varint(message.cpu).string(message.software);
       break;
     case "delta":
       writeOwner(out, KIND.delta, message);
@@ -138,7 +145,9 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
       const since = input.varint();
       const time = input.varint();
       const addresses = readList(input, readAddress);
-      return { kind: "heartbeat", ...owner, settled, state, load, since, time, addresses };
+      const about = { capacity: input.varint(), cpu: input.varint(), software: input.string() };
+      const said = { settled, state, load, since, time, addresses };
+      return { kind: "heartbeat", ...owner, ...said, ...about };
     }
     case KIND.delta: {
       const owner = readOwner(input);

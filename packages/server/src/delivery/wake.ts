@@ -22,7 +22,7 @@ export interface WakeParts {
   /** Names this server as the holder of leases. */
   readonly owner: string;
   readonly providers: ReadonlyMap<string, PushProvider>;
-  /** The addresses of the server that accepted the message; this server's own where that one is gone. */
+  /** The addresses of the server that accepted the message; another's where that one takes no more devices. */
   addressesOf(server: string): ServerAddresses;
   /** Undefined: nothing can be said to this device. */
   compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;

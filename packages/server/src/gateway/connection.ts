@@ -9,6 +9,7 @@ import type {
   Route,
   SendErrorCode,
   SendFrame,
+  ServerAddresses,
   UnknownFrame,
 } from "@beckon/protocol";
 
@@ -56,6 +57,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   #stage: "hello" | "handshake" | "open" | "closed" = "hello";
   /** The device said that it goes. */
   #goodbye = false;
+  /** It was told to go. */
+  #isDraining = false;
   #session: Session | undefined;
   #identity: Identity | undefined;
   #expiryTold = false;
@@ -84,6 +87,10 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
 
   get open(): boolean {
     return this.#stage === "open";
+  }
+
+  get isClosed(): boolean {
+    return this.#stage === "closed";
   }
 
   // ── From the socket ───────────────────────────────────────────────────────────────────────────
@@ -143,7 +150,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
         this.#authenticate(frame.token);
         return;
       case "bye":
-        this.#goodbye = true;
+        // One that was told to go comes back in a moment (L5).
+        this.#goodbye = !this.#isDraining;
         this.close(CLOSE.bye, "bye");
         return;
       case "unknown":
@@ -386,6 +394,16 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#parts.onFailure({ code, remote: this.#socket.remote, session });
     this.#error(code, why);
     this.close(ERRORS[code].closes ?? CLOSE.badFrame, code);
+  }
+
+  /** [P-8.7] One that was not welcomed yet is refused. */
+  drain(within: Millis, servers: readonly ServerAddresses[]): void {
+    if (this.#stage !== "open") {
+      this.fail("draining");
+      return;
+    }
+    this.#isDraining = true;
+    this.#out.frame({ type: "drain", within, servers });
   }
 
   close(code: number, reason: string): void {

@@ -1,4 +1,3 @@
-import { CLOSE } from "@beckon/protocol";
 import type { MessageLimits, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
 
 import type { Authorize } from "../delivery/authorize.ts";
@@ -7,6 +6,8 @@ import type { Clock } from "../lib/clock.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { Store } from "../store/store.ts";
 import { Connection } from "./connection.ts";
+import type { DrainPlan } from "./drain-plan.ts";
+import { drainConnections } from "./drain.ts";
 import type { ConnectionFailure } from "./failure-log.ts";
 import type { Authenticate, Tickets } from "./identity.ts";
 import { WriterPool } from "./outgoing.ts";
@@ -31,6 +32,8 @@ export interface GatewayOptions {
   connectionId(): string;
   /** This server first, then the others that are up. */
   servers(): readonly ServerAddresses[];
+  /** The others that take devices, each time another one first. */
+  readonly elsewhere: () => readonly ServerAddresses[];
   state(): "up" | "draining";
   /** For the counters, and for the log. */
   onFailure(failure: ConnectionFailure): void;
@@ -80,17 +83,13 @@ export class Gateway {
     return connection;
   }
 
-  /** Closes all connections, `batch` of them every `intervalMs`, and resolves when none is left. */
-  async drain(batch: number, intervalMs: number): Promise<void> {
-    while (this.#connections.size > 0) {
-      let left = batch;
-      for (const connection of this.#connections) {
-        if (left-- === 0) break;
-        connection.close(CLOSE.stopping, "stopping");
-      }
-      if (this.#connections.size === 0) break;
-      await new Promise<void>((resolve) => this.#parts.clock.after(intervalMs, resolve));
-    }
+  /**
+   * Sends the connections elsewhere, and resolves when none is left of those that are there now. What comes later is refused, as
+   * `state` says `draining`.
+   */
+  async drain(plan: DrainPlan): Promise<void> {
+    const { clock, elsewhere } = this.#parts;
+    await drainConnections([...this.#connections], { plan, clock, elsewhere });
   }
 
   stop(): void {

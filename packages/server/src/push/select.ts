@@ -27,10 +27,14 @@ const MOST = 4;
 /** Names no server: the device connects to one that it knows already. */
 const NOWHERE: ServerAddresses = { name: "", addresses: [] };
 
-/** The server's addresses; none if it is draining or full (M12), or unknown. */
+/** Whether devices may be sent there: it is neither draining nor full (M12), nor unknown. */
+export function takesDevices(server: Candidate | undefined): server is Candidate {
+  return server !== undefined && server.state === "up" && server.full !== true;
+}
+
+/** The server's addresses; none if it takes no devices. */
 export function addressesOf(server: Candidate | undefined): ServerAddresses {
-  if (server === undefined || server.state !== "up" || server.full === true) return NOWHERE;
-  return { name: server.name, addresses: server.addresses };
+  return takesDevices(server) ? { name: server.name, addresses: server.addresses } : NOWHERE;
 }
 
 /**

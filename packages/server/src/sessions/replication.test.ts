@@ -57,7 +57,8 @@ class Owner {
   heartbeat(settled = true): Heartbeat {
     const { published: version } = this.publication;
     const common = { kind: "heartbeat", server: "a", incarnation: this.incarnation } as const;
-    return { ...common, version, settled, state: "up", load: 0, since: 0, time: 0, addresses: [] };
+    const about = { load: 0, since: 0, time: 0, addresses: [], capacity: 0, cpu: 0, software: "" };
+    return { ...common, version, settled, state: "up", ...about };
   }
 
   snapshot(): SnapshotPage[] {

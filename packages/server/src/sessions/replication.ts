@@ -11,9 +11,22 @@ export interface ReplicationOptions {
   readonly onLoss: () => void;
 }
 
+/** How far the replica of another server's partition is. */
+export interface ReplicaStats {
+  /** Its owner. */
+  readonly server: string;
+  readonly incarnation: number;
+  /** The owner's published version that it has reached; undefined: a snapshot is needed, or coming in. */
+  readonly version: number | undefined;
+  /** How long ago it was last known to be all that its owner had published, ms; if never, since the owner was met. */
+  readonly confirmed: number;
+}
+
 /** How much of another server's partition is known. */
 interface Replica {
   readonly incarnation: number;
+  /** When it was last known to be complete. */
+  confirmedAt: number;
   /** Position in the owner's stream of deltas; undefined: lost, a snapshot is needed. */
   version: number | undefined;
   taking: Taking | undefined;
@@ -73,6 +86,9 @@ export class Replication {
       this.#miss(replica);
     }
     replica.isSettled = settled;
+    if (replica.version === version && replica.taking === undefined) {
+      replica.confirmedAt = this.#options.now();
+    }
   }
 
   /** The server's last heartbeat. */
@@ -122,6 +138,7 @@ export class Replication {
     if (!page.last) return;
     replica.taking = undefined;
     replica.requests = 0;
+    replica.confirmedAt = this.#options.now();
     this.snapshotsTaken++;
     this.#options.index.sweep(page.server);
   }
@@ -157,6 +174,17 @@ export class Replication {
     return [server];
   }
 
+  /** How far each replica is, for the operator. */
+  replicas(): readonly ReplicaStats[] {
+    const now = this.#options.now();
+    return [...this.#replicas].map(([server, { incarnation, version, taking, confirmedAt }]) => ({
+      server,
+      incarnation,
+      version: taking === undefined ? version : undefined,
+      confirmed: now - confirmedAt,
+    }));
+  }
+
   #known(server: string, incarnation: number): Replica | undefined {
     const replica = this.#replicas.get(server);
     return replica?.incarnation === incarnation ? replica : undefined;
@@ -167,6 +195,7 @@ export class Replication {
     if (isRestart) this.drop(server);
     const replica: Replica = {
       incarnation,
+      confirmedAt: this.#options.now(),
       version: version === 0 ? 0 : undefined,
       taking: undefined,
       isSettled: false,

@@ -47,6 +47,28 @@ test("heartbeats carry load, state and addresses to all servers (M1)", async () 
   expect(a).toMatchObject({ name: "a", load: 1, state: "draining", addresses: [] });
 });
 
+test("B3: the others hear at once that a server is being emptied", async () => {
+  const world = await running("a", "b");
+  await world.clock.advance(300);
+  world.servers.get("a")!.replicator.members.setState("draining");
+  await world.clock.advance(5);
+  expect(world.servers.get("b")!.replicator.members.get("a")?.state).toBe("draining");
+});
+
+test("how far each replica is behind its owner is known", async () => {
+  const world = await running("a", "b");
+  await world.clock.advance(2_000);
+  world.connect("a", "ann", "phone", 0);
+  await world.clock.advance(10);
+  const { published, incarnation } = world.servers.get("a")!.replicator.stats();
+  const [replica] = world.servers.get("b")!.replicator.stats().replicas;
+  expect(replica).toMatchObject({ server: "a", incarnation, version: published });
+  expect(replica!.confirmed).toBeLessThanOrEqual(1_010);
+  world.crash("a");
+  await world.clock.advance(3_000);
+  expect(world.servers.get("b")!.replicator.stats().replicas[0]!.confirmed).toBeGreaterThan(3_000);
+});
+
 test("a server that has just started does not claim to know", async () => {
   const world = new World(1, 0);
   world.start("a");

@@ -1,7 +1,7 @@
 import type { Address } from "@beckon/protocol";
 import { type Bus, BusUnavailable } from "../cluster/bus.ts";
 import { BadMessage } from "../cluster/bytes.ts";
-import { Members, type Membership } from "../cluster/membership.ts";
+import { Members, type Membership, type ServerAbout } from "../cluster/membership.ts";
 import {
   decodeSessionMessage,
   encodeSessionMessage,
@@ -11,7 +11,7 @@ import {
   type SetRecord,
 } from "../cluster/session-messages.ts";
 import type { Clock } from "../lib/clock.ts";
-import { Replication } from "./replication.ts";
+import { Replication, type ReplicaStats } from "./replication.ts";
 import { OwnedTable } from "./session-table.ts";
 import { SetReading } from "./set-reading.ts";
 import type { SessionTable } from "./table.ts";
@@ -25,6 +25,8 @@ export interface ReplicatorOptions {
   readonly clock: Clock;
   readonly bus: Bus;
   readonly addresses: readonly Address[];
+  /** What else heartbeats tell of this server. */
+  readonly about?: ServerAbout | undefined;
   /** `DeviceStore.sets`. */
   readonly refreshSets: (users: readonly string[]) => Promise<readonly SetRecord[]>;
   /** Default 1 s. */
@@ -47,6 +49,10 @@ export interface ReplicatorStats {
   readonly dropped: number;
   /** Heartbeats of another process with this server's name: a mistake of the operator's. */
   readonly strangers: number;
+  /** Of the own partition, as the others were told last. */
+  readonly published: number;
+  readonly incarnation: number;
+  readonly replicas: readonly ReplicaStats[];
 }
 
 /** A server's session table and membership, kept up to date over the bus. */
@@ -84,6 +90,7 @@ class Shell implements Replicator {
   readonly table: OwnedTable;
   readonly members: Members;
   readonly #options: ReplicatorOptions;
+  readonly #incarnation: number;
   readonly #heartbeatMs: number;
   readonly #leaseMs: number;
   readonly #replication: Replication;
@@ -111,10 +118,11 @@ class Shell implements Replicator {
   #dropped = 0;
 
   constructor(options: ReplicatorOptions) {
-    const { server, clock, addresses } = options;
+    const { server, clock, addresses, about } = options;
     const incarnation = options.incarnation ?? clock.now();
     const now = (): number => clock.monotonic();
     this.#options = options;
+    this.#incarnation = incarnation;
     this.#heartbeatMs = options.heartbeatMs ?? 1000;
     this.#leaseMs = options.leaseMs ?? 5000;
     this.table = new OwnedTable({
@@ -130,7 +138,7 @@ class Shell implements Replicator {
     });
     const { index } = this.table;
     const load = (): number => this.table.ownSize;
-    this.members = new Members({ server, incarnation, clock, addresses, load });
+    this.members = new Members({ server, incarnation, clock, addresses, load, about });
     const onLoss = (): void => this.#lose();
     this.#replication = new Replication({ index, now, retryMs: RETRY_MS, onLoss });
     this.#reading = new SetReading(() => this.table.ownUsers());
@@ -146,6 +154,9 @@ class Shell implements Replicator {
       bus.subscribe(SESSIONS_SUBJECT, (bytes) => this.#heard(bytes)),
       bus.onLink((up) => {
         if (up) this.#linkIsBack();
+      }),
+      this.members.onChange(({ kind, member }) => {
+        if (kind === "changed" && member.name === this.table.server) this.#beat();
       }),
     ];
     this.#trust.lose();
@@ -169,6 +180,9 @@ class Shell implements Replicator {
       snapshotsSent: this.#snapshotsSent,
       dropped: this.#dropped,
       strangers: this.members.strangers,
+      published: this.table.publication.published,
+      incarnation: this.#incarnation,
+      replicas: this.#replication.replicas(),
     };
   }
 
