@@ -9,6 +9,8 @@ import type { AdminListener } from "./admin/listen.ts";
 import { exposeNode } from "./admin/node-metrics.ts";
 import type { NodeFigures } from "./admin/node-metrics.ts";
 import type { Bus } from "./cluster/bus.ts";
+import type { Departure } from "./cluster/control-messages.ts";
+import { type Control, createControl } from "./cluster/control.ts";
 import { createMemoryBus } from "./cluster/memory-bus.ts";
 import { createNatsBus } from "./cluster/nats-bus.ts";
 import { checkSecrets } from "./config.ts";
@@ -28,6 +30,7 @@ import type { Listener } from "./gateway/listen-ws.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Clock } from "./lib/clock.ts";
+import { createCpuMeter } from "./lib/cpu.ts";
 import { processLog, silentLog } from "./lib/log.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics } from "./lib/metrics.ts";
@@ -37,7 +40,7 @@ import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
-import { adminBackend } from "./service.ts";
+import { adminBackend, statusOf } from "./service.ts";
 import { openPostgres } from "./store/postgres.ts";
 import { lockFile } from "./store/sqlite-lock.ts";
 import { openSqlite } from "./store/sqlite.ts";
@@ -48,7 +51,7 @@ export { removePostgres } from "./store/postgres.ts";
 export { openSqlite, type SqliteStore } from "./store/sqlite.ts";
 
 const WATCH_MS = 5_000;
-/** In the OpenAPI document. */
+/** In the OpenAPI document and in heartbeats. */
 const VERSION = "0.1.0";
 
 const MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
@@ -110,6 +113,7 @@ export function startServer(parts: ServerParts): Server {
   const node: Node = createNode({
     ...rest,
     clock,
+    about: { cpu: createCpuMeter(cpuTime, () => systemClock.monotonic()), software: VERSION },
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     tickets: createTickets(clusterKey),
     addresses: parts.addresses ?? [addressOf(listener.url)],
@@ -170,6 +174,8 @@ export interface ConfiguredServer {
   kill(): Promise<void>;
   /** Sends the devices elsewhere at the configured rate, finishes what is under way, and stops. Nothing acknowledged is lost. */
   drain(): Promise<void>;
+  /** Resolves when it has drained, whoever has asked for it: the admin API may. */
+  readonly stopped: Promise<void>;
 }
 
 /** A store, and what has to be given back with it. */
@@ -182,6 +188,7 @@ interface Running {
   readonly store: OpenStore;
   readonly admin: AdminListener;
   readonly bus: Bus;
+  readonly control: Control;
   readonly health: ReturnType<typeof watch>;
   readonly certificate: CertificateWatch | undefined;
 }
@@ -196,7 +203,11 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
   const metrics = createMetrics();
   let state: Health["state"] = "starting";
   let running: Running | undefined;
+  let starting: Promise<void> | undefined;
   let stopping: Promise<void> | undefined;
+  const stopped = Promise.withResolvers<void>();
+  // Whoever has asked for the drain is told by that.
+  stopped.promise.catch(() => undefined);
 
   const start = async (): Promise<void> => {
     if (running !== undefined) return;
@@ -239,6 +250,12 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
               log,
               use: (pair) => up.secure(pair),
             });
+      const control = createControl({
+        bus,
+        server: options.name,
+        status: () => statusOf(node),
+        drain: () => depart(node),
+      });
       const health = watch(store, node, log);
       if (options.processMetrics !== false) metrics.observeProcess();
       exposeNode(metrics, {
@@ -248,7 +265,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         certificateExpires: () => certificate?.expires,
       });
       const app = createAdminApp({
-        backend: adminBackend(node, store, options.limits, metrics, () => ({
+        backend: adminBackend(node, store, control, options.limits, metrics, () => ({
           server: options.name,
           state,
           connections: node.gateway.size,
@@ -260,7 +277,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         log,
       });
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
-      running = { server, store, admin, bus, health, certificate };
+      running = { server, store, admin, bus, control, health, certificate };
     } catch (error) {
       server?.kill();
       if (options.sharedBus === undefined) await bus.close();
@@ -272,19 +289,37 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
   };
 
   const drain = async (): Promise<void> => {
+    await starting?.catch(() => undefined);
     if (running === undefined) return;
-    const { server, store, admin, bus, health, certificate } = running;
+    const { server, admin, health, certificate } = running;
     state = "draining";
     certificate?.stop();
     log.info("server.draining", { server: options.name, count: server.node.gateway.size });
     const { batch, interval, deadline } = options.drain;
+    const end = systemClock.monotonic() + deadline;
     await server.stop({ batch, intervalMs: interval, deadlineMs: deadline });
     health.stop();
-    await admin.close();
-    await bus.close();
-    await store.close();
+    if (!(await within(end - systemClock.monotonic(), close(running)))) {
+      // It is safe in the store, or was never acknowledged (L1).
+      log.warn("server.unfinished", { server: options.name, count: server.node.delivery.unsaved });
+      admin.kill();
+    }
     state = "stopped";
     log.info("server.stopped", { server: options.name });
+  };
+
+  const begin = (): Promise<void> => {
+    if (stopping === undefined) {
+      stopping = drain();
+      stopping.then(stopped.resolve, stopped.reject);
+    }
+    return stopping;
+  };
+
+  const depart = (node: Node): Departure => {
+    // What it fails of is told by `stopped`.
+    begin().catch(() => undefined);
+    return { connections: node.table.ownSize, within: options.drain.deadline };
   };
 
   const kill = async (): Promise<void> => {
@@ -300,7 +335,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
   };
 
   return {
-    start,
+    start: () => (starting = start()),
     get node() {
       return running?.server.node;
     },
@@ -314,8 +349,34 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     async reloadCertificate() {
       await running?.certificate?.look();
     },
-    drain: () => (stopping ??= drain()),
+    drain: begin,
+    stopped: stopped.promise,
   };
+}
+
+/** Who is under way with a request gets an answer; then nobody needs the bus, and last the store. */
+async function close({ admin, control, bus, store }: Running): Promise<void> {
+  await admin.close();
+  control.stop();
+  await bus.close();
+  await store.close();
+}
+
+/** Whether it was done in time. */
+async function within(ms: Millis, done: Promise<void>): Promise<boolean> {
+  const late = Promise.withResolvers<false>();
+  const cancel = systemClock.after(Math.max(0, ms), () => late.resolve(false));
+  try {
+    return await Promise.race([done.then(() => true), late.promise]);
+  } finally {
+    cancel();
+  }
+}
+
+/** ms of CPU that this process has used. */
+function cpuTime(): Millis {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }
 
 /** Rejects with StoreUnavailable where it cannot be used. */
@@ -370,6 +431,9 @@ function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificate
     counters: node.counters,
     connections: () => node.gateway.size,
     servers: () => node.members.list().length,
+    draining: () => node.members.get(node.name)?.state === "draining",
+    replicationLag: () =>
+      Math.max(0, ...node.replicator.stats().replicas.map(({ confirmed }) => confirmed)),
     open: () => node.delivery.open,
     unsaved: () => node.delivery.unsaved,
     trusted: () => node.table.trusted,

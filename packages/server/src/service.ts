@@ -2,8 +2,12 @@ import { uuidv7 } from "@beckon/protocol";
 import type { ErrorCode, ProtocolLimits, SendFrame } from "@beckon/protocol";
 
 import type { AdminBackend, Health, UserDevice } from "./admin/backend.ts";
+import type { ServerStatus } from "./cluster/control-messages.ts";
+import type { Control } from "./cluster/control.ts";
+import { overviewOf } from "./cluster/overview.ts";
 import { faultOf } from "./gateway/send.ts";
 import type { Metrics } from "./lib/metrics.ts";
+import { didYouMean } from "./lib/nearest.ts";
 import type { Node } from "./node.ts";
 import type { Session } from "./sessions/table.ts";
 import type { DeviceRecord, Store } from "./store/store.ts";
@@ -18,10 +22,21 @@ class Refused extends Error {
   }
 }
 
+/** The same, in words of the case. */
+class NotDone extends Refused {
+  readonly hint: string;
+  constructor(code: ErrorCode, message: string, hint: string) {
+    super(code);
+    this.message = message;
+    this.hint = hint;
+  }
+}
+
 /** What the admin API asks of a server, done by its node and its store. */
 export function adminBackend(
   node: Node,
   store: Store,
+  control: Control,
   limits: ProtocolLimits,
   metrics: Metrics,
   health: () => Health,
@@ -46,8 +61,50 @@ export function adminBackend(
       const set = await store.devices.forget(user, device);
       node.table.announceSet(user, set.setVersion, set.setSize);
     },
+    async servers() {
+      const members = node.members.list();
+      const answers = new Map<string, ServerStatus>();
+      await Promise.all(
+        members.map(({ name }) =>
+          control.status(name).then(
+            (status) => void answers.set(name, status),
+            // It is shown as one that does not answer.
+            () => undefined,
+          ),
+        ),
+      );
+      return overviewOf(members, answers, (name) => node.members.silence(name));
+    },
+    async drainServer(name) {
+      if (node.members.get(name) === undefined) {
+        const names = node.members.list().map((member) => member.name);
+        const message = `no server is called ${name}${didYouMean(name, names)}`;
+        throw new NotDone("bad-argument", message, `The system has: ${names.join(", ")}.`);
+      }
+      return control.drain(name).catch(() => {
+        const hint = "Look at its process and its link to the bus; SIGTERM to it does the same.";
+        throw new NotDone("unavailable", `${name} does not answer`, hint);
+      });
+    },
     health,
     metrics: () => metrics.render(),
+  };
+}
+
+/** How this server is, for whichever of the others is asked. */
+export function statusOf(node: Node): ServerStatus {
+  const { published, incarnation, replicas } = node.replicator.stats();
+  const { state, load, cpu } = node.members.get(node.name)!;
+  return {
+    state,
+    incarnation,
+    connections: load,
+    cpu,
+    published,
+    replicas: replicas.map((replica) => ({
+      ...replica,
+      confirmed: Math.round(replica.confirmed),
+    })),
   };
 }
 
@@ -57,11 +114,17 @@ function listDevices(
   durable: readonly DeviceRecord[],
 ): readonly UserDevice[] {
   const devices = new Map<string, UserDevice>();
-  for (const { device, dormant } of durable) {
-    if (!dormant) devices.set(device, { device, server: null, durable: true, background: false });
+  const pushes = new Map<string, string>();
+  for (const { device, dormant, seen, push } of durable) {
+    if (push !== undefined) pushes.set(device, push.provider);
+    if (dormant) continue;
+    const away = { server: null, durable: true, background: false, since: seen };
+    devices.set(device, { device, ...away, push: push?.provider ?? null });
   }
-  for (const { device, server, durable, background } of sessions) {
-    devices.set(device, { device, server, durable, background });
+  for (const { device, server, durable, background, epoch } of sessions) {
+    const push = pushes.get(device) ?? null;
+    // An epoch is the time of the connection, but for clocks that disagree.
+    devices.set(device, { device, server, durable, background, since: epoch, push });
   }
   return [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
 }

@@ -3,6 +3,7 @@ import { formatUuid, parseUuid, uuidv7 } from "@beckon/protocol";
 import type { Hono } from "hono";
 import * as z from "zod";
 
+import type { ServerOverview } from "../cluster/overview.ts";
 import { createLog } from "../lib/log.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import { createAdminApp } from "./app.ts";
@@ -12,6 +13,20 @@ import { type AdminListener, listenAdmin } from "./listen.ts";
 const TOKEN = "an admin token: 0123456789";
 const ID = uuidv7(1_700_000_000_000, (bytes) => bytes.fill(7));
 const KEY = new Uint8Array(32).fill(0xfb);
+
+const EU_1: ServerOverview = {
+  server: "eu-1",
+  state: "up",
+  software: "0.0.0",
+  connections: 3,
+  capacity: 100,
+  cpu: 0.25,
+  since: 1_700_000_000_000,
+  addresses: [],
+  heard: 0,
+  answers: true,
+  replicas: [{ server: "eu-2", behind: 2, confirmed: 700 }],
+};
 
 const healthy: Health = {
   server: "eu-1",
@@ -37,11 +52,30 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
       Promise.resolve(
         user === "ann"
           ? [
-              { device: "laptop", server: "eu-1", durable: false, background: false },
-              { device: "phone", server: null, durable: true, background: false },
+              {
+                device: "laptop",
+                server: "eu-1",
+                durable: false,
+                background: false,
+                since: 5,
+                push: null,
+              },
+              {
+                device: "phone",
+                server: null,
+                durable: true,
+                background: false,
+                since: 4,
+                push: "dev",
+              },
             ]
           : [],
       ),
+    servers: () => Promise.resolve([EU_1]),
+    drainServer(server) {
+      asked.push({ server });
+      return Promise.resolve({ connections: 3, within: 10_000 });
+    },
     forgetDevice: (user, device) => Promise.resolve(void asked.push({ user, device })),
     health: () => health,
     metrics: () => Promise.resolve("# TYPE x counter\nx 1\n"),
@@ -268,8 +302,15 @@ describe("GET /v1/users/{user}/devices", () => {
     const answer = await call(app, "GET", "/v1/users/ann/devices");
     expect(await answer.json()).toEqual({
       devices: [
-        { device: "laptop", server: "eu-1", durable: false, background: false },
-        { device: "phone", server: null, durable: true, background: false },
+        {
+          device: "laptop",
+          server: "eu-1",
+          durable: false,
+          background: false,
+          since: 5,
+          push: null,
+        },
+        { device: "phone", server: null, durable: true, background: false, since: 4, push: "dev" },
       ],
     });
     expect(await (await call(app, "GET", "/v1/users/nobody/devices")).json()).toEqual({
@@ -280,12 +321,34 @@ describe("GET /v1/users/{user}/devices", () => {
   });
 });
 
+describe("/v1/servers", () => {
+  test("M1: says which servers there are, and who says it", async () => {
+    const { app } = fakeServer();
+    const answer = await call(app, "GET", "/v1/servers");
+    expect(await answer.json()).toEqual({ server: "eu-1", servers: [EU_1] });
+  });
+
+  test("B3: a server is told to go by its name", async () => {
+    const { app, asked } = fakeServer();
+    const answer = await call(app, "POST", "/v1/servers/eu-2/drain");
+    expect([answer.status, await answer.json()]).toEqual([200, { connections: 3, within: 10_000 }]);
+    expect(asked).toEqual([{ server: "eu-2" }]);
+    const bad = await call(app, "POST", `/v1/servers/${encodeURIComponent("eu 2")}/drain`);
+    expect(await errorOf(bad)).toMatchObject({
+      code: "bad-argument",
+      message: "server: must be the name of a server",
+    });
+  });
+});
+
 describe("the admin token", () => {
   const paths = [
     ["POST", "/v1/messages"],
     ["POST", "/v1/devices"],
     ["GET", "/v1/users/ann/devices"],
     ["DELETE", "/v1/devices/ann/phone"],
+    ["GET", "/v1/servers"],
+    ["POST", "/v1/servers/eu-1/drain"],
   ] as const;
 
   test.each(paths)("%s %s needs it", async (method, path) => {
@@ -411,6 +474,8 @@ describe("GET /openapi.json", () => {
       "post /v1/devices *",
       "get /v1/users/{user}/devices *",
       "delete /v1/devices/{user}/{device} *",
+      "get /v1/servers *",
+      "post /v1/servers/{server}/drain *",
       "get /metrics",
       "get /healthz",
       "get /readyz",

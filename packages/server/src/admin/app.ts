@@ -13,6 +13,7 @@ import {
   readDevice,
   readDeviceName,
   readMessage,
+  readServer,
   readUser,
 } from "./endpoints.ts";
 import { type Refusal, refusal, refusalOf, statusOf } from "./errors.ts";
@@ -79,6 +80,12 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
       const { user, device } = readDeviceName(c.req.param());
       await backend.forgetDevice(user, device);
       return c.body(null, 204);
+    },
+    async listServers(c) {
+      return c.json({ server: backend.health().server, servers: await backend.servers() });
+    },
+    async drainServer(c) {
+      return c.json(await backend.drainServer(readServer(c.req.param())));
     },
     async metrics(c) {
       return c.text(await backend.metrics(), 200, { "content-type": METRICS });

@@ -1,4 +1,7 @@
-import type { AckStatus, PushRegistration, Route, WakeClass } from "@beckon/protocol";
+import type { AckStatus, Millis, PushRegistration, Route, WakeClass } from "@beckon/protocol";
+
+import type { Departure } from "../cluster/control-messages.ts";
+import type { ServerOverview } from "../cluster/overview.ts";
 
 /**
  * What the admin API asks of the server. A call that cannot be done rejects with an error whose `code` is one of the
@@ -12,6 +15,10 @@ export interface AdminBackend {
   devices(user: string): Promise<readonly UserDevice[]>;
   /** Log-out. A device that is not there is forgotten already. */
   forgetDevice(user: string, device: string): Promise<void>;
+  /** Of the whole system, each asked how it is. */
+  servers(): Promise<readonly ServerOverview[]>;
+  /** Answers when that server, which may be another one, has begun to send its devices elsewhere; then it ends. */
+  drainServer(server: string): Promise<Departure>;
   health(): Health;
   /** In Prometheus's text format. */
   metrics(): Promise<string>;
@@ -50,6 +57,12 @@ export interface UserDevice {
   readonly durable: boolean;
   /** Connected, and woken by push all the same. */
   readonly background: boolean;
+  /**
+   * Connected: since when, by the clock of its server. Else: when it connected or registered last, to the hour.
+   */
+  readonly since: Millis;
+  /** The push service that it is registered with; null: none. */
+  readonly push: string | null;
 }
 
 export interface Health {

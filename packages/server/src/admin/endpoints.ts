@@ -12,6 +12,8 @@ import {
 } from "@beckon/protocol";
 import * as z from "zod";
 
+import type { Departure } from "../cluster/control-messages.ts";
+import type { ReplicaOverview, ServerOverview } from "../cluster/overview.ts";
 import type { DeviceRegistration, Health, OutgoingMessage, UserDevice } from "./backend.ts";
 
 export interface Endpoint {
@@ -128,7 +130,64 @@ const userDevice = z.object({
     .meta({ description: "The server that it is connected to; null: none.", example: "eu-1" }),
   durable: z.boolean().meta({ description: "Messages are held for it while it is away." }),
   background: z.boolean().meta({ description: "It is connected, and woken by push all the same." }),
+  since: z.number().meta({
+    description:
+      "Connected: since when, ms since 1970. Else: when it connected or registered last, to the hour.",
+  }),
+  push: z
+    .string()
+    .nullable()
+    .meta({ description: "The push service that it is registered with; null: none." }),
 }) satisfies z.ZodType<UserDevice>;
+
+const serverName = z
+  .string()
+  .regex(/^[\w.-]{1,64}$/, "must be the name of a server")
+  .meta({ example: "eu-1" });
+
+const replica = z.object({
+  server: z.string().meta({ description: "Whose sessions they are." }),
+  behind: z.int().nullable().meta({
+    description:
+      "Changes that are published and not here; null: it waits for all of them, or the owner did not answer.",
+  }),
+  confirmed: z.number().nullable().meta({
+    description:
+      "ms since it was last known to be complete; null: the one does not know the other.",
+  }),
+}) satisfies z.ZodType<ReplicaOverview>;
+
+const server = z.object({
+  server: z.string().meta({ example: "eu-1" }),
+  state: z.enum(["up", "draining"]),
+  software: z.string().meta({ description: "Its version.", example: "0.1.0" }),
+  connections: z.int(),
+  capacity: z.int().meta({ description: "Connections that it takes at most; 0: not known." }),
+  cpu: z.number().meta({ description: "CPUs that its process used lately.", example: 0.25 }),
+  since: z.number().meta({ description: "When it came up, ms since 1970." }),
+  addresses: z.array(
+    z.object({
+      url: z.string(),
+      protocol: z.string(),
+      secure: z.boolean(),
+      network: z.string(),
+      region: z.string(),
+      priority: z.int(),
+    }),
+  ),
+  heard: z.number().meta({ description: "ms since its last heartbeat." }),
+  answers: z.boolean().meta({
+    description: "false: it was asked and did not answer; this is what its last heartbeat said.",
+  }),
+  replicas: z
+    .array(replica)
+    .meta({ description: "What it knows of the sessions of each other server." }),
+}) satisfies z.ZodType<ServerOverview>;
+
+const departure = z.object({
+  connections: z.int().meta({ description: "Devices that it still has." }),
+  within: z.int().meta({ description: "Its process ends within it, ms." }),
+}) satisfies z.ZodType<Departure>;
 
 const health = z.object({
   server: z.string(),
@@ -144,6 +203,8 @@ export const endpoints: {
       | "registerDevice"
       | "listDevices"
       | "forgetDevice"
+      | "listServers"
+      | "drainServer"
       | "metrics"
       | "healthz"
       | "readyz"
@@ -209,6 +270,41 @@ export const endpoints: {
     params: z.object({ user: userId, device: deviceId }),
     answers: [{ status: 204, description: "Nothing is held for it any more." }],
     errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  listServers: {
+    method: "get",
+    path: "/v1/servers",
+    summary: "The servers of the system, and how far each is behind the others",
+    description:
+      "Each is asked over the bus, for 2 s at most. `server` is the one that answers this request.",
+    secured: true,
+    answers: [
+      {
+        status: 200,
+        description: "In the order of their names, this one among them.",
+        type: "application/json",
+        schema: z.object({ server: z.string(), servers: z.array(server) }),
+      },
+    ],
+    errors: ["unavailable", "internal"],
+  },
+  drainServer: {
+    method: "post",
+    path: "/v1/servers/{server}/drain",
+    summary: "Send a server's devices elsewhere, and end it",
+    description:
+      "As SIGTERM to its process. Any server passes it on. A server that drains already answers the same.",
+    secured: true,
+    params: z.object({ server: serverName }),
+    answers: [
+      {
+        status: 200,
+        description: "It has begun.",
+        type: "application/json",
+        schema: departure,
+      },
+    ],
+    errors: ["bad-argument", "unavailable", "internal"],
   },
   metrics: {
     method: "get",
@@ -293,6 +389,11 @@ export function readDevice(body: unknown): DeviceRegistration {
 /** @throws {BadRequest} */
 export function readUser(params: unknown): string {
   return check(z.object({ user: userId }), params).user;
+}
+
+/** @throws {BadRequest} */
+export function readServer(params: unknown): string {
+  return check(z.object({ server: serverName }), params).server;
 }
 
 /** @throws {BadRequest} */

@@ -54,6 +54,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   const { code, message } = error;
   if (typeof code !== "string" || !isErrorCode(code)) return undefined;
+  if ("hint" in error && typeof error.hint === "string") return refusal(code, message, error.hint);
   return code === "bad-argument" ? refusal(code, message, "Correct the request.") : refusal(code);
 }
 

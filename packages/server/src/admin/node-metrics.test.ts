@@ -12,6 +12,8 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     counters,
     connections: () => 12,
     servers: () => 3,
+    draining: () => true,
+    replicationLag: () => 1_500,
     open: () => 1,
     unsaved: () => 2,
     bus: () => true,
@@ -40,6 +42,8 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     "beckon_servers 3",
     "beckon_table_trusted 1",
     "beckon_tls_certificate_expiry_timestamp_seconds 1800000000",
+    "beckon_draining 1",
+    "beckon_replication_lag_seconds 1.5",
   ]) {
     expect(text).toContain(`${line}\n`);
   }

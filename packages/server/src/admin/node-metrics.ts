@@ -9,6 +9,10 @@ export interface NodeFigures {
   readonly connections: () => number;
   /** Servers of the system that are known here, this one among them. */
   readonly servers: () => number;
+  /** Whether it is being emptied. */
+  readonly draining: () => boolean;
+  /** ms since the replica that is furthest behind was known to be complete; 0: there is none. */
+  readonly replicationLag: () => number;
   /** Messages accepted and not answered. */
   readonly open: () => number;
   /** What has to reach the store before this server may go. */
@@ -61,6 +65,12 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   count("pushes", "Wakes, by what became of them.", () => byLabel("outcome", counters.pushes));
   gauge("connections", "Connections that terminate here.", node.connections);
   gauge("servers", "Servers of the system, as far as this one knows.", node.servers);
+  flag("draining", "this server is being emptied.", node.draining);
+  gauge(
+    "replication_lag_seconds",
+    "Seconds since the copy of another server's sessions that is furthest behind was known to be complete; about 1 where all is well.",
+    () => node.replicationLag() / 1_000,
+  );
   gauge("messages_open", "Messages accepted and not answered.", node.open);
   gauge("messages_unsaved", "What has to reach the store before this server may go.", node.unsaved);
   flag(

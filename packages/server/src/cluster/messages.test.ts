@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
+import { decodeStatus } from "./control-messages.ts";
 import { decodeDelivery, encodeDelivery } from "./delivery-messages.ts";
 import type { ServerRecord } from "./server-bus.ts";
 import {
@@ -125,6 +126,7 @@ describe("messages between servers", () => {
         for (const input of [bytes, Uint8Array.of(1, ...bytes), Uint8Array.of(1, 2, ...bytes)]) {
           expectBadOrRead(() => decodeDelivery(input));
           expectBadOrRead(() => decodeSessionMessage(input));
+          expectBadOrRead(() => decodeStatus(input));
         }
       }),
       { numRuns: 2000 },

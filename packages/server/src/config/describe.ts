@@ -2,6 +2,7 @@ import type { Address } from "@beckon/protocol";
 import { stringify } from "smol-toml";
 
 import type { TokenKeys } from "../gateway/token-keys.ts";
+import { drainCapacity } from "../gateway/drain-plan.ts";
 import { formatDuration } from "../lib/duration.ts";
 import type { Config, HostPort } from "./config.ts";
 
@@ -10,7 +11,7 @@ const MASK = "***";
 /** The configuration as it was understood, defaults and all, in the form of the file; secrets are masked. */
 export function describeConfig(config: Config): string {
   const { auth, send, limits, storeLimits, drain } = config;
-  return stringify({
+  const text = stringify({
     name: config.name,
     log: config.log,
     listen: formatHostPort(config.listen),
@@ -61,6 +62,16 @@ export function describeConfig(config: Config): string {
       deadline: formatDuration(drain.deadline),
     },
   });
+  return text + describePace(config);
+}
+
+/** What no key says: whether the pace and the deadline can both be kept. */
+function describePace({ drain, maxConnections }: Config): string {
+  const { batch, interval, deadline } = drain;
+  const devices = drainCapacity({ batch, intervalMs: interval, deadlineMs: deadline });
+  const enough = devices >= maxConnections;
+  const than = enough ? "all that limits.connections allows" : "of more, more are told at once";
+  return `# At this pace ${devices} devices are sent elsewhere in ${formatDuration(deadline)}: ${than}.\n`;
 }
 
 function describeAddress({ url, protocol, network, region, priority }: Address): object {

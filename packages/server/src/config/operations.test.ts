@@ -65,6 +65,8 @@ test("every metric", async () => {
     counters: new Counters("s1"),
     connections: () => 0,
     servers: () => 1,
+    draining: () => false,
+    replicationLag: () => 0,
     open: () => 0,
     unsaved: () => 0,
     trusted: () => true,

@@ -1,0 +1,104 @@
+import type { Millis } from "@beckon/protocol";
+
+import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
+
+/** Where a server is asked how it is, and told to go. */
+export function controlSubject(server: string): string {
+  return `beckon.control.${server}`;
+}
+
+export type ControlRequest = "status" | "drain";
+
+/** How a server is, by itself. */
+export interface ServerStatus {
+  readonly state: "up" | "draining";
+  readonly incarnation: number;
+  /** Connections that terminate there. */
+  readonly connections: number;
+  /** Thousandths of one CPU that its process used lately. */
+  readonly cpu: number;
+  /** The version of its own partition that it told the others last. */
+  readonly published: number;
+  /** Of the partitions of the others. */
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+export interface ReplicaStatus {
+  /** Its owner. */
+  readonly server: string;
+  readonly incarnation: number;
+  /** The owner's version that it has reached; undefined: it waits for a snapshot. */
+  readonly version: number | undefined;
+  /** How long ago it was last known to be complete, ms. */
+  readonly confirmed: Millis;
+}
+
+/** A server has begun to go. */
+export interface Departure {
+  /** Devices that it still has. */
+  readonly connections: number;
+  /** Its process ends within it, ms. */
+  readonly within: Millis;
+}
+
+const VERSION = 1;
+const REQUESTS = ["status", "drain"] as const satisfies readonly ControlRequest[];
+const STATES = ["up", "draining"] as const satisfies readonly ServerStatus["state"][];
+
+export function encodeControlRequest(request: ControlRequest): Uint8Array {
+  return new ByteWriter().byte(VERSION).byte(REQUESTS.indexOf(request)).finish();
+}
+
+/** @throws {BadMessage} */
+export function decodeControlRequest(bytes: Uint8Array): ControlRequest {
+  return oneOf(REQUESTS, begin(bytes).byte());
+}
+
+export function encodeStatus(status: ServerStatus): Uint8Array {
+  const out = new ByteWriter().byte(VERSION).byte(STATES.indexOf(status.state));
+  out.varint(status.incarnation).varint(status.connections).varint(status.cpu);
+  out.varint(status.published).varint(status.replicas.length);
+  for (const { server, incarnation, version, confirmed } of status.replicas) {
+    out.string(server).varint(incarnation);
+    out.varint(version === undefined ? 0 : version + 1).varint(confirmed);
+  }
+  return out.finish();
+}
+
+/** @throws {BadMessage} */
+export function decodeStatus(bytes: Uint8Array): ServerStatus {
+  const input = begin(bytes);
+  const state = oneOf(STATES, input.byte());
+  const [incarnation, connections] = [input.varint(), input.varint()];
+  const [cpu, published] = [input.varint(), input.varint()];
+  const replicas: ReplicaStatus[] = [];
+  for (let left = input.count(); left > 0; left--) {
+    const server = input.string();
+    const [incarnation, reached, confirmed] = [input.varint(), input.varint(), input.varint()];
+    const version = reached === 0 ? undefined : reached - 1;
+    replicas.push({ server, incarnation, version, confirmed });
+  }
+  return { state, incarnation, connections, cpu, published, replicas };
+}
+
+export function encodeDeparture({ connections, within }: Departure): Uint8Array {
+  return new ByteWriter().byte(VERSION).varint(connections).varint(within).finish();
+}
+
+/** @throws {BadMessage} */
+export function decodeDeparture(bytes: Uint8Array): Departure {
+  const input = begin(bytes);
+  return { connections: input.varint(), within: input.varint() };
+}
+
+function begin(bytes: Uint8Array): ByteReader {
+  const input = new ByteReader(bytes);
+  if (input.byte() !== VERSION) throw new BadMessage("unknown version");
+  return input;
+}
+
+function oneOf<T>(values: readonly T[], at: number): T {
+  const value = values[at];
+  if (value === undefined) throw new BadMessage("unknown value");
+  return value;
+}

@@ -1,0 +1,152 @@
+import { describe, expect, test } from "bun:test";
+
+import { BusTimeout, NobodyListens } from "./bus.ts";
+import { type Control, createControl } from "./control.ts";
+import { controlSubject, type ServerStatus } from "./control-messages.ts";
+import type { Member } from "./membership.ts";
+import { createMemoryBus } from "./memory-bus.ts";
+import { overviewOf } from "./overview.ts";
+import { VirtualClock } from "./test-support/virtual-clock.ts";
+
+const STATUS: ServerStatus = {
+  state: "up",
+  incarnation: 1_700_000_000_000,
+  connections: 12,
+  cpu: 250,
+  published: 40,
+  replicas: [],
+};
+
+class Bed {
+  readonly clock = new VirtualClock();
+  readonly hub = createMemoryBus({ clock: this.clock });
+  /** Names of the servers that were told to go. */
+  readonly leaving: string[] = [];
+
+  server(server: string, status = STATUS): Control {
+    return createControl({
+      bus: this.hub.connect(),
+      server,
+      status: () => status,
+      drain: () => {
+        this.leaving.push(server);
+        return { connections: status.connections, within: 10_000 };
+      },
+    });
+  }
+
+  /** What a promise comes to, once time has passed. */
+  async after<T>(ms: number, promise: Promise<T>): Promise<T | Error> {
+    const settled = promise.catch((error: Error) => error);
+    await this.clock.advance(ms);
+    return settled;
+  }
+}
+
+describe("B3: any server can be asked, through any other", () => {
+  test("how it is", async () => {
+    const bed = new Bed();
+    const replicas = [
+      { server: "a", incarnation: 5, version: 0, confirmed: 900 },
+      { server: "c", incarnation: 6, version: undefined, confirmed: 4_000 },
+    ];
+    const [a] = [bed.server("a"), bed.server("b", { ...STATUS, state: "draining", replicas })];
+    expect(await bed.after(10, a.status("b"))).toEqual({ ...STATUS, state: "draining", replicas });
+    expect(await bed.after(10, a.status("a"))).toEqual(STATUS);
+  });
+
+  test("to go", async () => {
+    const bed = new Bed();
+    const [a] = [bed.server("a"), bed.server("b"), bed.server("c")];
+    expect(await bed.after(10, a.drain("b"))).toEqual({ connections: 12, within: 10_000 });
+    expect(await bed.after(10, a.drain("a"))).toEqual({ connections: 12, within: 10_000 });
+    expect(bed.leaving).toEqual(["b", "a"]);
+  });
+
+  test("one that is not there is known at once, one that is silent or not understood after 2 s (L10)", async () => {
+    const bed = new Bed();
+    const a = bed.server("a");
+    expect(await bed.after(10, a.status("b"))).toBeInstanceOf(NobodyListens);
+    bed.hub.connect().subscribe(controlSubject("c"), () => undefined);
+    expect(await bed.after(2_100, a.status("c"))).toBeInstanceOf(BusTimeout);
+    bed.hub.connect().subscribe(controlSubject("d"), (_, reply) => reply?.(Uint8Array.of(9)));
+    expect(await bed.after(10, a.drain("d"))).toBeInstanceOf(BusTimeout);
+  });
+
+  test("what cannot be read is not obeyed, and one that has stopped does not answer", async () => {
+    const bed = new Bed();
+    const [a, b] = [bed.server("a"), bed.server("b")];
+    const stranger = bed.hub.connect();
+    for (const bytes of [[], [1], [1, 9], [2, 1]]) {
+      stranger.publish(controlSubject("b"), Uint8Array.from(bytes));
+    }
+    await bed.clock.advance(10);
+    expect(bed.leaving).toEqual([]);
+    b.stop();
+    expect(await bed.after(10, a.drain("b"))).toBeInstanceOf(NobodyListens);
+  });
+});
+
+describe("the overview", () => {
+  const member = (name: string): Member => ({
+    name,
+    incarnation: 7,
+    state: "up",
+    load: 3,
+    capacity: 100,
+    full: false,
+    cpu: 100,
+    software: "1.0.0",
+    addresses: [],
+    since: 5,
+  });
+  const members = [member("a"), member("b"), member("c")];
+  const overview = (answers: Record<string, Partial<ServerStatus>>) =>
+    overviewOf(
+      members,
+      new Map(
+        Object.entries(answers).map(([name, answer]) => [
+          name,
+          { ...STATUS, incarnation: 7, ...answer },
+        ]),
+      ),
+      (name) => ({ a: 0, b: 300.4, c: 4_000 })[name],
+    );
+
+  test("M1: has what each server says, and of one that does not answer what it said last", () => {
+    const [a, , c] = overview({ a: { connections: 9, cpu: 1_500 }, b: {} });
+    expect(a).toMatchObject({ connections: 9, cpu: 1.5, heard: 0, answers: true });
+    expect(c).toMatchObject({ connections: 3, cpu: 0.1, heard: 4_000, answers: false });
+    expect(c!.replicas).toEqual([]);
+  });
+
+  test("M2: has for each pair how far the one is behind the other", () => {
+    const replica = { incarnation: 7, confirmed: 800 };
+    const [a, b] = overview({
+      a: {
+        published: 50,
+        replicas: [
+          { ...replica, server: "b", version: 35 },
+          { ...replica, server: "c", version: 4 },
+        ],
+      },
+      b: { published: 40, replicas: [{ ...replica, server: "a", version: undefined }] },
+    });
+    expect(a!.replicas).toEqual([
+      { server: "b", behind: 5, confirmed: 800 },
+      // Its owner did not say how far it is.
+      { server: "c", behind: null, confirmed: 800 },
+    ]);
+    expect(b!.replicas).toEqual([
+      { server: "a", behind: null, confirmed: 800 },
+      // It has never heard of it.
+      { server: "c", behind: null, confirmed: null },
+    ]);
+  });
+
+  test("a replica of an incarnation that is over is compared with nothing", () => {
+    const replica = { server: "b", incarnation: 6, confirmed: 800, version: 39 };
+    const [a] = overview({ a: { replicas: [replica] }, b: {} });
+    expect(a!.replicas[0]).toEqual({ server: "b", behind: null, confirmed: 800 });
+  });
+});

@@ -1,0 +1,77 @@
+import type { Millis } from "@beckon/protocol";
+
+import { type Bus, BusTimeout } from "./bus.ts";
+import { BadMessage } from "./bytes.ts";
+import {
+  type ControlRequest,
+  controlSubject,
+  decodeControlRequest,
+  decodeDeparture,
+  decodeStatus,
+  type Departure,
+  encodeControlRequest,
+  encodeDeparture,
+  encodeStatus,
+  type ServerStatus,
+} from "./control-messages.ts";
+
+export interface ControlParts {
+  readonly bus: Bus;
+  /** Name of this server. */
+  readonly server: string;
+  readonly status: () => ServerStatus;
+  /** Begins to go; asked again it says the same. */
+  readonly drain: () => Departure;
+}
+
+/** What the operator asks of the servers, through any one of them. */
+export interface Control {
+  /** Rejects with NobodyListens, BusUnavailable or BusTimeout. */
+  status(server: string): Promise<ServerStatus>;
+  /** Answers when the server has begun to go. Rejects as `status` does. */
+  drain(server: string): Promise<Departure>;
+  /** From now on this server does not answer the others. */
+  stop(): void;
+}
+
+/** How long another server may take to answer. */
+const ANSWER_MS: Millis = 2_000;
+
+export function createControl({ bus, server, status, drain }: ControlParts): Control {
+  const stop = bus.subscribe(controlSubject(server), (message, reply) => {
+    const request = readOr(decodeControlRequest, message);
+    if (request === "status") reply?.(encodeStatus(status()));
+    if (request === "drain") reply?.(encodeDeparture(drain()));
+  });
+
+  async function ask<T>(
+    to: string,
+    request: ControlRequest,
+    decode: (bytes: Uint8Array) => T,
+  ): Promise<T> {
+    const answer = await bus.request(controlSubject(to), encodeControlRequest(request), ANSWER_MS);
+    const read = readOr(decode, answer);
+    if (read === undefined) throw new BusTimeout("it answers what this version cannot read");
+    return read;
+  }
+
+  return {
+    async status(of) {
+      return of === server ? status() : ask(of, "status", decodeStatus);
+    },
+    async drain(which) {
+      return which === server ? drain() : ask(which, "drain", decodeDeparture);
+    },
+    stop,
+  };
+}
+
+/** Undefined: it cannot be read. */
+function readOr<T>(decode: (bytes: Uint8Array) => T, bytes: Uint8Array): T | undefined {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (error instanceof BadMessage) return undefined;
+    throw error;
+  }
+}
