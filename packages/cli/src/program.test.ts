@@ -3,7 +3,18 @@ import { expect, test } from "bun:test";
 import packageFile from "../package.json" with { type: "json" };
 import { beckon } from "./test-support/terminal.ts";
 
-const COMMANDS = ["dev", "device", "serve", "token", "send", "decode", "replay"];
+const COMMANDS = [
+  "dev",
+  "device",
+  "serve",
+  "status",
+  "where",
+  "drain",
+  "token",
+  "send",
+  "decode",
+  "replay",
+];
 
 test("help goes to the output, and names every command", async () => {
   const { code, out, notes } = await beckon(["--help"]);
@@ -43,6 +54,11 @@ test.each([
   [["send", "--from", "shop", "hello"], "required option '--to <user>' not specified"],
   [["send", "--from", "a", "--to", "b", "--admin", "here", "hello"], "is not an address"],
   [["send", "--from", "a", "--to", "b", "hello"], "Set BECKON_API_TOKEN"],
+  [["status"], "Set BECKON_API_TOKEN"],
+  [["status", "--watch", "--token", "x"], "--watch needs a terminal"],
+  [["where"], "missing required argument 'user'"],
+  [["drain"], "missing required argument 'server'"],
+  [["drain", "eu-1", "--admin", "here"], "is not an address"],
 ])("a wrong command line says what to do, and exits with 2: %j", async (args, says) => {
   const { code, out, notes } = await beckon(args);
   expect({ code, out }).toEqual({ code: 2, out: "" });

@@ -4,10 +4,13 @@ import packageFile from "../package.json" with { type: "json" };
 import { decodeCommand } from "./commands/decode.ts";
 import { deviceCommand } from "./commands/device.ts";
 import { devCommand } from "./commands/dev.ts";
+import { drainCommand } from "./commands/drain.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { whereCommand } from "./commands/where.ts";
 import { Failure } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -38,6 +41,9 @@ function createProgram(terminal: Terminal): Command {
     devCommand,
     deviceCommand,
     serveCommand,
+    statusCommand,
+    whereCommand,
+    drainCommand,
     tokenCommand,
     sendCommand,
     decodeCommand,
@@ -68,6 +74,9 @@ Examples:
   beckon device eve                    be a device of eve's in it, in the terminal
   beckon replay --generate community   watch a community's messages go through four servers
   beckon serve beckon.toml             run one server
+  beckon status                        show all servers of the system
+  beckon where ann                     show where ann's devices are
+  beckon drain eu-2                    send a server's devices elsewhere, and end it
   beckon token --user ann              a token with which ann's devices can connect
   beckon send --from shop --to ann "Your parcel is here"
 

@@ -10,6 +10,8 @@ export interface Terminal {
   readonly coloured: boolean;
   /** Characters in a line of the notes. */
   readonly columns: number;
+  /** Lines of it. */
+  readonly rows: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** All of the standard input. */
   input(): Promise<Uint8Array>;
@@ -22,7 +24,12 @@ export const systemTerminal: Terminal = {
   note: (text) => void process.stderr.write(text),
   interactive: process.stderr.isTTY,
   coloured: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
-  columns: process.stderr.columns ?? 80,
+  get columns() {
+    return process.stderr.columns ?? 80;
+  },
+  get rows() {
+    return process.stderr.rows ?? 24;
+  },
   env: process.env,
   input: () => Bun.stdin.bytes(),
   converse: systemConversation,

@@ -9,9 +9,9 @@ import type { Terminal } from "../terminal.ts";
 const HELP = `
 ${CONFIG_HELP}
 
-SIGTERM and SIGINT stop it gracefully: it takes no more connections, sends its devices elsewhere, and finishes or
-stores what is under way. Another one a second later stops it at once; what was acknowledged is safe all the same.
-SIGHUP makes it look at once whether the files of its certificate have changed.
+SIGTERM, SIGINT and beckon drain stop it gracefully: it takes no more connections, sends its devices elsewhere at the
+pace of [drain], and finishes or stores what is under way. Another signal a second later stops it at once; what was
+acknowledged is safe all the same. SIGHUP makes it look at once whether the files of its certificate have changed.
 Where npx started it, SIGTERM to npx does; a SIGINT that is not typed has to go to the server's own process.
 
 Examples:
@@ -23,6 +23,8 @@ The least that a file has to say:
   [auth]
   secret_file = "secret.txt"   # what the application's backend signs its tokens with: 32 bytes or more
   send = "anyone"              # who may write to whom`;
+
+const LINGER_MS = 200;
 
 const NO_API_TOKEN =
   "Without api.token or api.token_file nobody may use the admin API: your backend cannot send.\n";
@@ -42,7 +44,7 @@ export function serveCommand(terminal: Terminal): Command {
         return;
       }
       const server = createServer(config);
-      const stopped = untilStopped(() => server.drain());
+      const told = untilStopped(() => server.drain());
       if (config.tls !== undefined) process.on("SIGHUP", () => void server.reloadCertificate());
       try {
         await server.start();
@@ -52,7 +54,9 @@ export function serveCommand(terminal: Terminal): Command {
       terminal.note(
         `${config.name} serves devices at ${server.url}, and the admin API at ${server.adminUrl?.origin}\n`,
       );
-      await stopped;
+      await Promise.race([told, server.stopped]);
+      // What would not close in time does not keep the process.
+      setTimeout(() => process.exit(), LINGER_MS).unref();
     });
 }
 

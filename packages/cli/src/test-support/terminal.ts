@@ -25,6 +25,7 @@ export async function beckon(
     interactive,
     coloured: false,
     columns: 80,
+    rows: 24,
     env,
     input: () => Promise.resolve(new TextEncoder().encode(input)),
     converse: () => ({
