@@ -24,11 +24,12 @@ export const systemTerminal: Terminal = {
   note: (text) => void process.stderr.write(text),
   interactive: process.stderr.isTTY,
   coloured: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
+  // 0 is what a terminal says that does not know.
   get columns() {
-    return process.stderr.columns ?? 80;
+    return process.stderr.columns || 80;
   },
   get rows() {
-    return process.stderr.rows ?? 24;
+    return process.stderr.rows || 24;
   },
   env: process.env,
   input: () => Bun.stdin.bytes(),
