@@ -95,6 +95,7 @@ class Device {
         readFrames(bytes.slice(), LIMITS, (frame) => void this.frames.push(frame));
         return true;
       },
+      remote: "192.0.2.1",
       buffered: () => 0,
       close: (code) => void (this.closed ??= code),
       terminate: () => undefined,

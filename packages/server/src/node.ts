@@ -96,8 +96,8 @@ export interface Node {
   start(): void;
   /** A message from the application's backend, under the same laws. Rejects with {@link SendRefused}. */
   sendAsService(message: ServiceMessage): Promise<ServiceAnswer>;
-  /** Takes no more connections, sends the devices elsewhere (B3), finishes or holds what is under way, says goodbye. */
-  stop(options?: StopOptions): Promise<void>;
+  /** Takes no more connections, sends the devices elsewhere (B3), finishes or holds what is under way, says goodbye. `emptied`: all devices have gone. */
+  stop(options?: StopOptions, emptied?: () => void): Promise<void>;
 }
 
 const EXPIRE_MS = 3_600_000;
@@ -227,12 +227,13 @@ export function createNode(parts: NodeParts): Node {
         });
       });
     },
-    async stop({ batch = Infinity, intervalMs = 100, deadlineMs = 10_000 } = {}) {
+    async stop({ batch = Infinity, intervalMs = 100, deadlineMs = 10_000 } = {}, emptied) {
       const plan = planDrain({ batch, intervalMs, deadlineMs });
       const deadline = clock.monotonic() + plan.saved;
       cancelExpiry?.();
       members.setState("draining");
       await gateway.drain(plan);
+      emptied?.();
       while (delivery.unsaved > 0 && clock.monotonic() < deadline) {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }

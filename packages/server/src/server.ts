@@ -127,8 +127,8 @@ export function startServer(parts: ServerParts): Server {
     node,
     secure: (tls) => listener.secure(tls),
     async stop(options) {
-      // Until the end who comes is told where else to go.
-      await node.stop(options);
+      // As long as there are devices, who comes is told to go elsewhere.
+      await node.stop(options, () => listener.close());
       listener.kill();
       stopClock();
     },
