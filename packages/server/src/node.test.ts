@@ -9,22 +9,28 @@ import type { SocketHandler } from "./gateway/socket.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { createNode, type Node } from "./node.ts";
 import { createMemoryDatabase } from "./store/memory.ts";
+import type { Store } from "./store/store.ts";
 
 /** Servers that know each other, over one store. */
 class Bed {
   readonly clock = new VirtualClock();
   /** Names of the servers that pushes named. */
   readonly named: string[] = [];
+  readonly stores = new Map<string, Store>();
+  /** How long a push takes, ms. */
+  pushMs = 0;
   readonly #hub = createMemoryBus({ clock: this.clock });
   readonly #database = createMemoryDatabase(this.clock);
 
   node(name: string, maxConnections = 100): Node {
+    const store = this.#database.open();
+    this.stores.set(name, store);
     const node = createNode({
       name,
       clock: this.clock,
       random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
       bus: this.#hub.connect(),
-      store: this.#database.open(),
+      store,
       authenticate: (user) =>
         Promise.resolve({ user, device: undefined, expires: Infinity, mayWriteTo: undefined }),
       authorize: () => true,
@@ -32,7 +38,10 @@ class Bed {
       providers: [
         {
           name: "dev",
-          send: (items) => Promise.resolve(items.map(() => ({ kind: "sent" }) as const)),
+          send: async (items) => {
+            await new Promise<void>((resolve) => void this.clock.after(this.pushMs, resolve));
+            return items.map(() => ({ kind: "sent" }) as const);
+          },
           close: () => Promise.resolve(),
         },
       ],
@@ -212,6 +221,24 @@ test("L5: a device that left because it was told to is not pushed to while it mo
   await bed.clock.advance(8_000);
   expect(again.of("deliver")).toHaveLength(1);
   expect(bed.named).toEqual([]);
+});
+
+test("L5: a push that is under way when a server stops is not sent once more by another", async () => {
+  const { bed, s1, s2 } = await pair();
+  bed.pushMs = 1_000;
+  const eve = await bed.device(s2, "eve");
+  eve.write({ type: "bye" });
+  const ann = await bed.device(s1, "ann");
+  ann.send("eve");
+  await bed.clock.advance(100);
+  expect(bed.named).toEqual(["s1"]);
+  // As its process does that ends then.
+  const stopped = s1.stop(PACE).then(() => bed.stores.get("s1")!.messages.close());
+  await bed.clock.advance(10);
+  ann.write({ type: "bye" });
+  await bed.clock.advance(20_000);
+  await stopped;
+  expect(bed.named).toEqual(["s1"]);
 });
 
 test("M12: a wake names another server where the one that accepted the message is being emptied", async () => {

@@ -234,10 +234,10 @@ export function createNode(parts: NodeParts): Node {
       members.setState("draining");
       await gateway.drain(plan);
       emptied?.();
-      while (delivery.unsaved > 0 && clock.monotonic() < deadline) {
+      delivery.stop();
+      while ((delivery.unsaved > 0 || wake.isBusy) && clock.monotonic() < deadline) {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }
-      delivery.stop();
       gateway.stop();
       replicator.stop();
     },

@@ -47,9 +47,15 @@ export class WakeDispatcher {
     this.#scan();
   }
 
+  /** Claims nothing more; see `isBusy`. */
   stop(): void {
     this.#stopped = true;
     this.#cancel?.();
+  }
+
+  /** A push is under way, or what became of it is being noted: who ends now may have it sent once more (L5). */
+  get isBusy(): boolean {
+    return this.#busy;
   }
 
   /** Something is due now. */
