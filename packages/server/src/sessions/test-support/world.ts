@@ -6,6 +6,8 @@ import type { Session } from "../table.ts";
 import { Process } from "./process.ts";
 
 export const LEASE_MS = 5000;
+/** For how long changes wait for others, by default. */
+const BATCH_MS = 5;
 
 /** A server with as much of a gateway as the table needs: it closes connections that were replaced. */
 interface Server {
@@ -100,6 +102,7 @@ export class World {
     const server = this.servers.get(name);
     if (server?.process.isAlive !== true) return;
     server.isCut = true;
+    this.#forgetUntold();
     this.#hub.cut(server.bus);
   }
 
@@ -131,7 +134,15 @@ export class World {
 
   split(a: string, b: string): void {
     const [one, other] = [this.servers.get(a), this.servers.get(b)];
-    if (one !== undefined && other !== undefined) this.#split.add(pairOf(one.bus.id, other.bus.id));
+    if (one === undefined || other === undefined) return;
+    this.#forgetUntold();
+    this.#split.add(pairOf(one.bus.id, other.bus.id));
+  }
+
+  /** What waits to go out with others is not said by whoever is not heard any more. */
+  #forgetUntold(): void {
+    const told = this.clock.monotonic() - BATCH_MS;
+    this.#announcements = this.#announcements.filter(({ at }) => at < told);
   }
 
   unsplit(): void {
