@@ -12,6 +12,7 @@ const COMMANDS = [
   "drain",
   "token",
   "send",
+  "push",
   "decode",
   "replay",
 ];
@@ -59,6 +60,11 @@ test.each([
   [["where"], "missing required argument 'user'"],
   [["drain"], "missing required argument 'server'"],
   [["drain", "eu-1", "--admin", "here"], "is not an address"],
+  [["push", "--listen", "4690"], "Write it as 127.0.0.1:4690."],
+  [
+    ["device", "ann", "--server", "ws://x", "--token", "t", "--push", "push:4690"],
+    "is not an address",
+  ],
 ])("a wrong command line says what to do, and exits with 2: %j", async (args, says) => {
   const { code, out, notes } = await beckon(args);
   expect({ code, out }).toEqual({ code: 2, out: "" });

@@ -5,6 +5,7 @@ import { decodeCommand } from "./commands/decode.ts";
 import { deviceCommand } from "./commands/device.ts";
 import { devCommand } from "./commands/dev.ts";
 import { drainCommand } from "./commands/drain.ts";
+import { pushCommand } from "./commands/push.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -46,6 +47,7 @@ function createProgram(terminal: Terminal): Command {
     drainCommand,
     tokenCommand,
     sendCommand,
+    pushCommand,
     decodeCommand,
     replayCommand,
   ];

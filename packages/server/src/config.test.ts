@@ -392,7 +392,9 @@ describe("every problem has its key and line", () => {
     ["[push.apns]\nkey = 1", ["1: push.apns: APNs is not available yet; use [push.dev]"]],
     [
       "[push.dev]\nurl = 'http://example.com'",
-      ["2: push.dev.url: must be an https:// URL (http:// only to this machine)"],
+      [
+        "2: push.dev.url: must be an https:// URL (http:// only to this machine, or to a name without a dot)",
+      ],
     ],
     ["api.token = 'short'", ["1: api.token: must have 16 bytes or more"]],
     ["cluster_key = 'short'", ["1: cluster_key: must have 32 bytes or more"]],
@@ -577,7 +579,7 @@ describe("the environment", () => {
     BECKON_AUTH_SEND: ["https://a/b", (c) => c.send.kind, "ask"],
     BECKON_AUTH_SEND_TOKEN: ["s", (c) => "token" in c.send && c.send.token, "s"],
     BECKON_API_TOKEN: ["fedcba9876543210", (c) => c.apiToken, "fedcba9876543210"],
-    BECKON_PUSH_DEV_URL: ["http://localhost:1/", (c) => c.push.dev?.url.port, "1"],
+    BECKON_PUSH_DEV_URL: ["http://push:1/", (c) => c.push.dev?.url.host, "push:1"],
     BECKON_LIMITS_CONNECTIONS: ["11", (c) => c.maxConnections, 11],
     BECKON_LIMITS_PAYLOAD: ["12", (c) => c.limits.payload, 12],
     BECKON_LIMITS_MESSAGE_BYTES: ["3000", (c) => c.limits.messageBytes, 3000],

@@ -11,6 +11,7 @@ interface Options {
   readonly server?: readonly string[];
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly push?: string;
   readonly device: string;
   readonly storage?: string;
 }
@@ -43,6 +44,7 @@ export function deviceCommand(terminal: Terminal): Command {
     .option("--server <url...>", "servers instead of `beckon dev`'s")
     .option("--token <token>", "for --server (default: $BECKON_TOKEN, which others cannot see)")
     .option("--token-file <file>", "the same, in a file")
+    .option("--push <url>", "the `beckon push` of --server's, to hear pushes from")
     .option("--storage <file>", "keep there what must survive: what is unsent, what was seen, keys")
     .option("--device <device>", "the device's id", "terminal")
     .addHelpText("after", HELP)
@@ -57,8 +59,12 @@ export function deviceCommand(terminal: Terminal): Command {
       const { TerminalPhone } = await import("../device/phone.ts");
       const system =
         options.server === undefined
-          ? await devSystem(address(options.dev), user)
-          : ownSystem(options.server, await tokenOf(options, terminal));
+          ? await devSystem(address("--dev", options.dev), user)
+          : ownSystem(
+              options.server,
+              await tokenOf(options, terminal),
+              options.push === undefined ? undefined : new URL(address("--push", options.push)),
+            );
       const conversation = terminal.converse();
       const { device, storage } = options;
       const say = (line: string): void => conversation.say(line);
@@ -78,9 +84,12 @@ export function deviceCommand(terminal: Terminal): Command {
     });
 }
 
-function address(dev: string): string {
-  if (/^https?:/.test(dev) && URL.canParse(dev)) return dev;
-  throw new UsageError(`--dev: "${dev}" is not an address`, "Write it as http://localhost:4680");
+function address(option: string, given: string): string {
+  if (/^https?:/.test(given) && URL.canParse(given)) return given;
+  throw new UsageError(
+    `${option}: "${given}" is not an address`,
+    "Write it as http://localhost:4680",
+  );
 }
 
 async function tokenOf({ token, tokenFile }: Options, { env }: Terminal): Promise<string> {

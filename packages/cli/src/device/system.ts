@@ -21,9 +21,14 @@ export async function devSystem(dev: string, user: string): Promise<System> {
   return {
     servers: servers.map(({ url }) => url),
     token: async () => (await ask(dev, path)).text(),
-    listen: (token, handler) =>
-      listen(new URL(`/push/v1/phones/${encodeURIComponent(token)}`, dev), handler),
+    listen: earAt(new URL("/push/", dev)),
   };
+}
+
+/** For pushes of the dev push service at this address. */
+function earAt(push: URL): NonNullable<System["listen"]> {
+  return (token, handler) =>
+    listen(new URL(`v1/phones/${encodeURIComponent(token)}`, push), handler);
 }
 
 async function ask(dev: string, path: string): Promise<Response> {
@@ -45,6 +50,15 @@ For a server of your own: --server ws://HOST:PORT --token TOKEN`,
   );
 }
 
-export function ownSystem(servers: readonly string[], token: string): System {
-  return { servers, token: () => Promise.resolve(token), listen: undefined };
+/** `push`: their development push service, if they have one. */
+export function ownSystem(
+  servers: readonly string[],
+  token: string,
+  push: URL | undefined,
+): System {
+  return {
+    servers,
+    token: () => Promise.resolve(token),
+    listen: push === undefined ? undefined : earAt(push),
+  };
 }

@@ -87,6 +87,18 @@ const httpsUrl = z.string().transform((text, context): URL => {
   return z.NEVER;
 });
 
+/** Pushes are sealed: beside this machine, plain HTTP goes to a name without a dot, which only a private network has. */
+const devPushUrl = z.string().transform((text, context): URL => {
+  const url = parseUrl(text);
+  if (url?.protocol === "http:" && /^[\w-]*[a-z][\w-]*$/.test(url.hostname)) return url;
+  const secure = httpsUrl.safeParse(text);
+  if (secure.success) return secure.data;
+  context.addIssue(
+    "must be an https:// URL (http:// only to this machine, or to a name without a dot)",
+  );
+  return z.NEVER;
+});
+
 const sendRule = z
   .string(
     "missing; say who may write to whom: anyone, claim (the token's list), or an https:// URL to ask",
@@ -171,7 +183,7 @@ const api = z.strictObject({
   token_file: z.string().optional(),
 });
 
-const push = z.strictObject({ dev: z.strictObject({ url: httpsUrl }).optional() });
+const push = z.strictObject({ dev: z.strictObject({ url: devPushUrl }).optional() });
 
 const count = (most: number, byDefault: number): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).max(most).default(byDefault);

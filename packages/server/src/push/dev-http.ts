@@ -41,7 +41,8 @@ const answer = z.object({
 
 /**
  * `POST /v1/push` {items} → {outcomes}; `GET /v1/phones/:token` is a phone's ear: its pushes as server-sent events;
- * `DELETE /v1/phones/:token` forgets it. Whoever reaches it may do all that: serve it on loopback only.
+ * `DELETE /v1/phones/:token` forgets it. Whoever reaches it may do all that: serve it on loopback, or where only servers and phones of
+ * a development system are.
  */
 export function devPushApp(service: DevPushService): Hono {
   const app = new Hono();

@@ -6,9 +6,13 @@ export interface DevPushListener {
   close(): Promise<void>;
 }
 
-/** Serves a dev push service on loopback, and nowhere else. `port` 0: any that is free. */
-export function listenDevPush(service: DevPushService, port: number): DevPushListener {
+/** Serves a dev push service, on loopback where nothing else is said. `port` 0: any that is free. */
+export function listenDevPush(
+  service: DevPushService,
+  port: number,
+  hostname = "127.0.0.1",
+): DevPushListener {
   const app = devPushApp(service);
-  const server = Bun.serve({ hostname: "127.0.0.1", port, idleTimeout: 60, fetch: app.fetch });
+  const server = Bun.serve({ hostname, port, idleTimeout: 60, fetch: app.fetch });
   return { url: server.url, close: () => server.stop(true) };
 }
