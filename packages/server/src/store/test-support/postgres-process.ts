@@ -30,9 +30,22 @@ function freePort(): number {
 const isRoot = process.getuid?.() === 0;
 const AS = isRoot ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
 
-async function run(command: string, ...args: string[]): Promise<void> {
+/** The folder of its programs. */
+export const postgresPrograms: string = FOLDER ?? "";
+
+/** One of its programs, as who may run it. */
+export function postgresCommand(program: string, ...args: readonly string[]): string[] {
   if (FOLDER === undefined) throw new Error(`no PostgreSQL: ${INSTALL}`);
-  const child = Bun.spawn([...AS, join(FOLDER, command), ...args], {
+  return [...AS, join(FOLDER, program), ...args];
+}
+
+/** Files and folders that it has to read and write. */
+export function giveToPostgres(...paths: readonly string[]): void {
+  if (isRoot) for (const path of paths) chownSync(path, idOf("-u"), idOf("-g"));
+}
+
+async function run(command: string, ...args: string[]): Promise<void> {
+  const child = Bun.spawn(postgresCommand(command, ...args), {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
@@ -48,7 +61,7 @@ function idOf(flag: string): number {
 
 export async function startPostgres(): Promise<PostgresProcess> {
   const folder = mkdtempSync(join(tmpdir(), "beckon-postgres-"));
-  if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
+  giveToPostgres(folder);
   const data = join(folder, "data");
   const port = freePort();
   await run("initdb", "-D", data, "-A", "trust", "-U", "beckon", "--no-locale", "-E", "UTF8");
