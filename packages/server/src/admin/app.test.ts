@@ -570,6 +570,22 @@ describe("on a socket", () => {
   beforeAll(() => void (listener = listenAdmin(app, "127.0.0.1", 0)));
   afterAll(() => listener.close());
 
+  test("a health check over HTTP/1.0, which names no host, is answered", async () => {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const check = "GET /readyz HTTP/1.0\r\n\r\n";
+    const socket = await Bun.connect({
+      hostname: listener.url.hostname,
+      port: Number(listener.url.port),
+      socket: {
+        open: (opened) => void opened.write(check),
+        data: (_, answer) => resolve(answer.toString()),
+        close: () => resolve("closed"),
+      },
+    });
+    expect(await promise).toStartWith("HTTP/1.1 200 ");
+    socket.end();
+  });
+
   test("a body without a length has a bound, too", async () => {
     const post = (chunks: number) =>
       fetch(new URL("/v1/messages", listener.url), {

@@ -12,6 +12,18 @@ export interface AdminListener {
 const IDLE = 60;
 
 export function listenAdmin(app: Hono, hostname: string, port: number): AdminListener {
-  const server = Bun.serve({ hostname, port, idleTimeout: IDLE, fetch: app.fetch });
+  const server = Bun.serve({
+    hostname,
+    port,
+    idleTimeout: IDLE,
+    fetch: (request, { url }) => app.fetch(withWholeUrl(request, url)),
+  });
   return { url: server.url, close: () => server.stop(), kill: () => void server.stop(true) };
+}
+
+/** Without a Host header, as health checks over HTTP/1.0 come, a request's URL is a path alone, which no route is found by. */
+function withWholeUrl(request: Request, base: URL): Request {
+  return request.url.startsWith("/")
+    ? new Request(new URL(request.url, base).href, request)
+    : request;
 }
