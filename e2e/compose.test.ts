@@ -7,6 +7,8 @@ import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { connect } from "@beckon/client";
+
 import serverPackage from "../packages/server/package.json" with { type: "json" };
 import { natsTest } from "../packages/server/src/cluster/test-support/nats.ts";
 import {
@@ -134,6 +136,16 @@ test("M6, M7, M8, L1: two devices on two servers, a wake that leads to the sende
     phone.type("/quit");
     expect(await phone.child.exited).toBe(0);
   }
+});
+
+test("L9: a server takes any path, as behind a balancer that tells servers apart by it", async () => {
+  const url = `${project.places.outside("ws://127.0.0.1:8082")}/eu-2`;
+  const zoe = connect({
+    servers: [url],
+    token: async () => (await project.exec("s1", "token", "--user", "zoe")).trim(),
+  });
+  await until(() => zoe.state.server === "s2", "zoe at s2", 30_000);
+  await zoe.close();
 });
 
 test("stop: each ends by itself, within the time that the file gives it, and what is held is there after the next start", async () => {
