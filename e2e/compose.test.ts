@@ -16,6 +16,7 @@ import {
   postgresPrograms,
 } from "../packages/server/src/store/test-support/postgres-process.ts";
 import { postgresTest } from "../packages/server/src/store/test-support/postgres.ts";
+import { testWith } from "../packages/server/src/lib/test-support/engine.ts";
 import { parseCompose } from "./support/compose/file.ts";
 import { ComposeProject, EXAMPLE } from "./support/compose/project.ts";
 import { Running } from "./support/dev.ts";
@@ -24,7 +25,14 @@ import { until } from "./support/until.ts";
 
 setDefaultTimeout(180_000);
 
-const test = natsTest === anyTest ? postgresTest : natsTest;
+const TOOLS = ["curl", "openssl", "wget"];
+const toolsTest = testWith(
+  TOOLS.join(", "),
+  TOOLS.every((tool) => Bun.which(tool) !== null),
+  `apt-get install -y ${TOOLS.join(" ")}`,
+);
+/** With all of them, or skipped. */
+const test = [natsTest, postgresTest, toolsTest].find((each) => each !== anyTest) ?? anyTest;
 const isHere = test === anyTest;
 
 const readme = await Bun.file(join(EXAMPLE, "README.md")).text();
