@@ -67,7 +67,9 @@ function reading(servers: readonly number[], tally: Tally): Reading {
 /** Waits for what is under way: where a message is lost the figures are worthless. */
 async function lastMessages(pairs: readonly Pair[], tally: Tally): Promise<void> {
   const deadline = performance.now() + LAST_MESSAGES;
-  while (pairs.some((pair) => pair.underWay > 0) && performance.now() < deadline) {
+  const isUnderWay = (): boolean =>
+    tally.delivered < tally.sent || pairs.some((pair) => pair.underWay > 0);
+  while (isUnderWay() && performance.now() < deadline) {
     await Bun.sleep(10);
   }
   const { sent, delivered, acknowledged } = tally;
