@@ -1,12 +1,14 @@
 import type { ServerAddresses } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
+import { PUSH_ANSWER_MS } from "../push/provider.ts";
 import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { WakeIntent, WakeOutcome, WakeStore } from "../store/store.ts";
 import type { Observer } from "./observer.ts";
 
 const SCAN_MS = 1_000;
-const LEASE_MS = 10_000;
+/** Longer than a push service may take to answer. */
+const LEASE_MS = 2 * PUSH_ANSWER_MS;
 const BATCH = 256;
 /** L5: a device that looked connected a moment ago gets this long to come back. */
 const SETTLE_MS = 5_000;

@@ -5,13 +5,12 @@ import { streamSSE } from "hono/streaming";
 import * as z from "zod";
 
 import type { DevPushService } from "./dev.ts";
+import { PUSH_ANSWER_MS } from "./provider.ts";
 import type { PushOutcome, PushProvider } from "./provider.ts";
 
 const ITEMS = 1000;
 /** A comment this often keeps the phone's connection from being taken for dead, ms. */
 const HEARTBEAT = 15_000;
-/** For one batch, ms. */
-const TIMEOUT = 10_000;
 /** When to try again a service that did not answer, ms. */
 const RETRY_AFTER = 5000;
 
@@ -78,22 +77,26 @@ export function devHttpProvider(url: URL, fetch: typeof globalThis.fetch): PushP
     name: "dev",
     async send(items) {
       const outcomes: PushOutcome[] = [];
+      const signal = AbortSignal.timeout(PUSH_ANSWER_MS);
       for (let at = 0; at < items.length; at += ITEMS) {
         const some = items.slice(at, at + ITEMS);
-        outcomes.push(...(await post(some)));
+        outcomes.push(...(await post(some, signal)));
       }
       return outcomes;
     },
     close: () => Promise.resolve(),
   };
 
-  async function post(items: readonly object[]): Promise<readonly PushOutcome[]> {
+  async function post(
+    items: readonly object[],
+    signal: AbortSignal,
+  ): Promise<readonly PushOutcome[]> {
     try {
       const response = await fetch(endpoint, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ items }),
-        signal: AbortSignal.timeout(TIMEOUT),
+        signal,
       });
       const { outcomes } = answer.parse(await response.json());
       if (outcomes.length === items.length) return outcomes;

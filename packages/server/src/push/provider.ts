@@ -18,8 +18,12 @@ export type PushOutcome =
   /** The service will never take this one. */
   | { readonly kind: "rejected"; readonly reason: string };
 
+/** What has not been answered by then counts as not answered. */
+export const PUSH_ANSWER_MS: Millis = 5_000;
+
 /**
- * A push service. MUST answer one outcome an item, in order, and MUST NOT throw or reject because of one of them.
+ * A push service. MUST answer one outcome an item, in order, and MUST NOT throw or reject because of one of them; all of them within
+ * {@link PUSH_ANSWER_MS}, so that no other server takes the intents for abandoned meanwhile (L5).
  */
 export interface PushProvider {
   /** As registrations name it: "dev", "apns", "fcm", "webpush". */
