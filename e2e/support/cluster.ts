@@ -15,7 +15,10 @@ import { until } from "./until.ts";
 
 export const hasEngines: boolean = natsTest === test && postgresTest === test;
 
-/** A test that needs both; those of a file run at the same time, as they mostly wait. */
+/** A test that needs both. */
+export const sequentialTest: typeof test = hasEngines ? test : test.skip;
+
+/** The same; those of a file run at the same time, as they mostly wait. */
 export const clusterTest: typeof test.concurrent = hasEngines ? test.concurrent : test.skip;
 
 export interface ClusterOptions {
@@ -27,6 +30,10 @@ export interface ClusterOptions {
   readonly isStarted?: boolean;
   /** By how much the clocks of the servers are ahead, ms; in order. Default: not at all. */
   readonly skewMs?: readonly number[];
+  /** Instead of a NATS of its own over wires: `bus` of each. */
+  readonly bus?: string;
+  /** Instead of the one of `postgres`: `store` of each. */
+  readonly store?: string;
   /** Appended to the configuration of each. */
   readonly toml?: string;
 }
@@ -68,12 +75,11 @@ export class Cluster {
     for (const [at, name] of names.entries()) {
       const wire = await Wire.to(nats.port);
       const config = join(folder, `${at}.toml`);
+      const bus = options.bus ?? `nats://127.0.0.1:${wire.port}`;
+      const store = options.store ?? postgres.url;
       const rest = { schema, push: pushes.urlFor(name), toml };
       const write = (listen: number, admin: number): Promise<void> =>
-        writeFile(
-          config,
-          configOf({ name, listen, admin, bus: wire.port, store: postgres.url, ...rest }),
-        );
+        writeFile(config, configOf({ name, listen, admin, bus, store, ...rest }));
       servers.push(new ClusterServer({ name, config, write, wire, skewMs: skewMs[at] ?? 0 }));
     }
     const cluster = new Cluster(nats, postgres, servers, pushes, folder);
@@ -144,7 +150,7 @@ interface Settings {
   readonly name: string;
   readonly listen: number;
   readonly admin: number;
-  readonly bus: number;
+  readonly bus: string;
   readonly store: string;
   readonly schema: string;
   readonly push: string;
@@ -156,7 +162,7 @@ function configOf({ name, listen, admin, bus, store, schema, push, toml }: Setti
   return `name = "${name}"
 listen = "127.0.0.1:${listen}"
 admin = "127.0.0.1:${admin}"
-bus = "nats://127.0.0.1:${bus}"
+bus = "${bus}"
 store = "${store}"
 postgres.schema = "${schema}"
 postgres.connections = 4

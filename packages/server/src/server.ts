@@ -437,6 +437,7 @@ function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificate
     open: () => node.delivery.open,
     unsaved: () => node.delivery.unsaved,
     trusted: () => node.table.trusted,
+    snapshots: () => node.replicator.stats().snapshotsTaken,
   };
 }
 

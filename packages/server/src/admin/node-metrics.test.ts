@@ -20,6 +20,7 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     store: () => false,
     trusted: () => true,
     certificateExpires: () => 1_800_000_000_000,
+    snapshots: () => 2,
   });
   counters.delivered(true);
   counters.delivered(true);
@@ -40,6 +41,7 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     'beckon_pushes_total{outcome="sent"} 1',
     "beckon_connections 12",
     "beckon_servers 3",
+    "beckon_table_snapshots_total 2",
     "beckon_table_trusted 1",
     "beckon_tls_certificate_expiry_timestamp_seconds 1800000000",
     "beckon_draining 1",

@@ -19,6 +19,8 @@ export interface NodeFigures {
   readonly unsaved: () => number;
   /** Whether the session table may be relied on. */
   readonly trusted: () => boolean;
+  /** Tables of other servers that had to be read whole. */
+  readonly snapshots: () => number;
   /** Whether they answer. */
   readonly bus: () => boolean;
   readonly store: () => boolean;
@@ -63,6 +65,9 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
     byLabel("code", counters.failures),
   );
   count("pushes", "Wakes, by what became of them.", () => byLabel("outcome", counters.pushes));
+  count("table_snapshots", "Tables of other servers that had to be read whole.", () => [
+    [{}, node.snapshots()],
+  ]);
   gauge("connections", "Connections that terminate here.", node.connections);
   gauge("servers", "Servers of the system, as far as this one knows.", node.servers);
   flag("draining", "this server is being emptied.", node.draining);

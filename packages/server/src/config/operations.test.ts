@@ -70,6 +70,7 @@ test("every metric", async () => {
     open: () => 0,
     unsaved: () => 0,
     trusted: () => true,
+    snapshots: () => 2,
     bus: () => true,
     store: () => true,
     certificateExpires: () => undefined,
