@@ -61,9 +61,9 @@ export function noTailAndNoWatch(): Sabotage {
         close: () => parts.bus.close(),
         publish: (subject, message) => {
           if (!subject.startsWith(DELIVERIES)) return parts.bus.publish(subject, message);
-          const { from, records } = decodeDelivery(message);
-          const others = records.filter(({ kind }) => kind !== "kick");
-          if (others.length > 0) parts.bus.publish(subject, encodeDelivery(from, others));
+          const whole = decodeDelivery(message);
+          const records = whole.records.filter(({ kind }) => kind !== "kick");
+          parts.bus.publish(subject, encodeDelivery({ ...whole, records }));
         },
       },
     }),

@@ -150,7 +150,8 @@ export function createNode(parts: NodeParts): Node {
     bus: createServerBus({
       bus,
       server: name,
-      isKnown: (other) => members.get(other) !== undefined,
+      stream: clock.now(),
+      incarnationOf: (other) => members.get(other)?.incarnation,
     }),
     wake,
     counters,

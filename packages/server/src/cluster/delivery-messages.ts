@@ -9,21 +9,27 @@ export function deliverySubject(server: string): string {
 export interface DeliveryMessage {
   /** Name of the server that sends it. */
   readonly from: string;
+  /** Another one at each start of the sender. */
+  readonly stream: number;
+  /** From 1, without a hole, of those to one server. */
+  readonly number: number;
   readonly records: readonly ServerRecord[];
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5 } as const;
 const REASONS = [
   "not-here",
   "behind",
   "full",
+  "missed",
   "unacknowledged",
 ] as const satisfies readonly RefusalReason[];
 
 /** A body that is the same object as that of the `deliver` before it is written once. */
-export function encodeDelivery(from: string, records: readonly ServerRecord[]): Uint8Array {
-  const out = new ByteWriter().byte(VERSION).string(from).varint(records.length);
+export function encodeDelivery({ from, stream, number, records }: DeliveryMessage): Uint8Array {
+  const out = new ByteWriter().byte(VERSION).string(from).varint(stream).varint(number);
+  out.varint(records.length);
   let body: Uint8Array | undefined;
   for (const record of records) {
     switch (record.kind) {
@@ -54,6 +60,8 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
   const input = new ByteReader(bytes);
   if (input.byte() !== VERSION) throw new BadMessage("unknown version");
   const from = input.string();
+  const stream = input.varint();
+  const number = input.varint();
   const records: ServerRecord[] = [];
   let body: Uint8Array | undefined;
   for (let left = input.count(); left > 0; left--) {
@@ -91,5 +99,5 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
         throw new BadMessage("unknown record");
     }
   }
-  return { from, records };
+  return { from, stream, number, records };
 }

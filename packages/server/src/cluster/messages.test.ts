@@ -103,7 +103,8 @@ describe("messages between servers", () => {
   test("what is said of deliveries is read as it was written", () => {
     fc.assert(
       fc.property(id, fc.array(record), (from, records) => {
-        expect(decodeDelivery(encodeDelivery(from, records))).toEqual({ from, records });
+        const message = { from, stream: 1_700_000_000_000, number: 7, records };
+        expect(decodeDelivery(encodeDelivery(message))).toEqual(message);
       }),
     );
   });
@@ -114,7 +115,7 @@ describe("messages between servers", () => {
       return { kind: "deliver", ref, user: "ann", device: `d${ref}`, epoch: 1, heard: 0, body };
     };
     const records = [deliver(1), deliver(2), deliver(3)];
-    const bytes = encodeDelivery("a", records);
+    const bytes = encodeDelivery({ from: "a", stream: 1, number: 1, records });
     expect(bytes.length).toBeLessThan(1100);
     expect(decodeDelivery(bytes).records).toEqual(records);
   });
@@ -136,7 +137,9 @@ describe("messages between servers", () => {
   test("a message with one byte changed is read or a BadMessage", () => {
     const anyMessage = fc.oneof(
       sessionMessage.map(encodeSessionMessage),
-      fc.array(record).map((records) => encodeDelivery("a", records)),
+      fc
+        .array(record)
+        .map((records) => encodeDelivery({ from: "a", stream: 1, number: 1, records })),
     );
     fc.assert(
       fc.property(anyMessage, fc.nat(), fc.nat(255), (bytes, position, value) => {
@@ -169,8 +172,10 @@ describe("messages between servers", () => {
 
   test("a count that no message could keep is refused before anything is made for it", () => {
     const bytes = new ByteWriter()
-      .byte(1)
+      .byte(2)
       .string("a")
+      .varint(1)
+      .varint(1)
       .varint(2 ** 50)
       .finish();
     expect(() => decodeDelivery(bytes)).toThrow("more items than bytes");

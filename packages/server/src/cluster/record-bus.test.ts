@@ -12,18 +12,21 @@ interface Pair {
   readonly a: ServerBus;
   readonly b: ServerBus;
   malformed: number;
+  /** Which start of the servers it is. */
+  incarnation: number;
 }
 
 function pair(): Pair {
   const clock = new VirtualClock();
   const hub = createMemoryBus({ clock });
   const handles = [hub.connect(), hub.connect()] as const;
-  const made = { clock, hub, handles, malformed: 0 };
+  const made = { clock, hub, handles, malformed: 0, incarnation: 1 };
   const serverBus = (bus: MemoryBus, server: string): ServerBus =>
     createServerBus({
       bus,
       server,
-      isKnown: (other) => other === "a" || other === "b",
+      stream: 1,
+      incarnationOf: (other) => (other === "a" || other === "b" ? result.incarnation : undefined),
       onMalformed: () => void result.malformed++,
     });
   const result = { ...made, a: serverBus(handles[0], "a"), b: serverBus(handles[1], "b") };
@@ -81,4 +84,48 @@ test("a message that cannot be read is counted, and the next one is heard", asyn
   a.send("b", [KICK]);
   await clock.advance(1);
   expect([made.malformed, heard]).toEqual([1, 1]);
+});
+
+test("L3: where something is lost the next that is heard says so, once", async () => {
+  const { clock, hub, handles, a, b } = pair();
+  const heard: boolean[] = [];
+  b.onRecords((_server, _records, missed) => void heard.push(missed));
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  hub.cut(handles[1]);
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  hub.restore(handles[1]);
+  a.send("b", [KICK]);
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  // What was refused went nowhere: nobody has missed it.
+  hub.cut(handles[0]);
+  a.send("b", [KICK]);
+  hub.restore(handles[0]);
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  expect(heard).toEqual([false, true, false, false]);
+});
+
+test("who has just begun has missed nothing, of one who begins anew something may have been missed", async () => {
+  const made = pair();
+  const { clock, handles, a, b } = made;
+  const heard: boolean[] = [];
+  b.onRecords((_server, _records, missed) => void heard.push(missed));
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  made.incarnation = 2;
+  const restarted = createServerBus({
+    bus: handles[1],
+    server: "b",
+    stream: 2,
+    incarnationOf: () => made.incarnation,
+  });
+  const fresh: boolean[] = [];
+  restarted.onRecords((_server, _records, missed) => void fresh.push(missed));
+  a.send("b", [KICK]);
+  await clock.advance(1);
+  expect(fresh).toEqual([false]);
+  expect(heard).toEqual([false, true]);
 });

@@ -5,6 +5,8 @@ export type RefusalReason =
   | "behind"
   /** As much is in flight to it as may be. */
   | "full"
+  /** What the same server had said before it may have been missed: this one may have overtaken something (L3). */
+  | "missed"
   /** It was sent, and the connection ended without an acknowledgement: the device may have it (L2). */
   | "unacknowledged";
 
@@ -33,9 +35,12 @@ export type ServerRecord =
   /** The store has something for the device. `device` "": for any of the user's. */
   | { readonly kind: "kick"; readonly user: string; readonly device: string };
 
-/** {@link ServerRecord}s over the bus, in order for each pair of servers. */
+/** {@link ServerRecord}s over the bus, in order for each pair of servers; some may be lost, but never unnoticed by who hears the next. */
 export interface ServerBus {
   /** False: the bus is away, and nothing was sent. */
   send(server: string, records: readonly ServerRecord[]): boolean;
-  onRecords(handler: (server: string, records: readonly ServerRecord[]) => void): void;
+  /** `missed`: something that the server said before these may have been lost. */
+  onRecords(
+    handler: (server: string, records: readonly ServerRecord[], missed: boolean) => void,
+  ): void;
 }

@@ -300,6 +300,47 @@ describe("hold", () => {
     expect(ann.answers[2]).toBe("held wake");
   });
 
+  test("L3: what comes after something that the bus has lost does not overtake it", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const s2 = bed.server("s2");
+    const bob = await s2.connect("bob", "phone");
+    const carol = await s2.connect("carol", "phone");
+    await bed.clock.advance(10);
+    bed.busLoses = true;
+    ann.send("bob", "one");
+    await bed.clock.advance(1);
+    bed.busLoses = false;
+    // The first to tell s2 of it is another one's.
+    ann.send("carol", "hello");
+    await bed.clock.advance(1);
+    ann.send("bob", "two");
+    await bed.clock.advance(100);
+    ann.send("bob", "three");
+    await bed.clock.advance(100);
+    expect(bob.texts).toEqual(["one", "two", "three"]);
+    expect(carol.texts).toEqual(["hello"]);
+    expect(ann.answers).toEqual(["held wake", "held wake", "held wake", "delivered remote"]);
+  });
+
+  test("L3: what was refused, and the bus has lost the refusal, is not overtaken either", async () => {
+    const bed = new Bed();
+    const s2 = bed.server("s2");
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await s2.connect("bob", "phone");
+    await bed.clock.advance(10);
+    s2.store.disconnect();
+    bob.recipient.kick();
+    ann.send("bob", "one");
+    bed.clock.after(1, () => (bed.busLoses = true));
+    await bed.clock.advance(2);
+    bed.busLoses = false;
+    s2.store.reconnect();
+    ann.send("bob", "two");
+    await bed.clock.advance(1_000);
+    expect(bob.texts).toEqual(["one", "two"]);
+  });
+
   test("L4: what a server held before it died reaches a device that is online elsewhere", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

@@ -39,6 +39,8 @@ export class Link {
   #lastRefusal: number;
   /** By server, the number of its last refusal that was heard and acted upon. */
   readonly #heard = new Map<string, number>();
+  /** By server, the first refusal that it has to have heard of before what it offers is taken: something that it had said was missed. */
+  readonly #missed = new Map<string, number>();
   /** The record that ends what is outgoing, if it can take another acknowledgement. */
   #acks: { readonly server: string; readonly refs: number[] } | undefined;
 
@@ -48,7 +50,10 @@ export class Link {
     // After a restart the answers to what the former incarnation sent must name nothing.
     this.#lastRef = parts.clock.now() * 1024;
     this.#lastRefusal = this.#lastRef;
-    parts.bus.onRecords((server, records) => this.#arrived(server, records));
+    parts.bus.onRecords((server, records, missed) => {
+      if (missed) this.#hasMissed(server, records);
+      this.#arrived(server, records);
+    });
   }
 
   deliver(session: Session, body: Uint8Array, attempt: Try): void {
@@ -119,6 +124,27 @@ export class Link {
     this.#parts.refused(attempt, sent);
   }
 
+  /**
+   * What the server has said of our tries may be lost, and what it offers may have overtaken what was lost. So all that is under way in
+   * either direction goes to the store, in the order in which it was made (L3); but for what is acknowledged by now.
+   */
+  #hasMissed(server: string, records: readonly ServerRecord[]): void {
+    for (const record of records) {
+      if (record.kind === "received") for (const ref of record.refs) this.#acknowledged(ref);
+    }
+    this.#lose(server);
+    // The server is told at once; of no try in particular.
+    this.#refuse(server, 0, "missed");
+    this.#missed.set(server, this.#lastRefusal);
+  }
+
+  /** The device may have each of them. */
+  #lose(server: string): void {
+    for (const [ref, attempt] of this.#tries) {
+      if (attempt.destination.session.server === server) this.#refused(ref, true);
+    }
+  }
+
   #arrived(server: string, records: readonly ServerRecord[]): void {
     for (const record of records) {
       switch (record.kind) {
@@ -129,6 +155,7 @@ export class Link {
           for (const ref of record.refs) this.#acknowledged(ref);
           break;
         case "refused":
+          if (record.reason === "missed") this.#lose(server);
           this.#refused(record.ref, record.reason === "unacknowledged");
           this.#heard.set(server, record.number);
           break;
@@ -140,6 +167,11 @@ export class Link {
 
   #deliver(server: string, record: Extract<ServerRecord, { kind: "deliver" }>): void {
     const { ref, user, device, epoch, heard, body } = record;
+    if (heard < (this.#missed.get(server) ?? 0)) {
+      this.#refuse(server, ref, "missed");
+      return;
+    }
+    this.#missed.delete(server);
     const outstanding = new RemoteDelivery(body, (received) => {
       if (received) this.#received(server, ref);
       else this.#refuse(server, ref, "unacknowledged");

@@ -1,7 +1,7 @@
 import { decodeDeliverBody, encodeOrigin, uuidv7 } from "@beckon/protocol";
 import type { AckStatus, DeliverFrame, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
 
-import type { ServerBus, ServerRecord } from "../../cluster/server-bus.ts";
+import type { ServerBus } from "../../cluster/server-bus.ts";
 import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
 import type { Session, SessionChange, SessionTable } from "../../sessions/table.ts";
 import { createMemoryDatabase } from "../../store/memory.ts";
@@ -24,6 +24,8 @@ export class Bed {
   readonly sessions: Session[] = [];
   readonly #listeners: ((change: SessionChange) => void)[] = [];
   busUp = true;
+  /** What is sent vanishes, and nobody is told. */
+  busLoses = false;
   /** How long the store's calls take, by name; at once where nothing is said. */
   readonly slow: Partial<Record<Operation, number>> = {};
   trusted = true;
@@ -52,7 +54,9 @@ export class TestServer {
   /** What its observer was told, in order. */
   readonly observed: { readonly kind: keyof Observer; readonly [name: string]: unknown }[] = [];
   readonly delivery: Delivery;
-  records: ((server: string, records: readonly ServerRecord[]) => void) | undefined;
+  records: Parameters<ServerBus["onRecords"]>[0] | undefined;
+  /** Servers that it has missed something of. */
+  readonly missed: Set<string> = new Set();
 
   constructor(bed: Bed, name: string) {
     this.bed = bed;
@@ -81,7 +85,9 @@ export class TestServer {
     const bus: ServerBus = {
       send: (server, records) => {
         if (!bed.busUp) return false;
-        bed.clock.after(1, () => bed.servers.get(server)?.records?.(name, records));
+        const to = bed.servers.get(server);
+        if (bed.busLoses) to?.missed.add(name);
+        else bed.clock.after(1, () => to?.records?.(name, records, to.missed.delete(name)));
         return true;
       },
       onRecords: (handler) => {
