@@ -250,6 +250,10 @@ function authentication(credentials: NatsCredentials | undefined): ConnectionOpt
   return { authenticator: credsAuthenticator(new TextEncoder().encode(credentials.creds)) };
 }
 
+/** What TLS has against the other side's certificate, by the code of its error. */
+const OF_CERTIFICATE =
+  /^(UNABLE_TO_(VERIFY|GET)_\w+|SELF_SIGNED_CERT\w*|DEPTH_ZERO_\w+|CERT_\w+|ERR_TLS_CERT_\w+)$/;
+
 /** In words that have nothing in them of what was sent. */
 function reasonOf(error: unknown): string {
   if (
@@ -261,7 +265,9 @@ function reasonOf(error: unknown): string {
   if (error instanceof errors.TimeoutError) return "it does not answer";
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: string };
   const of = (cause as { code?: unknown } | undefined)?.code ?? code;
-  if (typeof of === "string") return of;
+  if (typeof of === "string") {
+    return OF_CERTIFICATE.test(of) ? `its certificate is not to be trusted (${of})` : of;
+  }
   if (message?.includes("'tls'") === true) return "it offers no TLS";
   return "it refuses the connection";
 }
