@@ -76,7 +76,7 @@ async function outage(parts: Outage, meanwhile: () => Promise<void>): Promise<vo
   expect(await people.verdict()).toMatchObject(FLAWLESS);
 }
 
-describe("L8: nothing is lost, late, twice or out of order while", () => {
+describe("L8, L3, L4: nothing is lost, late, twice or out of order while", () => {
   clusterTest(
     "NATS is stopped for 5 s: what has not changed meanwhile is not told again",
     async () => {

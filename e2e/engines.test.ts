@@ -115,8 +115,9 @@ describe("NATS", () => {
       const routes = [freePort(), freePort()];
       const member = (at: number): Promise<NatsProcess> =>
         nats(
-          ...["--cluster_name", "n", "--cluster", `nats://127.0.0.1:${routes[at]}`],
-          ...["--routes", `nats://127.0.0.1:${routes[1 - at]}`],
+          "--cluster_name=n",
+          `--cluster=nats://127.0.0.1:${routes[at]}`,
+          `--routes=nats://127.0.0.1:${routes[1 - at]}`,
         );
       const both = [await member(0), await member(1)] as const;
       const bus = both.map(({ port }) => `nats://127.0.0.1:${port}`).join(",");
