@@ -341,6 +341,27 @@ describe("hold", () => {
     expect(bob.texts).toEqual(["one", "two"]);
   });
 
+  test("L3: a kick that the bus did not take goes before what is live, though the store cannot be read meanwhile", async () => {
+    const bed = new Bed();
+    const s2 = bed.server("s2");
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const bob = await s2.connect("bob", "phone");
+    await bed.clock.advance(10);
+    bed.busUp = false;
+    ann.send("bob", "one");
+    await bed.clock.advance(5);
+    s2.store.disconnect();
+    bed.busUp = true;
+    ann.send("bob", "two");
+    await bed.clock.advance(5);
+    ann.send("bob", "three");
+    await bed.clock.advance(1_000);
+    expect(bob.texts).toEqual([]);
+    s2.store.reconnect();
+    await bed.clock.advance(2_000);
+    expect(bob.texts).toEqual(["one", "two", "three"]);
+  });
+
   test("L4: what a server held before it died reaches a device that is online elsewhere", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

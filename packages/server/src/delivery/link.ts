@@ -23,6 +23,12 @@ export interface LinkParts {
   refused(attempt: Try, sent: boolean): void;
 }
 
+/** Kicks that wait for the bus: to one server, and servers with any. What is beyond it is left to the tail. */
+const KICKS = 4096;
+const KICKED_SERVERS = 1024;
+
+type Kick = Extract<ServerRecord, { kind: "kick" }>;
+
 interface Outgoing {
   readonly server: string;
   readonly record: ServerRecord;
@@ -41,6 +47,8 @@ export class Link {
   readonly #heard = new Map<string, number>();
   /** By server, the first refusal that it has to have heard of before what it offers is taken: something that it had said was missed. */
   readonly #missed = new Map<string, number>();
+  /** By server, kicks that the bus did not take: they go before anything else, so that nothing overtakes what they are about (L3). */
+  readonly #kicks = new Map<string, Map<string, Kick>>();
   /** The record that ends what is outgoing, if it can take another acknowledgement. */
   #acks: { readonly server: string; readonly refs: number[] } | undefined;
 
@@ -98,7 +106,10 @@ export class Link {
       else records.push(record);
     }
     for (const [server, records] of byServer) {
-      if (!this.#parts.bus.send(server, records)) this.#unsent(server, records);
+      const kicks = this.#kicks.get(server);
+      const all = kicks === undefined ? records : [...kicks.values(), ...records];
+      if (this.#parts.bus.send(server, all)) this.#kicks.delete(server);
+      else this.#unsent(server, records);
     }
   }
 
@@ -108,13 +119,23 @@ export class Link {
    */
   #unsent(server: string, records: readonly ServerRecord[]): void {
     const unsent = new Set<number>();
-    for (const record of records) if (record.kind === "deliver") unsent.add(record.ref);
+    for (const record of records) {
+      if (record.kind === "deliver") unsent.add(record.ref);
+      else if (record.kind === "kick") this.#keepKick(server, record);
+    }
     if (unsent.size === 0) return;
     // In the order in which they were made.
     for (const [ref, attempt] of this.#tries) {
       if (attempt.destination.session.server === server) this.#refused(ref, !unsent.has(ref));
       else if (unsent.has(ref)) this.#refused(ref, false);
     }
+  }
+
+  #keepKick(server: string, kick: Kick): void {
+    const kicks = this.#kicks.get(server) ?? new Map<string, Kick>();
+    if (this.#kicks.size >= KICKED_SERVERS && kicks.size === 0) return;
+    this.#kicks.set(server, kicks);
+    if (kicks.size < KICKS) kicks.set(`${kick.user}\n${kick.device}`, kick);
   }
 
   #refused(ref: number, sent: boolean): void {
