@@ -1,14 +1,14 @@
 /** How a server reaches NATS and PostgreSQL: several of them, with names and passwords, under TLS. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout } from "bun:test";
-import { chownSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { startNats } from "../packages/server/src/cluster/test-support/nats.ts";
 import type { NatsProcess } from "../packages/server/src/cluster/test-support/nats.ts";
+import { Authority } from "../packages/server/src/gateway/test-support/certificates.ts";
 import { startPostgres } from "../packages/server/src/store/test-support/postgres.ts";
 import type { PostgresProcess } from "../packages/server/src/store/test-support/postgres.ts";
-import { type Authority, createAuthority } from "./support/certificates.ts";
 import { Cluster, clusterTest, hasEngines } from "./support/cluster.ts";
 import type { ClusterOptions } from "./support/cluster.ts";
 import type { ClusterServer } from "./support/cluster-server.ts";
@@ -21,13 +21,36 @@ setDefaultTimeout(90_000);
 let postgres: PostgresProcess;
 let folder: string;
 /** Of NATS and PostgreSQL, and one that vouches for neither. */
-let trusted: Authority;
-let foreign: Authority;
+let trusted: Files;
+let foreign: Files;
+
+interface Files {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** PEM files: of an authority, and of a server on loopback that it vouches for. */
+function filesOf(name: string): Files {
+  const authority = new Authority(name);
+  const { cert, key } = authority.issue("server");
+  const write = (end: string, text: string): string => {
+    const path = join(folder, `${name}-${end}.pem`);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  return {
+    ca: write("ca", authority.cert),
+    cert: write("cert", cert),
+    key: write("key", key),
+  };
+}
+
 if (hasEngines) {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "beckon-tls-"));
-    trusted = createAuthority(folder, "trusted");
-    foreign = createAuthority(folder, "foreign");
+    trusted = filesOf("trusted");
+    foreign = filesOf("foreign");
     postgres = await startPostgres();
     await postgres.stop();
     ownedByPostgres(trusted);
@@ -37,12 +60,11 @@ if (hasEngines) {
 }
 
 /** PostgreSQL takes a key that is its own user's alone; as root nobody minds. */
-function ownedByPostgres({ key, cert }: Authority): void {
+function ownedByPostgres({ key, cert }: Files): void {
   if (process.getuid?.() !== 0) return;
   const id = (flag: string): number =>
     Number(Bun.spawnSync(["id", flag, "postgres"]).stdout.toString());
   for (const path of [folder, key, cert]) chownSync(path, id("-u"), id("-g"));
-  expect(statSync(key).mode & 0o077).toBe(0);
 }
 
 const cleanups: (() => unknown)[] = [];
@@ -168,7 +190,7 @@ describe("NATS", () => {
   clusterTest("is spoken to under TLS where that is asked for, and else not at all", async () => {
     const { cert, key } = trusted;
     const secure = await nats("--tls", "--tlscert", cert, "--tlskey", key);
-    const ca = ({ ca: file }: Authority): string => `nats.ca_file = "${file}"`;
+    const ca = ({ ca: file }: Files): string => `nats.ca_file = "${file}"`;
     await busIsUp({ bus: `tls://127.0.0.1:${secure.port}`, toml: ca(trusted), servers: 2 });
     await busIsRefused(`tls://127.0.0.1:${secure.port}`, ca(foreign), "certificate");
     const plain = await nats();
@@ -181,7 +203,7 @@ describe("PostgreSQL", () => {
   clusterTest(
     "is spoken to under TLS where that is asked for, and to nobody else's certificate",
     async () => {
-      const ca = ({ ca: file }: Authority): string => `postgres.ca_file = "${file}"`;
+      const ca = ({ ca: file }: Files): string => `postgres.ca_file = "${file}"`;
       const cluster = await start({ toml: ca(trusted), servers: 2 });
       const sql = new Bun.SQL(postgres.url, { max: 1 });
       cleanups.push(() => sql.close({ timeout: 0 }));
