@@ -208,8 +208,8 @@ describe("PostgreSQL", () => {
       const sql = new Bun.SQL(postgres.url, { max: 1 });
       cleanups.push(() => sql.close({ timeout: 0 }));
       const links =
-        (await sql`SELECT ssl, count(*)::integer AS count FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
-      WHERE application_name = 'beckon' AND query LIKE ${"%"} GROUP BY ssl`) as { ssl: boolean }[];
+        (await sql`SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'beckon'`) as { ssl: boolean }[];
       expect(links.map(({ ssl }) => ssl)).toContain(true);
       expect(await cluster.servers[0]!.ready()).toMatchObject({ status: 200 });
       expect(await startRefused({ toml: ca(foreign) })).toContain("certificate");
