@@ -18,7 +18,8 @@ export const MEANINGS: { readonly [C in ErrorCode]: string } = {
   "device-forbidden": "The token is for another device.",
   replaced: "A later connection of the same device took over.",
   revoked: "The user's or the device's access was withdrawn.",
-  unavailable: "The server cannot take a device now, as its store does not answer.",
+  unavailable:
+    "The server cannot take a device now, as its store does not answer; or another connection of the device came to be elsewhere while it waited for the store.",
   full: "The server has as many connections as it may have.",
   draining: "The server is being emptied.",
   stopping: "The server stops now.",

@@ -1,24 +1,25 @@
 import { expect, test } from "bun:test";
 
-import { encodeFrames, LIMITS, readFrames } from "@beckon/protocol";
+import { encodeFrames, errorByNumber, LIMITS, readFrames } from "@beckon/protocol";
 import type { Frame, UnknownFrame } from "@beckon/protocol";
 
 import { createMemoryBus } from "../cluster/memory-bus.ts";
+import type { MemoryBusHub } from "../cluster/memory-bus.ts";
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { createNode } from "../node.ts";
+import type { Node } from "../node.ts";
 import { createMemoryDatabase } from "../store/memory.ts";
+import type { Store } from "../store/store.ts";
 import { createTickets } from "./ticket.ts";
 
 const HOUR = 3_600_000;
 
-test("a device that stays connected is not taken for one that stays away", async () => {
-  const clock = new VirtualClock();
-  const store = createMemoryDatabase(clock).open();
-  const node = createNode({
-    name: "s1",
+function nodeOf(name: string, clock: VirtualClock, hub: MemoryBusHub, store: Store): Node {
+  return createNode({
+    name,
     clock,
     random: (bytes) => void bytes.fill(1),
-    bus: createMemoryBus({ clock }).connect(),
+    bus: hub.connect(),
     store,
     authenticate: () =>
       Promise.resolve({
@@ -34,7 +35,10 @@ test("a device that stays connected is not taken for one that stays away", async
     addresses: [],
     limits: { ...LIMITS, idle: 1_000 * HOUR },
   });
-  node.gateway.start();
+}
+
+/** Answers what the server will have said. */
+function hello(node: Node, epoch = 0): (Frame | UnknownFrame)[] {
   const frames: (Frame | UnknownFrame)[] = [];
   const socket = node.gateway.accept({
     remote: "192.0.2.1",
@@ -55,7 +59,7 @@ test("a device that stays connected is not taken for one that stays away", async
         device: "phone",
         durable: true,
         protocols: ["ws"],
-        epoch: 0,
+        epoch,
         outbox: 1,
         hinted: "",
         intent: "",
@@ -67,12 +71,54 @@ test("a device that stays connected is not taken for one that stays away", async
       },
     ]),
   );
+  return frames;
+}
+
+/** Types, and of errors what they are. */
+function said(frames: readonly (Frame | UnknownFrame)[]): unknown[] {
+  return frames.map((frame) =>
+    frame.type === "error" ? errorByNumber(frame.code)?.code : frame.type,
+  );
+}
+
+test("a device that stays connected is not taken for one that stays away", async () => {
+  const clock = new VirtualClock();
+  const store = createMemoryDatabase(clock).open();
+  const node = nodeOf("s1", clock, createMemoryBus({ clock }), store);
+  node.gateway.start();
+  const frames = hello(node);
   await clock.advance(1_000);
-  expect(frames.map(({ type }) => type)).toEqual(["welcome"]);
+  expect(said(frames)).toEqual(["welcome"]);
   const arrived = clock.now();
   await clock.advance(25 * HOUR);
   const { devices } = await store.devices.devices("ann");
   expect(devices[0]!.seen).toBeGreaterThan(arrived);
   expect(devices[0]!.protocols).toEqual(["ws"]);
   expect(node.gateway.size).toBe(1);
+});
+
+test("L6: a HELLO that waited for the store does not close the connection that the device has made elsewhere meanwhile", async () => {
+  const clock = new VirtualClock();
+  const hub = createMemoryBus({ clock });
+  const database = createMemoryDatabase(clock);
+  const slow = database.open({
+    schedule: (operation, stage, run) => {
+      if (operation === "arrive" && stage === "commit") clock.after(3_000, run);
+      else run();
+    },
+  });
+  const s1 = nodeOf("s1", clock, hub, slow);
+  const s2 = nodeOf("s2", clock, hub, database.open());
+  for (const node of [s1, s2]) node.start();
+  const given = hello(s1);
+  await clock.advance(1_000);
+  const live = hello(s2);
+  await clock.advance(5_000);
+  expect(said(live)).toEqual(["welcome"]);
+  expect(said(given)).toEqual(["unavailable"]);
+  // Where somebody is at its end after all, the next HELLO has it.
+  const again = hello(s1);
+  await clock.advance(5_000);
+  expect(said(again)).toEqual(["welcome"]);
+  expect(said(live)).toEqual(["welcome", "replaced"]);
 });

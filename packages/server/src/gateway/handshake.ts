@@ -40,8 +40,8 @@ export async function shakeHands(
     return { refused: "device-forbidden" };
   }
   const { user } = identity;
-  const nextEpoch = (): number => parts.table.nextEpoch(user, hello.device, hello.epoch);
-  const epoch = nextEpoch();
+  const known = parts.table.find(user, hello.device)?.epoch ?? 0;
+  const epoch = parts.table.nextEpoch(user, hello.device, hello.epoch);
   let arrival: ArrivalResult;
   try {
     arrival = await parts.store.devices.arrive({
@@ -57,14 +57,14 @@ export async function shakeHands(
     return { refused: "unavailable" };
   }
   if (!wanted()) return { refused: "stopping" };
+  // Another connection of the device has come meanwhile. Here its HELLO came later, and somebody is at its end. Of one elsewhere nobody
+  // can tell: if the device is at the end of this one, its next HELLO follows the other; if not, the other must not be closed.
   const other = parts.table.find(user, hello.device);
-  if (other === undefined || other.epoch < epoch) {
-    return { ...enter(parts, connection, hello, identity, arrival, epoch) };
+  if (other !== undefined && other.epoch > Math.max(known, hello.epoch)) {
+    if (other.server !== parts.server) return { refused: "unavailable" };
+    if (other.epoch > epoch) return { refused: "replaced" };
   }
-  // Another connection of the device has come meanwhile. Here its HELLO came later, and somebody is at its end; elsewhere another
-  // clock counted.
-  if (other.server === parts.server) return { refused: "replaced" };
-  return { ...enter(parts, connection, hello, identity, arrival, nextEpoch()) };
+  return { ...enter(parts, connection, hello, identity, arrival, epoch) };
 }
 
 function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
