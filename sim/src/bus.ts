@@ -1,9 +1,20 @@
-/** The bus between servers: the real one in memory, over links that are slow and that break. */
+/** The bus between servers; and the one in memory, over links that are slow and that break. */
 import { type Bus, type BusHandler } from "../../packages/server/src/cluster/bus.ts";
 import { createMemoryBus, type MemoryBus } from "../../packages/server/src/cluster/memory-bus.ts";
 import type { MemoryBusHub } from "../../packages/server/src/cluster/memory-bus.ts";
 import type { Process } from "./scheduler.ts";
 import type { World } from "./world.ts";
+
+export interface SimBus {
+  /** The handle of a process that has just begun. */
+  connect(server: string, process: Process): Bus;
+  kill(server: string): void;
+  /** The link of a server breaks; it learns of it after `detectMs`, or when its engine lets it know. */
+  cut(server: string, detectMs: number): void;
+  restore(server: string): void;
+  /** Every fault of the bus itself is over. */
+  heal(): void;
+}
 
 /** What a server's bus is made of, and what can happen to it. */
 interface Link {
@@ -12,11 +23,13 @@ interface Link {
   severed: boolean;
 }
 
-export class SimBus {
+export class SimMemoryBus implements SimBus {
   readonly #world: World;
   readonly #hub: MemoryBusHub;
   readonly #links = new Map<string, Link>();
   readonly #byId = new Map<number, Link>();
+  /** Servers that died without a link. */
+  readonly #away = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
@@ -36,11 +49,11 @@ export class SimBus {
     });
   }
 
-  /** The handle of a process that has just begun. */
   connect(server: string, process: Process): Bus {
     const link: Link = { bus: this.#hub.connect(), severed: false };
     this.#links.set(server, link);
     this.#byId.set(link.bus.id, link);
+    if (this.#away.delete(server)) this.#world.record({ kind: "bus", server, state: "back" });
     return inProcess(link.bus, process);
   }
 
@@ -48,10 +61,10 @@ export class SimBus {
     const link = this.#links.get(server);
     if (link === undefined) return;
     this.#links.delete(server);
+    if (link.severed) this.#away.add(server);
     this.#hub.kill(link.bus);
   }
 
-  /** The link of a server breaks; it learns of it after `detectMs`. */
   cut(server: string, detectMs: number): void {
     const link = this.#links.get(server);
     if (link === undefined || link.severed) return;
@@ -68,6 +81,10 @@ export class SimBus {
     link.severed = false;
     this.#hub.restore(link.bus);
     this.#world.record({ kind: "bus", server, state: "back" });
+  }
+
+  heal(): void {
+    for (const server of this.#links.keys()) this.restore(server);
   }
 }
 

@@ -3,14 +3,18 @@ import { describe, expect, test } from "bun:test";
 
 import { simulate } from "./delivery.ts";
 import { describe as describeEvent } from "./history.ts";
+import type { Engines } from "./plan.ts";
 import { planOf, SCENARIOS } from "./scenarios.ts";
 
+const MEMORY: Engines = { bus: "memory", store: "memory" };
+const REAL: Engines = { bus: "nats", store: "postgres" };
 const SEEDS = 12;
+const SEEDS_ON_REAL = 4;
 /** On a machine that does other things as well. */
 const TIMEOUT_MS = 60_000;
 
-function violationsOf(scenario: string, seed: number): string[] {
-  const { violations } = simulate(planOf(scenario, seed)).report;
+function violationsOf(scenario: string, seed: number, engines: Engines = MEMORY): string[] {
+  const { violations } = simulate(planOf(scenario, seed, engines)).report;
   return violations.map(({ law, fault, says }) => `seed ${seed}: ${law} ${fault}: ${says}`);
 }
 
@@ -20,6 +24,19 @@ describe("the laws hold", () => {
     async (scenario) => {
       for (let seed = 1; seed <= SEEDS; seed += 1) {
         expect(violationsOf(scenario, seed)).toEqual([]);
+        await Bun.sleep(0);
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("the laws hold on NATS and PostgreSQL", () => {
+  test.each([...SCENARIOS])(
+    "%s",
+    async (scenario) => {
+      for (let seed = 1; seed <= SEEDS_ON_REAL; seed += 1) {
+        expect(violationsOf(scenario, seed, REAL)).toEqual([]);
         await Bun.sleep(0);
       }
     },
@@ -52,12 +69,27 @@ describe("what failed once", () => {
   );
 });
 
-test(
-  "the same seed gives the same history, byte for byte",
-  () => {
-    for (const scenario of ["mix", "waking", "crashing"]) {
+describe("what failed once on NATS and PostgreSQL", () => {
+  test.each<[string, number, string]>([
+    ["postgres-silent", 145, "L6: a HELLO that waited for the store closed the live connection"],
+  ])(
+    "%s, seed %d: %s",
+    (scenario, seed) => {
+      expect(violationsOf(scenario, seed, REAL)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+test.each<[string, Engines]>([
+  ["in memory", MEMORY],
+  ["on NATS and PostgreSQL", REAL],
+])(
+  "the same seed gives the same history, byte for byte, %s",
+  (_, engines) => {
+    for (const scenario of ["mix", "waking", "crashing", "bus-away", "postgres-restarting"]) {
       const run = (): string =>
-        simulate(planOf(scenario, 7))
+        simulate(planOf(scenario, 7, engines))
           .history.map((event) => describeEvent(event))
           .join("\n");
       const first = run();
@@ -97,6 +129,11 @@ test(
       ["expiring", ["dropped", "not recovered"]],
       ["waking", ["pushed", "opened"]],
       ["bad-network", ["broken", "slow"]],
+      ["nats-restarting", ["bus away", "bus back"]],
+      ["nats-splitting", ["bus away", "bus back"]],
+      ["postgres-restarting", ["store away", "store back", "unsettled"]],
+      ["postgres-silent", ["store away", "store back"]],
+      ["postgres-hanging", ["store hung", "store freed"]],
     ];
     for (const [scenario, happenings] of expected) {
       const seen = kinds(scenario, 6);

@@ -2,22 +2,26 @@
 import { DEFAULT_STORE_LIMITS } from "../../packages/server/src/store/store.ts";
 import { Authorizer } from "./authorizer.ts";
 import { Backend } from "./backend.ts";
-import { SimBus } from "./bus.ts";
+import { type SimBus, SimMemoryBus } from "./bus.ts";
 import { check, type Report } from "./checker.ts";
 import type { DeviceName, History } from "./history.ts";
+import { Ledger } from "./ledger.ts";
+import { SimNats } from "./nats.ts";
 import { Network, type Wire } from "./network.ts";
 import { Phone, type Town } from "./phone.ts";
 import type { Plan, Step } from "./plan.ts";
+import { type PostgresSabotage, PostgresStore } from "./postgres.ts";
 import { PushService } from "./push.ts";
 import { Random } from "./random.ts";
 import { type Cluster, SimServer } from "./server.ts";
-import { SimStore } from "./store.ts";
+import { MemoryStore, type SimStore } from "./store.ts";
 import { World } from "./world.ts";
 
 /** What tests of the checker break on purpose. */
 export interface Sabotage {
   readonly server?: Cluster["alter"];
   readonly device?: Town["alter"];
+  readonly postgres?: PostgresSabotage;
 }
 
 export interface Outcome {
@@ -55,7 +59,10 @@ class Run {
   readonly #plan: Plan;
   readonly #network: Network;
   readonly #bus: SimBus;
+  readonly #nats: SimNats | undefined;
+  readonly #ledger: Ledger;
   readonly #store: SimStore;
+  readonly #postgres: PostgresStore | undefined;
   readonly #push: PushService;
   readonly #authorizer: Authorizer;
   readonly #backend: Backend;
@@ -69,16 +76,23 @@ class Run {
     const world = new World(new Random(plan.seed));
     this.world = world;
     this.#network = new Network(world);
-    this.#bus = new SimBus(world);
+    this.#nats = plan.engines.bus === "nats" ? new SimNats(world, plan.nats) : undefined;
+    this.#bus = this.#nats ?? new SimMemoryBus(world);
     this.#push = new PushService(world);
     this.#push.retries = plan.push.retries;
     this.#push.losses = plan.push.losses;
     this.#authorizer = new Authorizer(world, plan.authorizer);
     const { retentionMs } = plan;
-    this.#store = new SimStore(world, { ...DEFAULT_STORE_LIMITS, retentionMs });
-    this.#push.onGone = (device) => this.#store.unpushable(device);
+    this.#ledger = new Ledger(world);
+    const limits = { ...DEFAULT_STORE_LIMITS, retentionMs };
+    this.#postgres =
+      plan.engines.store === "postgres"
+        ? new PostgresStore(world, this.#ledger, limits, sabotage.postgres ?? {})
+        : undefined;
+    this.#store = this.#postgres ?? new MemoryStore(world, this.#ledger, limits);
+    this.#push.onGone = (device) => this.#ledger.unpushable(device);
     this.#backend = new Backend(world, () => this.#anyServer());
-    this.#store.onHold = (server) => {
+    this.#ledger.onHold = (server) => {
       const says = this.#doomed.get(server);
       this.#doomed.delete(server);
       if (says !== undefined) this.#servers.get(server)?.crash(says);
@@ -119,7 +133,6 @@ class Run {
   heal(): void {
     this.#doomed.clear();
     this.#authorizer.isCalm = true;
-    this.#store.slowDown(1);
     this.#push.retries = 0;
     this.#push.losses = 0;
     this.#push.setAway(false);
@@ -129,6 +142,8 @@ class Run {
       this.#bus.restore(name);
       this.#store.restore(name);
     }
+    this.#bus.heal();
+    this.#store.heal();
     this.#network.heal();
     for (const phone of this.#phones.values()) phone.calm();
     this.world.record({ kind: "healed" });
@@ -161,7 +176,7 @@ class Run {
     // The rows of a user alone are for any device.
     const isThere = (device: DeviceName): boolean =>
       device.endsWith("/") ? names.some((name) => name.startsWith(device)) : names.includes(device);
-    return this.#store.heldRows(isThere) === 0;
+    return this.#ledger.heldRows(isThere) === 0;
   }
 
   #do(step: Step): void {
@@ -249,6 +264,27 @@ class Run {
         break;
       case "store slowness":
         this.#store.slowDown(step.times);
+        break;
+      case "restart nats":
+        this.#nats?.restart(step.node, step.ms, step.says);
+        break;
+      case "break route":
+        this.#nats?.breakRoute(step.between, step.ms, step.meanwhile);
+        break;
+      case "nats slowness":
+        this.#nats?.slowDown(step.times);
+        break;
+      case "restart postgres":
+        this.#postgres?.restart(step.ms, step.how);
+        break;
+      case "crash postgres after settling":
+        this.#postgres?.crashAfterSettling(step.ms);
+        break;
+      case "silence store":
+        this.#postgres?.silence(step.server, step.ms);
+        break;
+      case "hang a commit":
+        this.#postgres?.hang(step.ms);
         break;
       case "push service":
         this.#push.setAway(step.isAway);

@@ -12,6 +12,8 @@ export interface Row {
   readonly from: number;
   to: number;
   isDropped: boolean;
+  /** A crash of the database has undone that it was settled. */
+  readonly isBack: boolean;
 }
 
 /** What of a message one device went through. */
@@ -69,8 +71,8 @@ export interface DeviceFacts {
   /** When it was one of its user's durable devices, and could be pushed to. */
   readonly registered: Spans;
   readonly pushable: Spans;
-  /** When a server has told it, or who registered it, that it is. */
-  readonly admitted: number[];
+  /** When which server has told it, or who registered it, that it is. */
+  readonly admitted: { readonly at: number; readonly server: string }[];
   readonly handed: HandOver[];
   /** All that it was ever handed. */
   readonly got: Set<MessageFacts>;
@@ -96,6 +98,7 @@ export interface ServerFacts {
   readonly noStore: Spans;
   readonly slowStore: Spans;
   readonly noBus: Spans;
+  readonly crashed: number[];
 }
 
 /** DELIVERs that a device may leave unacknowledged while live ones are still sent to it: three quarters of the window. */
@@ -169,6 +172,7 @@ export class Facts {
         noStore: new Spans(),
         slowStore: new Spans(),
         noBus: new Spans(),
+        crashed: [],
       };
       this.servers.set(name, facts);
     }
@@ -262,6 +266,17 @@ export class Facts {
       case "held":
         this.#takeHeld(event);
         break;
+      case "unsettled":
+        this.#message(event.message, (message) => {
+          if (event.device.endsWith("/")) return;
+          this.passage(message, event.device).rows.push({
+            from: event.at,
+            to: Infinity,
+            isDropped: false,
+            isBack: true,
+          });
+        });
+        break;
       case "settled":
       case "dropped":
         this.#message(event.message, (message) => {
@@ -276,7 +291,7 @@ export class Facts {
         else this.device(event.device).pushable.end(event.at);
         break;
       case "admitted":
-        this.device(event.device).admitted.push(event.at);
+        this.device(event.device).admitted.push(event);
         break;
       case "forgotten":
         this.#forget(event.device, event.at);
@@ -393,7 +408,7 @@ export class Facts {
     this.connections.set(event.connection, connection);
     const device = this.device(event.device);
     device.connections.push(connection);
-    if (event.durable) device.admitted.push(event.at);
+    if (event.durable) device.admitted.push(event);
     this.#count(device, -device.unacknowledged, event.at);
   }
 
@@ -407,7 +422,7 @@ export class Facts {
       for (const device of event.devices) {
         const { rows } = this.passage(message, device);
         if (rows.at(-1)?.to !== Infinity) {
-          rows.push({ from: event.at, to: Infinity, isDropped: false });
+          rows.push({ from: event.at, to: Infinity, isDropped: false, isBack: false });
         }
       }
       if (event.user !== undefined && event.user === message.sent.to) {
@@ -431,7 +446,8 @@ export class Facts {
     this.shocks.push(event.at);
     if (event.kind === "push service") return;
     if (event.kind === "server") {
-      const { down } = this.server(event.server);
+      const { down, crashed } = this.server(event.server);
+      if (event.state === "crashed") crashed.push(event.at);
       if (event.state === "crashed" || event.state === "stalled") down.begin(event.at);
       else down.end(event.at);
       if (event.state === "crashed") this.#crash(event.server, event.at);
@@ -443,7 +459,9 @@ export class Facts {
       if (event.kind === "bus") mark(server.noBus, event.state === "away", event.at);
       else if (event.state === "away" || event.state === "back") {
         mark(server.noStore, event.state === "away", event.at);
-      } else mark(server.slowStore, event.state === "slow", event.at);
+      } else if (event.state === "slow" || event.state === "fast") {
+        mark(server.slowStore, event.state === "slow", event.at);
+      }
     }
   }
 

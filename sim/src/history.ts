@@ -131,7 +131,7 @@ type Happening =
   /** The device is one of its user's durable devices from now on (or is no more). `push`: it can be pushed to. */
   | { readonly kind: "registered"; readonly device: DeviceName; readonly push: boolean }
   /** A server has answered the registration that came without a connection. */
-  | { readonly kind: "admitted"; readonly device: DeviceName }
+  | { readonly kind: "admitted"; readonly device: DeviceName; readonly server: string }
   | { readonly kind: "forgotten"; readonly device: DeviceName }
   /** Rows for these devices are committed; none and `user`: one for the user alone. */
   | {
@@ -142,6 +142,8 @@ type Happening =
       readonly wake: WakeClass;
     }
   | { readonly kind: "settled"; readonly message: MessageName; readonly device: DeviceName }
+  /** The database has crashed and come back without what it had not yet written: the row is there again. */
+  | { readonly kind: "unsettled"; readonly message: MessageName; readonly device: DeviceName }
   /** Its row was dropped unsettled. */
   | { readonly kind: "dropped"; readonly message: MessageName; readonly device: DeviceName }
 
@@ -165,8 +167,10 @@ type Happening =
   | {
       readonly kind: "store";
       readonly server: string | undefined;
-      readonly state: "away" | "back" | "slow" | "fast";
+      /** `hung`: one transaction does not end, and keeps the locks of its users. */
+      readonly state: "away" | "back" | "slow" | "fast" | "hung" | "freed";
     }
+  /** `away` also while a server does not hear one of the others, though each has its link. */
   | { readonly kind: "bus"; readonly server: string; readonly state: "away" | "back" }
   | { readonly kind: "push service"; readonly state: "away" | "back" }
   /** Every fault is over; devices that sleep are left to be woken by push. */

@@ -1,11 +1,12 @@
 /** `npm run sim -- delivery`: runs schedules by seed, and says whether the laws of delivery were kept. */
 import { availableParallelism } from "node:os";
 
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 
 import { simulate } from "./delivery.ts";
 import { describe } from "./history.ts";
-import { planOf, scenarioOf, SCENARIOS } from "./scenarios.ts";
+import type { Plan } from "./plan.ts";
+import { enginesOf, planOf, scenarioOf, SCENARIOS } from "./scenarios.ts";
 import { addReport, addResult, emptyResult, type Result } from "./result.ts";
 import { shrink } from "./shrink.ts";
 import { excerpt } from "./violation.ts";
@@ -14,6 +15,8 @@ interface Options {
   readonly runs: number;
   readonly seed: number;
   readonly scenario?: string;
+  readonly bus?: "memory" | "nats";
+  readonly store?: "memory" | "postgres";
   readonly json: boolean;
   readonly trace: boolean;
   readonly jobs: number;
@@ -39,16 +42,18 @@ async function delivery(options: Options): Promise<number> {
 async function runHere(options: Options, result: Result): Promise<boolean> {
   const failed: string[] = [];
   for (let seed = options.seed; seed < options.seed + options.runs; seed += 1) {
-    const scenario = options.scenario ?? scenarioOf(seed);
-    const outcome = simulate(planOf(scenario, seed));
+    const drawn = enginesOf(seed);
+    const engines = { bus: options.bus ?? drawn.bus, store: options.store ?? drawn.store };
+    const plan = planOf(options.scenario ?? scenarioOf(seed), seed, engines);
+    const outcome = simulate(plan);
     if (options.trace) {
-      console.error(`# ${scenario}, seed ${seed}`);
+      console.error(`# ${argsOf(plan)}`);
       for (const event of outcome.history) console.error(describe(event));
     }
     addReport(result, outcome.report);
     if (outcome.report.violations.length > 0) {
-      failed.push(`--scenario ${scenario} --seed ${seed}`);
-      if (failed.length <= SHOWN) show(scenario, seed, outcome);
+      failed.push(argsOf(plan));
+      if (failed.length <= SHOWN) show(outcome);
     }
     progress(options, result.runs, failed.length);
     // What a promise rejected and nobody awaited shows now.
@@ -64,7 +69,9 @@ async function runJobs(options: Options, jobs: number, result: Result): Promise<
   const children = Array.from({ length: jobs }, (_, index) => {
     const runs = Math.min(share, options.runs - index * share);
     const args = ["--runs", runs, "--seed", options.seed + index * share, "--json", "--jobs", 1];
-    if (options.scenario !== undefined) args.push("--scenario", options.scenario);
+    for (const name of ["scenario", "bus", "store"] as const) {
+      if (options[name] !== undefined) args.push(`--${name}`, options[name]);
+    }
     const command = [process.execPath, import.meta.path, "delivery", ...args.map(String)];
     return Bun.spawn(command, { stdout: "pipe", stderr: "inherit" });
   });
@@ -84,7 +91,12 @@ async function runJobs(options: Options, jobs: number, result: Result): Promise<
   return codes.every((code) => code === 0);
 }
 
-function show(scenario: string, seed: number, outcome: ReturnType<typeof simulate>): void {
+function argsOf({ scenario, seed, engines }: Plan): string {
+  return `--seed ${seed} --scenario ${scenario} --bus ${engines.bus} --store ${engines.store}`;
+}
+
+function show(outcome: ReturnType<typeof simulate>): void {
+  const { scenario, seed } = outcome.plan;
   const { violations } = outcome.report;
   const { violation, outcome: small } = shrink(outcome);
   const kinds = [...new Set(violations.map(({ law, fault }) => `${law} ${fault}`))].join(", ");
@@ -92,9 +104,7 @@ function show(scenario: string, seed: number, outcome: ReturnType<typeof simulat
   console.error(`\n${violation.law} ${violation.fault}: ${violation.says}`);
   console.error(`The shortest history found, of ${small.plan.steps.length} steps:`);
   for (const event of excerpt(small.history, violation)) console.error(describe(event));
-  console.error(
-    `\nRepeat it:\n  npm run sim -- delivery --runs 1 --seed ${seed} --scenario ${scenario} --trace`,
-  );
+  console.error(`\nRepeat it:\n  npm run sim -- delivery --runs 1 ${argsOf(outcome.plan)} --trace`);
 }
 
 function progress({ runs, json }: Options, done: number, failed: number): void {
@@ -132,6 +142,18 @@ program
   .option("--runs <n>", "how many schedules", wholeNumber, 100)
   .option("--seed <n>", "the first schedule's seed; each next has the next", wholeNumber, 1)
   .option("--scenario <name>", `one of ${SCENARIOS.join(", ")}; default: all in turn`, scenarioName)
+  .addOption(
+    new Option("--bus <engine>", "as which the bus fails; default: by the seed").choices([
+      "memory",
+      "nats",
+    ]),
+  )
+  .addOption(
+    new Option("--store <engine>", "as which the store fails; default: by the seed").choices([
+      "memory",
+      "postgres",
+    ]),
+  )
   .option("--json", "print one JSON object", false)
   .option("--trace", "print the whole history of each schedule", false)
   .option("--jobs <n>", "processes, for many schedules", wholeNumber, availableParallelism())

@@ -1,15 +1,20 @@
 /** Each law broken on purpose makes the simulation fail, by the law's name. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 
 import { type Sabotage, simulate } from "./delivery.ts";
+import type { Engines, Plan, Step } from "./plan.ts";
 import {
   ackBeforeCommit,
+  holdsWithoutDisk,
   intentsEndByTime,
   liveWhileBehind,
   noFencing,
+  noLoss,
   noResequencing,
   noTail,
   noTailAndNoWatch,
+  noWatch,
+  tailThatForgetsOpen,
 } from "./sabotage.ts";
 import { planOf } from "./scenarios.ts";
 import { shrink } from "./shrink.ts";
@@ -24,9 +29,10 @@ function firstSeed(
   law: Law,
   faults: readonly Fault[],
   sabotage: () => Sabotage,
+  engines?: Engines,
 ): number | undefined {
   for (let seed = 1; seed <= 30; seed += 1) {
-    const { violations } = simulate(planOf(scenario, seed), sabotage()).report;
+    const { violations } = simulate(planOf(scenario, seed, engines), sabotage()).report;
     if (violations.some((one) => one.law === law && faults.includes(one.fault))) return seed;
   }
   return undefined;
@@ -46,6 +52,108 @@ test.each<[string, Law, Fault[], string, () => Sabotage]>([
   },
   TIMEOUT_MS,
 );
+
+describe("on NATS and PostgreSQL", () => {
+  const REAL: Engines = { bus: "nats", store: "postgres" };
+
+  test.each<[string, Law, Fault[], string, () => Sabotage]>([
+    ["an ACK before the commit", "L1", ["early ack"], "postgres-restarting", ackBeforeCommit],
+    [
+      "a hold that does not wait for the disk",
+      "L1",
+      ["lost"],
+      "postgres-restarting",
+      holdsWithoutDisk,
+    ],
+    ["no tail", "L4", ["late"], "nats-splitting", noTail],
+    ["a tail that forgets what is open", "L4", ["late"], "postgres-hanging", tailThatForgetsOpen],
+    ["live while behind", "L3", ["live while behind"], "sleeping", liveWhileBehind],
+    ["no resequencing", "L3", ["silent hole", "reordered"], "nats-slow", noResequencing],
+    ["intents that end by time", "L5", ["unpushed"], "sleeping", intentsEndByTime],
+  ])(
+    "%s breaks %s",
+    (_, law, faults, scenario, sabotage) => {
+      expect(firstSeed(scenario, law, faults, sabotage, REAL)).toBeDefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "the tail alone finds what commits after what began later (L4)",
+    () => {
+      const faults: Fault[] = ["late"];
+      expect(firstSeed("postgres-hanging", "L4", faults, noWatch, REAL)).toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "no fencing breaks L6",
+    () => {
+      const { sabotage, undo } = noFencing();
+      try {
+        const faults: Fault[] = ["two connections"];
+        expect(firstSeed("nats-splitting", "L6", faults, () => sabotage, REAL)).toBeDefined();
+      } finally {
+        undo();
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  /** A phone comes to be and goes while all links are dead and nobody knows it; 8 s later somebody writes to its user. */
+  function announcedInSilence(seed: number): Plan {
+    const plan = planOf("calm", seed, REAL);
+    const phone = { ...plan.phones[0]!, skew: 0, storage: true, push: true };
+    const steps: Step[] = [];
+    for (const device of ["ann/phone1", "bob/phone1"]) {
+      steps.push({ do: "start", at: 0, device, storage: "kept" });
+    }
+    steps.push({ do: "restart nats", at: 4_990, node: undefined, ms: 0, says: "nothing" });
+    steps.push({ do: "start", at: 5_000, device: "bob/phone2", storage: "kept" });
+    steps.push({ do: "exit", at: 5_800, device: "bob/phone2" });
+    for (let at = 14_000; at < 15_000; at += 100) {
+      const message = `m${at}`;
+      steps.push({
+        do: "send",
+        at,
+        device: "ann/phone1",
+        to: "bob",
+        message,
+        wake: "message",
+        size: 0,
+      });
+    }
+    return {
+      ...plan,
+      servers: ["s1", "s2", "s3"].map((name) => ({ name, skew: 0 })),
+      phones: [
+        { ...phone, user: "ann", device: "phone1" },
+        { ...phone, user: "bob", device: "phone1" },
+        { ...phone, user: "bob", device: "phone2" },
+      ],
+      steps,
+      duration: 16_000,
+    };
+  }
+
+  test(
+    "a link's loss that is not taken for one breaks L1",
+    () => {
+      const faultsOf = (seed: number, sabotage: Sabotage): Fault[] =>
+        simulate(announcedInSilence(seed), sabotage).report.violations.map(({ fault }) => fault);
+      const seeds = Array.from({ length: 12 }, (_, index) => index + 1);
+      expect(seeds.flatMap((seed) => faultsOf(seed, {}))).toEqual([]);
+      const { sabotage, undo } = noLoss();
+      try {
+        expect(seeds.flatMap((seed) => faultsOf(seed, sabotage))).toContain("early ack");
+      } finally {
+        undo();
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
 
 test(
   "no fencing breaks L6",

@@ -59,13 +59,57 @@ type Action =
   | { readonly do: "cut store"; readonly server: string }
   | { readonly do: "restore store"; readonly server: string }
   | { readonly do: "store slowness"; readonly times: number }
+  // What only NATS does; the bus in memory takes no notice.
+  /** One of its nodes, or (undefined) all of them. `says`: what the servers' operating systems hear of it. */
+  | {
+      readonly do: "restart nats";
+      readonly node: number | undefined;
+      readonly ms: number;
+      readonly says: "reset" | "nothing";
+    }
+  /** Two nodes do not hear each other. What is sent meanwhile is gone, or comes late. */
+  | {
+      readonly do: "break route";
+      readonly between: readonly [number, number];
+      readonly ms: number;
+      readonly meanwhile: "gone" | "late";
+    }
+  /** Everything that NATS is given takes it this many times as long to read. */
+  | { readonly do: "nats slowness"; readonly times: number }
+  // What only PostgreSQL does; the store in memory takes no notice.
+  /** After `crash` what was committed without waiting for the disk is undone. */
+  | { readonly do: "restart postgres"; readonly ms: number; readonly how: "stop" | "crash" }
+  /** It crashes in the moment after it has answered the next settling. */
+  | { readonly do: "crash postgres after settling"; readonly ms: number }
+  /** Nothing passes between a server and the database, in either direction, and nobody is told. */
+  | { readonly do: "silence store"; readonly server: string; readonly ms: number }
+  /** The next commit that waits for the disk waits this long, and so do all who want its users' locks. */
+  | { readonly do: "hang a commit"; readonly ms: number }
   | { readonly do: "push service"; readonly isAway: boolean };
 
 export type Step = Action & { /** Milliseconds from the start. */ readonly at: number };
 
+/** What carries, and what keeps. */
+export interface Engines {
+  readonly bus: "memory" | "nats";
+  readonly store: "memory" | "postgres";
+}
+
+/** How NATS is laid out. */
+export interface NatsPlan {
+  /** Nodes of its cluster. */
+  readonly nodes: number;
+  /** Bytes that it may not have confirmed; more, and `publish` fails. */
+  readonly unconfirmedLimit: number;
+  /** Bytes that wait for a server which does not read; more, and NATS closes its connection. */
+  readonly pendingLimit: number;
+}
+
 export interface Plan {
   readonly scenario: string;
   readonly seed: number;
+  readonly engines: Engines;
+  readonly nats: NatsPlan;
   readonly servers: readonly { readonly name: string; readonly skew: number }[];
   readonly phones: readonly PhonePlan[];
   /** In order of time. */

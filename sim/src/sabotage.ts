@@ -7,8 +7,11 @@ import {
   deliverySubject,
   encodeDelivery,
 } from "../../packages/server/src/cluster/delivery-messages.ts";
+import type { Bus } from "../../packages/server/src/cluster/bus.ts";
 import { Connection } from "../../packages/server/src/gateway/connection.ts";
 import type { NodeParts } from "../../packages/server/src/node.ts";
+import { SetReading } from "../../packages/server/src/sessions/set-reading.ts";
+import { Trust } from "../../packages/server/src/sessions/trust.ts";
 import type { Store, StorePosition } from "../../packages/server/src/store/store.ts";
 import type { Sabotage } from "./delivery.ts";
 
@@ -48,25 +51,51 @@ export function noTail(): Sabotage {
 
 /** And none tells another. */
 export function noTailAndNoWatch(): Sabotage {
+  return { server: (parts) => withoutKicks(withoutTail(parts)) };
+}
+
+/** What servers hold is found by the tail alone, which is as it should be. */
+export function noWatch(): Sabotage {
+  return { server: withoutKicks };
+}
+
+/** And which passes over transactions that began before others and commit after them. */
+export function tailThatForgetsOpen(): Sabotage {
+  return { server: withoutKicks, postgres: { forgetsOpen: true } };
+}
+
+/** The database answers what it has not written. */
+export function holdsWithoutDisk(): Sabotage {
+  return { postgres: { isAsynchronous: true } };
+}
+
+function withoutKicks(parts: NodeParts): NodeParts {
+  return withBus(parts, {
+    publish: (subject, message) => {
+      if (!subject.startsWith(DELIVERIES)) return parts.bus.publish(subject, message);
+      const whole = decodeDelivery(message);
+      const records = whole.records.filter(({ kind }) => kind !== "kick");
+      parts.bus.publish(subject, encodeDelivery({ ...whole, records }));
+    },
+  });
+}
+
+/** To the session table nothing that may have passed it by is a loss: it trusts itself, and reads no sets again. To be undone by the answer. */
+export function noLoss(): { readonly sabotage: Sabotage; undo(): void } {
+  const [trust, reading] = [Trust.prototype, SetReading.prototype];
+  // oxlint-disable-next-line typescript/unbound-method -- they are put back where they were
+  const [{ lose }, { begin }] = [trust, reading];
+  const isCaughtUp = Object.getOwnPropertyDescriptor(trust, "isCaughtUp")!;
+  trust.lose = () => undefined;
+  reading.begin = () => undefined;
+  Object.defineProperty(trust, "isCaughtUp", { configurable: true, get: () => true });
   return {
-    server: (parts) => ({
-      ...withoutTail(parts),
-      bus: {
-        get up() {
-          return parts.bus.up;
-        },
-        subscribe: (subject, handler) => parts.bus.subscribe(subject, handler),
-        request: (subject, message, ms) => parts.bus.request(subject, message, ms),
-        onLink: (listener) => parts.bus.onLink(listener),
-        close: () => parts.bus.close(),
-        publish: (subject, message) => {
-          if (!subject.startsWith(DELIVERIES)) return parts.bus.publish(subject, message);
-          const whole = decodeDelivery(message);
-          const records = whole.records.filter(({ kind }) => kind !== "kick");
-          parts.bus.publish(subject, encodeDelivery({ ...whole, records }));
-        },
-      },
-    }),
+    sabotage: {},
+    undo: () => {
+      trust.lose = lose;
+      reading.begin = begin;
+      Object.defineProperty(trust, "isCaughtUp", isCaughtUp);
+    },
   };
 }
 
@@ -200,6 +229,24 @@ export function intentsEndByTime(): Sabotage {
           },
         },
       })),
+  };
+}
+
+function withBus(parts: NodeParts, altered: Partial<Bus>): NodeParts {
+  const { bus } = parts;
+  return {
+    ...parts,
+    bus: {
+      get up() {
+        return bus.up;
+      },
+      publish: (subject, message) => bus.publish(subject, message),
+      subscribe: (subject, handler) => bus.subscribe(subject, handler),
+      request: (subject, message, ms) => bus.request(subject, message, ms),
+      onLink: (listener) => bus.onLink(listener),
+      close: () => bus.close(),
+      ...altered,
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** Plans made from a seed: a town of users, a workload, and one kind of trouble each; `mix` has them all. */
 import type { PhonePlan } from "./phone.ts";
-import type { Plan, Step } from "./plan.ts";
+import type { Engines, NatsPlan, Plan, Step } from "./plan.ts";
 import { Random } from "./random.ts";
 
 /** A plan that is being made. */
@@ -14,6 +14,7 @@ interface Draft {
   authorizer: Plan["authorizer"];
   push: Plan["push"];
   retentionMs: number;
+  nats: NatsPlan;
   messages: number;
 }
 
@@ -348,7 +349,146 @@ const serving: Trouble = (draft) => {
   if (random.chance(0.3)) storeAway(draft);
 };
 
+/** All of NATS, or one node of it, goes down and comes back: each server finds it out, and connects again, at its own moment. */
+const natsRestarting: Trouble = (draft) => {
+  const { random } = draft;
+  repeatedly(draft, 2_000, draft.duration - 3_000, 7_000, (at) => {
+    draft.steps.push({
+      do: "restart nats",
+      at,
+      node: random.chance(0.6) ? undefined : random.int(0, 2),
+      ms: random.pick([0, 200, 1_500, 6_000]),
+      says: random.chance(0.6) ? "reset" : "nothing",
+    });
+  });
+  moving(draft, 5_000);
+};
+
+/** Groups of servers do not hear each other, and no link is down. */
+const natsSplitting: Trouble = (draft) => {
+  const { random } = draft;
+  draft.nats = { ...draft.nats, nodes: random.int(2, 3) };
+  repeatedly(draft, 2_000, draft.duration - 3_000, 6_000, (at) => {
+    const between = random.pick([
+      [0, 1],
+      [0, 1],
+      [1, 2],
+      [0, 2],
+    ] as const);
+    const ms = random.pick([400, 2_000, 4_000, 9_000, 15_000]);
+    const meanwhile = random.chance(0.7) ? "gone" : "late";
+    draft.steps.push({ do: "break route", at, between, ms, meanwhile });
+  });
+  moving(draft, 5_000);
+  if (random.chance(0.4)) registering(draft);
+};
+
+/** Devices come to be, and go, in the moments in which what servers tell each other of them is lost. */
+const natsAnnouncing: Trouble = (draft) => {
+  const { random } = draft;
+  draft.nats = { ...draft.nats, nodes: random.int(1, 3) };
+  draft.duration = 40_000;
+  for (let i = random.int(4, 8); i > 0; i -= 1) {
+    const at = random.int(3_000, draft.duration - 12_000);
+    const user = random.pick(draft.users);
+    const others = draft.phones.filter((phone) => phone.user !== user);
+    if (others.length > 0) {
+      stream(draft, random.pick(others), user, { from: at, to: draft.duration, gapMs: 300 });
+    }
+    const ms = random.pick([300, 1_500, 6_000, 20_000]);
+    const phone = addPhone(draft, user, at + random.int(-300, Math.max(2_500, ms / 2)));
+    draft.phones[draft.phones.indexOf(phone)] = {
+      ...phone,
+      push: true,
+      awakeMs: random.int(200, 1_500),
+      restsBy: random.pick(["exit", "crash"] as const),
+    };
+    if (random.chance(0.3)) {
+      draft.steps.push({ do: "register", at: at + random.int(0, 2_500), device: nameOf(phone) });
+    }
+    if (random.chance(0.4)) {
+      const detectMs = random.int(0, 2_500);
+      const server = random.pick(draft.servers).name;
+      draft.steps.push({ do: "cut bus", at, server, detectMs });
+      draft.steps.push({ do: "restore bus", at: at + ms, server });
+    } else if (random.chance(0.5)) {
+      draft.steps.push({ do: "break route", at, between: [0, 1], ms, meanwhile: "gone" });
+    } else {
+      const says = random.chance(0.3) ? "reset" : "nothing";
+      draft.steps.push({ do: "restart nats", at, node: undefined, ms: random.int(0, 300), says });
+    }
+  }
+};
+
+/** NATS does not keep pace with the servers, and servers not with NATS. */
+const natsSlow: Trouble = (draft) => {
+  const { random } = draft;
+  draft.nats = {
+    nodes: random.int(1, 2),
+    unconfirmedLimit: random.pick([2_000, 10_000, 40_000]),
+    pendingLimit: random.pick([2_000, 10_000, 40_000]),
+  };
+  for (let i = random.int(1, 3); i > 0; i -= 1) {
+    const at = random.int(2_000, draft.duration - 4_000);
+    draft.steps.push({ do: "nats slowness", at, times: random.pick([30, 200, 2_000]) });
+    draft.steps.push({ do: "nats slowness", at: at + random.int(500, 6_000), times: 1 });
+  }
+  stalling(draft);
+  for (let i = 0; i < 3; i += 1) {
+    const [one, two] = [anyPhone(draft), anyPhone(draft)];
+    stream(draft, one, two.user, { from: 2_000, to: draft.duration, gapMs: random.int(100, 300) });
+  }
+};
+
+/** The database stops, or crashes and forgets what it had not written, and comes back. */
+const postgresRestarting: Trouble = (draft) => {
+  const { random } = draft;
+  repeatedly(draft, 2_000, draft.duration - 3_000, 6_000, (at) => {
+    const ms = random.pick([0, 150, 1_000, 5_000]);
+    if (random.chance(0.6)) draft.steps.push({ do: "crash postgres after settling", at, ms });
+    else draft.steps.push({ do: "restart postgres", at, ms, how: random.pick(["crash", "stop"]) });
+  });
+  if (random.chance(0.6)) sleeping(draft);
+  else moving(draft, 4_000);
+};
+
+/** Links to the database that carry nothing and say nothing: some longer than servers wait for an answer. */
+const postgresSilent: Trouble = (draft) => {
+  const { random } = draft;
+  draft.duration = 40_000;
+  repeatedly(draft, 2_000, draft.duration - 15_000, 7_000, (at) => {
+    const ms = random.pick([300, 3_000, 8_000, 11_000, 14_000]);
+    const server = random.pick(draft.servers).name;
+    draft.steps.push({ do: "silence store", at, server, ms });
+  });
+  if (random.chance(0.5)) moving(draft, 5_000);
+};
+
+/** Commits that do not end while others do, some after their server has given them up; and a server that stops between two round trips. */
+const postgresHanging: Trouble = (draft) => {
+  const { random } = draft;
+  draft.duration = 40_000;
+  repeatedly(draft, 2_000, draft.duration - 15_000, 5_000, (at) => {
+    const ms = random.pick([200, 1_500, 4_000, 8_000, 12_000, 20_000]);
+    draft.steps.push({ do: "hang a commit", at, ms });
+  });
+  if (random.chance(0.5)) sleeping(draft);
+  if (random.chance(0.4)) stalling(draft);
+  if (random.chance(0.4)) crashing(draft);
+};
+
 const nothing: Trouble = () => undefined;
+
+/** Devices change their servers all the time. */
+function moving(draft: Draft, everyMs: number): void {
+  const { random } = draft;
+  for (const phone of draft.phones) {
+    repeatedly(draft, 2_000, draft.duration - 2_000, everyMs, (at) => {
+      const says = random.chance(0.5) ? "reset" : "nothing";
+      draft.steps.push({ do: "move", at, device: nameOf(phone), ms: random.int(500, 8_000), says });
+    });
+  }
+}
 
 const TROUBLES = {
   calm: nothing,
@@ -372,6 +512,13 @@ const TROUBLES = {
   flooding,
   serving,
   draining,
+  "nats-restarting": natsRestarting,
+  "nats-splitting": natsSplitting,
+  "nats-announcing": natsAnnouncing,
+  "nats-slow": natsSlow,
+  "postgres-restarting": postgresRestarting,
+  "postgres-silent": postgresSilent,
+  "postgres-hanging": postgresHanging,
 } as const satisfies Record<string, Trouble>;
 
 /** Those that the mix does not take: they take long, or came later and would change what its seeds mean. */
@@ -382,24 +529,64 @@ const LONG: ReadonlySet<string> = new Set([
   "flooding",
   "serving",
   "draining",
+  "nats-restarting",
+  "nats-splitting",
+  "nats-announcing",
+  "nats-slow",
+  "postgres-restarting",
+  "postgres-silent",
+  "postgres-hanging",
 ]);
+
+/** What only one engine does. */
+const TROUBLES_OF = {
+  nats: ["nats-restarting", "nats-splitting", "nats-announcing", "nats-slow"],
+  postgres: ["postgres-restarting", "postgres-silent", "postgres-hanging"],
+} as const;
 
 export const SCENARIOS: readonly string[] = [...Object.keys(TROUBLES), "mix"];
 
-/** Same scenario and seed, same plan. */
-export function planOf(scenario: string, seed: number): Plan {
+const MEMORY: Engines = { bus: "memory", store: "memory" };
+
+/** Same scenario, seed and engines, same plan; what engines do not do themselves is the same on all. */
+export function planOf(scenario: string, seed: number, engines: Engines = MEMORY): Plan {
   const random = new Random(seed).fork(`plan of ${scenario}`);
   const draft = town(random);
   workload(draft);
   for (const trouble of troublesOf(scenario, random)) trouble(draft);
-  const { servers, phones, duration, authorizer, push, retentionMs } = draft;
+  if (scenario === "mix") for (const trouble of mixedIn(engines, random)) trouble(draft);
+  const { servers, phones, duration, authorizer, push, retentionMs, nats } = draft;
   const steps = draft.steps.filter(({ at }) => at < duration).sort((a, b) => a.at - b.at);
-  return { scenario, seed, servers, phones, steps, duration, authorizer, push, retentionMs };
+  const drawn = { servers, phones, steps, duration, authorizer, push, retentionMs, nats };
+  return { scenario, seed, engines: enginesFor(scenario, engines), ...drawn };
 }
 
 /** Without a scenario: each of them in turn, and the mix for every other. */
 export function scenarioOf(seed: number): string {
   return seed % 2 === 0 ? "mix" : SCENARIOS[((seed - 1) / 2) % SCENARIOS.length]!;
+}
+
+/** Without engines: one combination or another. */
+export function enginesOf(seed: number): Engines {
+  const random = new Random(seed).fork("engines");
+  return { bus: random.pick(["memory", "nats"]), store: random.pick(["memory", "postgres"]) };
+}
+
+/** A scenario of what only one engine does runs on that. */
+function enginesFor(scenario: string, { bus, store }: Engines): Engines {
+  return {
+    bus: scenario.startsWith("nats-") ? "nats" : bus,
+    store: scenario.startsWith("postgres-") ? "postgres" : store,
+  };
+}
+
+/** For each engine that the mix runs on, at times a trouble of its own. */
+function mixedIn({ bus, store }: Engines, random: Random): readonly Trouble[] {
+  const own = random.fork("troubles of engines");
+  const names: string[] = [];
+  if (bus === "nats" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.nats));
+  if (store === "postgres" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.postgres));
+  return names.map((name) => (TROUBLES as Record<string, Trouble>)[name]!);
 }
 
 function troublesOf(scenario: string, random: Random): readonly Trouble[] {
@@ -432,6 +619,11 @@ function town(random: Random): Draft {
     authorizer: { no: 0, fails: 0, slow: 0 },
     push: { retries: 0, losses: 0 },
     retentionMs: 30 * DAY,
+    nats: {
+      nodes: random.fork("nats").int(1, 3),
+      unconfirmedLimit: 64 * 1024 * 1024,
+      pendingLimit: 64 * 1024 * 1024,
+    },
     messages: 0,
   };
   for (const user of users) {

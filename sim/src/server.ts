@@ -135,7 +135,10 @@ export class SimServer implements Host {
     this.#changeSet(
       user,
       ({ devices }) => devices.register(user, device, ["ws"], push),
-      () => this.#cluster.world.record({ kind: "admitted", device: `${user}/${device}` }),
+      () => {
+        const { name: server } = this;
+        this.#cluster.world.record({ kind: "admitted", device: `${user}/${device}`, server });
+      },
     );
   }
 
@@ -199,6 +202,7 @@ export class SimServer implements Host {
     process.kill();
     this.#record("crashed");
     this.#cluster.bus.kill(this.name);
+    this.#cluster.store.kill(this.name, says);
     this.#cluster.network.processDied(process, says);
   }
 

@@ -1,32 +1,28 @@
-/** The database: the real rules in memory, behind links that are slow and that break; and what it commits, recorded. */
-import { decodeDeliverBody, uuidTime, type WakeClass } from "@beckon/protocol";
-
+/** The database as the servers reach it; and the one in memory, behind links that are slow and that break. */
 import { MemoryDatabase } from "../../packages/server/src/store/memory-database.ts";
-import type {
-  Arrival,
-  ArrivalResult,
-  HoldRequest,
-  HoldResult,
-  RowRef,
-  Store,
-  StoreLimits,
-} from "../../packages/server/src/store/store.ts";
+import type { RowRef, Store, StoreLimits } from "../../packages/server/src/store/store.ts";
 import { StoreUnavailable } from "../../packages/server/src/store/store.ts";
 import { type Operation, type Run, storeOf } from "../../packages/server/src/store/transactions.ts";
-import type { DeviceName, MessageName } from "./history.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Process } from "./scheduler.ts";
 import { EPOCH } from "./scheduler.ts";
-import { nameOf } from "./tap.ts";
 import type { World } from "./world.ts";
 
-interface Row {
-  readonly message: MessageName;
-  readonly user: string;
-  /** "": the user's own. */
-  device: string;
-  readonly sentAt: number;
-  readonly wake: WakeClass;
+export interface SimStore {
+  /** For a process of the server that has just begun. */
+  connect(server: string, process: Process): Store;
+  /** The server's process is gone; `says`: what the database's operating system hears of it. */
+  kill(server: string, says: "reset" | "nothing"): void;
+  /** The link of a server breaks. What is under way fails; by chance it was committed all the same. */
+  cut(server: string): void;
+  restore(server: string): void;
+  /** Everything takes this many times as long, and no more than {@link SLOWEST_MS}. */
+  slowDown(times: number): void;
+  /** Every fault of the database itself is over. */
+  heal(): void;
 }
+
+export const SLOWEST_MS = 2_000;
 
 interface Link {
   readonly process: Process;
@@ -35,39 +31,32 @@ interface Link {
   readonly inFlight: Set<(error: Error) => void>;
 }
 
-const SLOWEST_MS = 2_000;
-
-export class SimStore {
+export class MemoryStore implements SimStore {
   readonly #world: World;
+  readonly #ledger: Ledger;
   readonly #database: MemoryDatabase;
   readonly #links = new Map<string, Link>();
-  readonly #rows = new Map<RowRef, Row>();
-  /** Durable devices, and whether they can be pushed to. */
-  readonly #durable = new Map<DeviceName, boolean>();
   #slowness = 1;
-  /** Called in the moment after a hold of this server was committed. */
-  onHold: ((server: string) => void) | undefined;
 
-  constructor(world: World, limits: StoreLimits) {
+  constructor(world: World, ledger: Ledger, limits: StoreLimits) {
     this.#world = world;
+    this.#ledger = ledger;
     this.#database = new MemoryDatabase({ now: () => Math.floor(EPOCH + world.now) }, limits);
   }
 
-  /** Unsettled rows for devices, and for users, of which `isThere` says so. */
-  heldRows(isThere: (device: DeviceName) => boolean): number {
-    let count = 0;
-    for (const { user, device } of this.#rows.values())
-      if (isThere(`${user}/${device}`)) count += 1;
-    return count;
-  }
-
   connect(server: string, process: Process): Store {
+    if (this.#links.get(server)?.isAway === true) {
+      this.#world.record({ kind: "store", server, state: "back" });
+    }
     const link: Link = { process, isAway: false, inFlight: new Set() };
     this.#links.set(server, link);
     return storeOf(this.#runner(server, link), () => Promise.resolve());
   }
 
-  /** Everything takes this many times as long, and no more than {@link SLOWEST_MS}. */
+  kill(): void {
+    // Its calls see that the process is gone.
+  }
+
   slowDown(times: number): void {
     if (times > 1 !== this.#slowness > 1) {
       this.#world.record({ kind: "store", server: undefined, state: times > 1 ? "slow" : "fast" });
@@ -75,7 +64,6 @@ export class SimStore {
     this.#slowness = times;
   }
 
-  /** The link of a server breaks. What is under way fails; by chance it was committed all the same. */
   cut(server: string): void {
     const link = this.#links.get(server);
     if (link === undefined || link.isAway) return;
@@ -95,6 +83,10 @@ export class SimStore {
     if (link === undefined || !link.isAway) return;
     link.isAway = false;
     this.#world.record({ kind: "store", server, state: "back" });
+  }
+
+  heal(): void {
+    this.slowDown(1);
   }
 
   #runner(server: string, link: Link): Run {
@@ -136,116 +128,11 @@ export class SimStore {
   }
 
   #transact(server: string, operation: Operation, args: readonly unknown[]): unknown {
-    const dropped = operation === "expire" ? this.#expired(args[0] as number) : [];
+    const expired: RowRef[] = operation === "expire" ? this.#ledger.expired(args[0] as number) : [];
     const transaction = this.#database[operation] as (...given: readonly unknown[]) => unknown;
     const result: unknown = Reflect.apply(transaction, this.#database, args);
-    switch (operation) {
-      case "hold":
-        this.#held(args[0] as readonly HoldRequest[], result as readonly HoldResult[]);
-        this.onHold?.(server);
-        break;
-      case "settle":
-        for (const ref of args[0] as readonly RowRef[]) this.#drop(ref, "settled");
-        break;
-      case "expire":
-        for (const ref of dropped) this.#drop(ref, "dropped");
-        break;
-      case "arrive": {
-        const arrival = args[0] as Arrival;
-        if (arrival.durable) {
-          const device = `${arrival.user}/${arrival.device}`;
-          this.#registered(device, arrival.push !== undefined, result as ArrivalResult);
-        }
-        break;
-      }
-      case "register":
-        this.#registered(
-          `${args[0] as string}/${args[1] as string}`,
-          true,
-          result as { setSize: number },
-        );
-        break;
-      case "forget":
-        this.#forgotten(args[0] as string, args[1] as string);
-        break;
-      case "pending":
-      case "markSent":
-      case "tail":
-      case "devices":
-      case "sets":
-      case "retire":
-      case "claim":
-      case "done":
-      case "clear":
-      case "leave":
-      case "nextDue":
-    }
+    this.#ledger.committed(server, operation, args, result);
+    this.#ledger.drop(expired, "dropped");
     return result;
-  }
-
-  #held(requests: readonly HoldRequest[], results: readonly HoldResult[]): void {
-    for (const [index, request] of requests.entries()) {
-      const result = results[index]!;
-      if (result.outcome !== "held") continue;
-      const { user, key } = request;
-      const message = nameOf(decodeDeliverBody(request.body).payload);
-      const wake = request.wake.class;
-      const fresh = result.rows.filter(({ isNew }) => isNew);
-      for (const { row, device } of fresh) {
-        this.#rows.set(row, { message, user, device, sentAt: uuidTime(key.id), wake });
-      }
-      const devices = fresh
-        .filter(({ device }) => device !== "")
-        .map(({ device }) => `${user}/${device}`);
-      if (devices.length > 0)
-        this.#world.record({ kind: "held", message, devices, user: undefined, wake });
-      if (fresh.some(({ device }) => device === "")) {
-        this.#world.record({ kind: "held", message, devices: [], user, wake });
-      }
-    }
-  }
-
-  #drop(ref: RowRef, kind: "settled" | "dropped"): void {
-    const row = this.#rows.get(ref);
-    if (row === undefined) return;
-    this.#rows.delete(ref);
-    this.#world.record({ kind, message: row.message, device: `${row.user}/${row.device}` });
-  }
-
-  #expired(before: number): RowRef[] {
-    return [...this.#rows].filter(([, { sentAt }]) => sentAt < before).map(([ref]) => ref);
-  }
-
-  #registered(device: DeviceName, push: boolean, { setSize }: { readonly setSize: number }): void {
-    const before = this.#durable.get(device);
-    if (before === undefined && setSize === 1) this.#adopt(device);
-    if (before !== undefined && !push) return;
-    this.#durable.set(device, push);
-    this.#world.record({ kind: "registered", device, push });
-  }
-
-  /** The first durable device of a user has taken over what belonged to the user alone. */
-  #adopt(device: DeviceName): void {
-    const [user, name] = device.split("/") as [string, string];
-    for (const row of this.#rows.values()) {
-      if (row.user !== user || row.device !== "") continue;
-      row.device = name;
-      const { message, wake } = row;
-      this.#world.record({ kind: "held", message, devices: [device], user: undefined, wake });
-    }
-  }
-
-  #forgotten(user: string, name: string): void {
-    const device = `${user}/${name}`;
-    this.#durable.delete(device);
-    for (const [ref, row] of this.#rows) {
-      if (row.user === user && row.device === name) this.#rows.delete(ref);
-    }
-    this.#world.record({ kind: "forgotten", device });
-  }
-
-  /** The push service has said that it does not know the device any more. */
-  unpushable(device: DeviceName): void {
-    if (this.#durable.has(device)) this.#durable.set(device, false);
   }
 }

@@ -4,6 +4,8 @@ import type { Violation } from "../violation.ts";
 
 /** A new device is owed what is accepted from one lease after its WELCOME on, at the latest. */
 const LEASE_MS = 5_000;
+/** When servers read the sets of their users again in any case. */
+const REREAD_MS = 5 * 60_000;
 
 export function checkKept(facts: Facts): Violation[] {
   const violations: Violation[] = [];
@@ -113,10 +115,23 @@ function isExcused(facts: Facts, message: MessageFacts, device: DeviceFacts): bo
 function owedDevices(facts: Facts, message: MessageFacts, user: string, at: number): DeviceFacts[] {
   return facts.devicesOf(user).filter(({ registered, admitted }) =>
     registered.spans.some(({ from, to }) => {
-      const told = admitted.find((moment) => moment >= from) ?? Infinity;
-      return told + LEASE_MS <= message.sent.at && to > at;
+      const told = admitted.find((admission) => admission.at >= from);
+      if (told === undefined || to <= at) return false;
+      return heardOf(facts, told) + LEASE_MS <= message.sent.at;
     }),
   );
+}
+
+/** When the others could hear of it: a server that does not reach them tells them later, and one that has died meanwhile never. */
+function heardOf(
+  facts: Facts,
+  { at, server }: { readonly at: number; readonly server: string },
+): number {
+  const { noBus, crashed } = facts.server(server);
+  const alone = noBus.spans.find(({ from, to }) => from <= at && at < to);
+  if (alone === undefined) return at;
+  const hasDied = crashed.some((moment) => moment >= at && moment < alone.to);
+  return hasDied ? at + REREAD_MS : Math.min(alone.to, at + REREAD_MS);
 }
 
 function hasReceived(

@@ -24,6 +24,9 @@ function unsettled(facts: Facts, device: DeviceFacts): Violation[] {
     const passage = message.passages.get(device.name);
     const row = passage?.rows.at(-1);
     if (row === undefined || row.to !== Infinity) continue;
+    // Nobody knows of what has come back before the device connects: then its server reads it.
+    const isUnread = !device.connections.some(({ online }) => (online?.at ?? 0) > row.from);
+    if (row.isBack && isUnread) continue;
     const last = passage!.received.at(-1);
     if (last === undefined || last < row.from || facts.end - last < SETTLED_MS) continue;
     violations.push({

@@ -31,7 +31,7 @@ function expelled(facts: Facts): Violation[] {
   });
 }
 
-function isBeatenByFormerSelf(
+export function isBeatenByFormerSelf(
   facts: Facts,
   { at, device }: { readonly at: number; readonly device: string },
 ): boolean {

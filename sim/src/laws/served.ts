@@ -4,6 +4,7 @@
  */
 import type { Facts } from "../facts.ts";
 import type { Violation } from "../violation.ts";
+import { isBeatenByFormerSelf } from "./one-connection.ts";
 
 const STORED_MS = 500;
 
@@ -22,6 +23,8 @@ function threw(facts: Facts): Violation[] {
 function refusals(facts: Facts): Violation[] {
   return [...facts.messages.values()].flatMap(({ name, refused }) => {
     if (refused === undefined || refused.expected) return [];
+    // An SDK that is closed for good refuses what it has; whether it had to be closed is decided there.
+    if (refused.code === "replaced" && isBeatenByFormerSelf(facts, refused)) return [];
     return [
       {
         law: "L8" as const,
