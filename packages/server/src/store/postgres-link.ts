@@ -23,6 +23,12 @@ export interface LinkOptions {
   readonly answerTimeoutMs: Millis;
 }
 
+/**
+ * A transaction is two round trips. Who says nothing for so long in the middle of one is a process that stands still: the database
+ * ends it, and whoever waits for the users that it has locked goes on before its own wait (a statement's) is over.
+ */
+const IDLE_IN_TRANSACTION_MS: Millis = 2_000;
+
 /** SQLSTATEs after which the same transaction may well succeed: serialization failure, deadlock, a partition that has gone. */
 const AGAIN = /^(40001|40P01|23514)$/;
 
@@ -117,11 +123,7 @@ export class Link {
         `SELECT pg_is_in_recovery() AS is_standby, set_config('search_path', $1, false), set_config('statement_timeout', $2, false),
              set_config('lock_timeout', $2, false), set_config('idle_in_transaction_session_timeout', $3, false),
              set_config('application_name', 'beckon', false), set_config('enable_seqscan', 'off', false)`,
-        [
-          options.schema,
-          String(options.statementTimeoutMs),
-          String(2 * options.statementTimeoutMs),
-        ],
+        [options.schema, String(options.statementTimeoutMs), String(IDLE_IN_TRANSACTION_MS)],
       );
       if (row!["is_standby"] === true) throw new StoreUnavailable("the database is a standby");
       return link;

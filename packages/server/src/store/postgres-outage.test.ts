@@ -2,6 +2,8 @@
 import { SQL } from "bun";
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
+import { systemClock } from "../lib/clock.ts";
+import { Link } from "./postgres-link.ts";
 import { openPostgres } from "./postgres.ts";
 import type { PostgresOptions, PostgresStore } from "./postgres.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
@@ -364,7 +366,9 @@ postgresTest(
   "a statement that waits for too long is unavailable, and the next is not",
   async () => {
     const schema = "stuck";
-    const store = await open({ schema, statementTimeoutMs: 200 });
+    // The tables are made without haste.
+    await open({ schema });
+    const store = await open({ schema, statementTimeoutMs: 200, answerTimeoutMs: 10_000 });
     await store.devices.arrive(arrival("bob", "phone"));
     const sql = await connect(schema);
     await sql.unsafe("BEGIN");
@@ -374,6 +378,25 @@ postgresTest(
     expect(await store.messages.pending("bob", "phone", ALL)).toEqual([]);
     await sql.unsafe("COMMIT");
     expect((await hold(store)).rows).toHaveLength(1);
+  },
+);
+
+postgresTest(
+  "a server that stands still in a transaction holds up its users for a moment only",
+  async () => {
+    const schema = "paused";
+    const store = await open({ schema });
+    await store.devices.arrive(arrival("bob", "phone"));
+    const times = { connectTimeoutMs: 3_000, statementTimeoutMs: 5_000, answerTimeoutMs: 10_000 };
+    const paused = await Link.connect(
+      { url: postgres.url, schema, ca: undefined, ...times },
+      systemClock,
+      () => undefined,
+    );
+    cleanups.push(() => paused.close());
+    await paused.run([["BEGIN"], ["SELECT 1 FROM holder FOR UPDATE"]]);
+    expect((await hold(store)).rows).toHaveLength(1);
+    expect(await outcomeOf(paused.one("COMMIT"))).not.toBe("done");
   },
 );
 
