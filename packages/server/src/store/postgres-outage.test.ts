@@ -368,7 +368,7 @@ postgresTest(
     const schema = "stuck";
     // The tables are made without haste.
     await open({ schema });
-    const store = await open({ schema, statementTimeoutMs: 200, answerTimeoutMs: 10_000 });
+    const store = await open({ schema, statementTimeoutMs: 1_500, answerTimeoutMs: 10_000 });
     await store.devices.arrive(arrival("bob", "phone"));
     const sql = await connect(schema);
     await sql.unsafe("BEGIN");
