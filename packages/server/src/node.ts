@@ -139,10 +139,11 @@ export function createNode(parts: NodeParts): Node {
     providers: new Map(parts.providers.map((provider) => [provider.name, provider])),
     addressesOf: wakeTo,
     compose: parts.compose,
+    onConnected: (session) => delivery.remind(session),
     onOutcome: (outcome) => counters.pushed(outcome),
     observer: parts.observer,
   });
-  const delivery = new Delivery({
+  const delivery: Delivery = new Delivery({
     server: name,
     clock,
     store,

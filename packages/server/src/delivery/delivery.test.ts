@@ -377,6 +377,26 @@ describe("hold", () => {
     await bed.clock.advance(3_000);
     expect(bob.texts).toEqual(["hello"]);
   });
+
+  test("L4: what neither kick nor tail has told of is looked for when its wake falls due", async () => {
+    const bed = new Bed();
+    // The tail does not answer, as one that is past a row that a crash of the database has brought back.
+    bed.slow.tail = 1_000_000_000;
+    const s1 = bed.server("s1");
+    const s2 = bed.server("s2");
+    const ann = await s1.connect("ann", "phone");
+    const bob = await s2.connect("bob", "phone");
+    await bed.clock.advance(10);
+    bed.busUp = false;
+    ann.send("bob", "hello");
+    await bed.clock.advance(20);
+    expect(ann.answers).toEqual(["held wake"]);
+    bed.busUp = true;
+    await bed.clock.advance(5_000);
+    expect(bob.texts).toEqual(["hello"]);
+    expect(bed.pushes).toEqual([]);
+    expect(bed.database.heldRows).toBe(0);
+  });
 });
 
 test("one device, one live connection: the higher epoch wins, and the other is closed as replaced", async () => {

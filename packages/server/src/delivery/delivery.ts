@@ -456,6 +456,11 @@ export class Delivery implements TryOwner {
     }
   }
 
+  /** Something is held for a device that is connected, and nobody has read it: rows that a crash of the database brought back, say (L4). */
+  remind(session: Session): void {
+    this.#kick(session);
+  }
+
   #kick(session: Session): void {
     if (session.server === this.#parts.server) this.#kickHere(session.user, session.device);
     else this.#link.kick(session);

@@ -2,7 +2,7 @@ import type { ServerAddresses } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { PUSH_ANSWER_MS } from "../push/provider.ts";
 import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
-import type { SessionTable } from "../sessions/table.ts";
+import type { Session, SessionTable } from "../sessions/table.ts";
 import type { WakeIntent, WakeOutcome, WakeStore } from "../store/store.ts";
 import type { Observer } from "./observer.ts";
 
@@ -28,6 +28,8 @@ export interface WakeParts {
   addressesOf(server: string): ServerAddresses;
   /** Undefined: nothing can be said to this device. */
   compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;
+  /** The device is connected, and something is held for it: it is to be looked for in the store (L4). */
+  readonly onConnected: (session: Session) => void;
   readonly onOutcome: (outcome: PushOutcome["kind"] | "postponed" | "impossible") => void;
   readonly observer?: Observer | undefined;
 }
@@ -113,7 +115,10 @@ export class WakeDispatcher {
   #postpone(intent: WakeIntent): number {
     const { table } = this.#parts;
     const session = table.find(intent.user, intent.device);
-    if (session !== undefined && !session.background) return CONNECTED_MS;
+    if (session !== undefined && !session.background) {
+      this.#parts.onConnected(session);
+      return CONNECTED_MS;
+    }
     if (session !== undefined || intent.class === "call") return 0;
     return table.wasConnectedWithin(intent.user, intent.device, SETTLE_MS) ? SETTLE_MS : 0;
   }

@@ -114,6 +114,7 @@ export class TestServer {
         bed.pushes.push(intent);
         return Promise.resolve({ token: "", body: "", urgent: true, expires: 0 });
       },
+      onConnected: (session) => this.delivery.remind(session),
       onOutcome: () => undefined,
       observer,
     });
