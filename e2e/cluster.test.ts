@@ -288,7 +288,8 @@ describe("clocks 5 s apart", () => {
         );
         const winner = both.find(({ closed }) => closed === undefined)!;
         const loser = both.find((one) => one !== winner)!;
-        expect(await loser.end()).toMatchObject({ error: "replaced" });
+        // Or it was not let in, where it heard of the other before its own HELLO had been through the store.
+        expect(["replaced", "unavailable"]).toContain((await loser.end()).error!);
         expect(epochOf(winner)).toBeGreaterThanOrEqual(epochOf(loser));
         await cluster.placed(user, winner === both[0] ? fast.name : slow.name);
         await middle.send(user, "to the winner");

@@ -1,8 +1,11 @@
 /** Each law of the suite is broken on purpose, and the suite has to notice by that law's name. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { type Change, memory, type Storage, type Stored } from "./storage.ts";
 import { type StorageHarness, storageSuite } from "./storage.suite.ts";
+
+// What differs is printed when it is found, and that may be much.
+setDefaultTimeout(60_000);
 
 describe("in memory", () => {
   storageSuite(test, async () => {
