@@ -346,7 +346,7 @@ export class MemoryDatabase implements Transactions {
     if (device !== undefined) {
       this.#drop(device);
       user.devices.delete(deviceName);
-      if (!device.dormant) user.setVersion++;
+      user.setVersion++;
     }
     return setOf(user);
   }

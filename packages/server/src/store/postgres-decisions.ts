@@ -191,7 +191,7 @@ export class Decisions {
       this.#rows.removeAll(device);
       this.#rows.forget(userName, deviceName);
       this.#holders.delete(user, device);
-      if (!device.dormant) this.#raise(user);
+      this.#raise(user);
     }
     return setOf(user);
   }

@@ -136,7 +136,7 @@ export class Devices {
     if (device !== undefined) {
       this.#rows.removeAll(device);
       this.#holders.delete(user, device);
-      if (!device.dormant) this.#raise(user);
+      this.#raise(user);
     }
     return setOf(user);
   }

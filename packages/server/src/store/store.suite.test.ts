@@ -240,14 +240,15 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       arrive: (wanted) => devices.arrive({ push: registration("none"), ...wanted }),
     },
   }),
-  "the set's version rises with each change of the set, and only then": ({ devices }) => ({
-    devices: {
-      arrive: async (wanted) => {
-        if (wanted.durable) await devices.forget(wanted.user, wanted.device);
-        return devices.arrive(wanted);
+  "the set's version rises by one with each change of the set, with a dormant device that is forgotten, and only then":
+    ({ devices }) => ({
+      devices: {
+        arrive: async (wanted) => {
+          if (wanted.durable) await devices.forget(wanted.user, wanted.device);
+          return devices.arrive(wanted);
+        },
       },
-    },
-  }),
+    }),
   "every answer tells the set as it is after the call": ({ devices }) => ({
     devices: {
       forget: async (user, device) => {

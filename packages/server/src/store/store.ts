@@ -184,7 +184,7 @@ export interface DeviceStore {
    * A device connects. Registers a durable one that is new (or dormant), takes on what changed, writes nothing when nothing did
    * (but `seen`, at most once an hour). The first durable device of a user takes over the rows that belong to the user alone,
    * and gets an intent for them; the 17th makes the longest unseen dormant. Each change of the set of durable devices raises its
-   * version, by one a transaction. A session device only reads.
+   * version by exactly one, and makes it larger by one at most. A session device only reads.
    */
   arrive(arrival: Arrival): Promise<ArrivalResult>;
   /** Registers for push without a connection; the same set rules. The newest wake key is kept; the SDK keeps the last two. */
@@ -194,7 +194,10 @@ export interface DeviceStore {
     protocols: readonly string[],
     push: PushRegistration,
   ): Promise<{ setVersion: number; setSize: number }>;
-  /** Log-out: the device, its rows and its intent are gone. The version of its user's set stays. */
+  /**
+   * Log-out: the device, its rows and its intent are gone. That raises the version of its user's set, also where it was dormant: it may be
+   * connected, and its server has to look. The version outlives the user's last device.
+   */
   forget(user: string, device: string): Promise<{ setVersion: number; setSize: number }>;
   /** Dormant ones too, in the order of their names. */
   devices(
