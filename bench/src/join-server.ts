@@ -49,6 +49,7 @@ async function main({ port, name, sessions, first, own }: JoinRole): Promise<Joi
     addresses: [],
     // No set has changed.
     refreshSets: () => Promise.resolve([]),
+    readDevices: () => Promise.resolve({ setVersion: 0, devices: [] }),
   });
   const { table } = replicator;
   let known = 0;

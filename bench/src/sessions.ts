@@ -239,6 +239,7 @@ export function record(i: number): SessionRecord {
     background: false,
     setVersion: 1,
     setSize: 1,
+    member: true,
   };
 }
 

@@ -116,6 +116,7 @@ export function createNode(parts: NodeParts): Node {
     addresses,
     about: { capacity: maxConnections, cpu: () => 0, software: "", ...parts.about },
     refreshSets: (users) => store.devices.sets(users),
+    readDevices: (user) => store.devices.devices(user),
   });
   const { table, members } = replicator;
   const self: ServerAddresses = { name, addresses };

@@ -46,6 +46,7 @@ const entry = fc.record({
   background: fc.boolean(),
   setVersion: whole,
   setSize: whole,
+  member: fc.boolean(),
 });
 const owner = { server: id, incarnation: whole, version: whole };
 const sessionMessage: fc.Arbitrary<SessionMessage> = fc.oneof(

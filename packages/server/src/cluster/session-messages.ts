@@ -20,6 +20,8 @@ export interface SessionRecord {
   readonly background: boolean;
   readonly setVersion: number;
   readonly setSize: number;
+  /** Known to be one of that set. */
+  readonly member: boolean;
 }
 
 /** A user's set of durable devices has changed. */
@@ -97,6 +99,7 @@ const KIND = { heartbeat: 1, delta: 2, page: 3, request: 4 } as const;
 const STATES = ["up", "draining", "left"] as const satisfies readonly ServerState[];
 const DURABLE = 1;
 const BACKGROUND = 2;
+const MEMBER = 4;
 
 export function encodeSessionMessage(message: SessionMessage): Uint8Array {
   const out = new ByteWriter().byte(VERSION);
@@ -181,7 +184,8 @@ function readOwner(input: ByteReader): FromOwner {
 
 function writeEntry(out: ByteWriter, entry: SessionRecord): void {
   out.string(entry.user).string(entry.device).varint(entry.epoch);
-  out.byte((entry.durable ? DURABLE : 0) | (entry.background ? BACKGROUND : 0));
+  const { durable, background, member } = entry;
+  out.byte((durable ? DURABLE : 0) | (background ? BACKGROUND : 0) | (member ? MEMBER : 0));
   out.varint(entry.setVersion).varint(entry.setSize);
 }
 
@@ -198,6 +202,7 @@ function readEntry(input: ByteReader): SessionRecord {
     background: (flags & BACKGROUND) !== 0,
     setVersion: input.varint(),
     setSize: input.varint(),
+    member: (flags & MEMBER) !== 0,
   };
 }
 

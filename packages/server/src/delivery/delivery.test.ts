@@ -94,6 +94,55 @@ describe("deliver", () => {
 });
 
 describe("hold", () => {
+  test("L1: a device that was forgotten while connected does not stand in for one that is away", async () => {
+    const bed = new Bed();
+    const [s1, s2] = [bed.server("s1"), bed.server("s2")];
+    const ann = await s1.connect("ann", "phone");
+    const phone = await s1.connect("bob", "phone");
+    const laptop = await s2.connect("bob", "laptop");
+    await s2.connect("bob", "lost");
+    laptop.disconnect();
+    await bed.forget("bob", "lost");
+    await bed.clock.advance(10);
+    ann.send("bob", "hello");
+    await bed.clock.advance(50);
+    expect(phone.texts).toEqual(["hello"]);
+    expect(ann.answers).toEqual(["held wake"]);
+    const again = await s2.connect("bob", "laptop");
+    await bed.clock.advance(50);
+    expect(again.texts).toEqual(["hello"]);
+  });
+
+  test("L1: what a device sends that was forgotten is copied to one that is away", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const lost = await s1.connect("ann", "lost");
+    await s1.connect("ann", "phone");
+    const laptop = await s1.connect("ann", "laptop");
+    laptop.disconnect();
+    await s1.connect("bob", "phone");
+    await bed.forget("ann", "lost");
+    await bed.clock.advance(10);
+    lost.send("bob", "hello");
+    await bed.clock.advance(50);
+    const again = await s1.connect("ann", "laptop");
+    await bed.clock.advance(50);
+    expect(again.texts).toEqual(["hello"]);
+  });
+
+  test("the connection of a device that was forgotten is closed, and no other", async () => {
+    const bed = new Bed();
+    const s1 = bed.server("s1");
+    const old = await s1.connect("bob", "phone");
+    const other = await s1.connect("bob", "laptop");
+    const before = bed.sessions[0]!;
+    const phone = await s1.connect("bob", "phone");
+    bed.tell({ kind: "revoked", session: before });
+    expect([old.wasReplaced, phone.wasRevoked]).toEqual([true, false]);
+    bed.tell({ kind: "revoked", session: bed.sessions.at(-1)! });
+    expect([phone.wasRevoked, other.wasRevoked]).toEqual([true, false]);
+  });
+
   test("M7: nobody is connected: kept, and a wake names the sender's server", async () => {
     const bed = new Bed();
     const s1 = bed.server("s1");

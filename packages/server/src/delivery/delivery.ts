@@ -544,6 +544,13 @@ export class Delivery implements TryOwner {
       case "changed":
         if (destination?.session.epoch === session.epoch) destination.session = session;
         return;
+      case "revoked":
+        for (const recipient of (this.#recipients.get(session.user) ?? []).slice()) {
+          if (recipient.device === session.device && recipient.epoch === session.epoch) {
+            recipient.revoked();
+          }
+        }
+        return;
       case "gone":
         if (destination === undefined || destination.session.epoch !== session.epoch) return;
         destinations!.splice(destinations!.indexOf(destination), 1);

@@ -32,6 +32,8 @@ export interface DeliverSink {
   silent(): void;
   /** The device has a connection with a higher epoch. */
   replaced(): void;
+  /** The device has been forgotten. */
+  revoked(): void;
 }
 
 export interface RecipientParts {
@@ -154,6 +156,10 @@ export class Recipient {
 
   replaced(): void {
     this.#sink.replaced();
+  }
+
+  revoked(): void {
+    this.#sink.revoked();
   }
 
   /** A live message: "sent", or why it has to be held. */

@@ -13,6 +13,7 @@ function session(device: string, overrides: Partial<Session> = {}): Session {
     background: false,
     setVersion: 1,
     setSize: 1,
+    member: overrides.durable ?? true,
     ...overrides,
   };
 }
@@ -28,6 +29,18 @@ test("M3: when all durable devices are connected nobody else is owed it", () => 
 
 test("L1: a durable device that is away makes the store be asked", () => {
   expect(plan([session("phone", { setSize: 2 })], undefined, true).complete).toBe(false);
+});
+
+test("L1: one that may have been forgotten does not stand in for a durable device that is away", () => {
+  const phone = session("phone", { setSize: 2 });
+  const forgotten = session("forgotten", { setSize: 2, member: false });
+  expect(plan([phone, forgotten], undefined, true)).toEqual({
+    live: [phone, forgotten],
+    setSize: 2,
+    complete: false,
+  });
+  const laptop = session("laptop", { setSize: 2 });
+  expect(plan([phone, forgotten, laptop], undefined, true).complete).toBe(true);
 });
 
 test("L1: the newest set that any session shows counts", () => {
@@ -57,6 +70,16 @@ test("copies go to all but the sending device", () => {
   expect(plan([phone], "phone", true)).toEqual({ live: [], setSize: 1, complete: false });
 });
 
+test("L1: a sender that may have been forgotten is not one of those that get copies", () => {
+  const phone = session("phone", { setSize: 2 });
+  const forgotten = session("forgotten", { setSize: 2, member: false });
+  expect(plan([forgotten, phone], "forgotten", true)).toEqual({
+    live: [phone],
+    setSize: 2,
+    complete: false,
+  });
+});
+
 test("a device is its user's only one when no other is connected, and no other durable one exists", () => {
   expect(isOnly([session("phone")], "phone")).toBe(true);
   expect(isOnly([session("tab", { durable: false, setSize: 0 })], "tab")).toBe(true);
@@ -64,5 +87,8 @@ test("a device is its user's only one when no other is connected, and no other d
   expect(isOnly([session("tab", { durable: false })], "tab")).toBe(false);
   expect(isOnly([session("phone"), session("tab", { durable: false })], "phone")).toBe(false);
   expect(isOnly([session("phone")], "laptop")).toBe(false);
+  // That of which there is one may be another.
+  expect(isOnly([session("phone", { member: false })], "phone")).toBe(false);
+  expect(isOnly([session("phone", { member: false, setSize: 0 })], "phone")).toBe(true);
   expect(isOnly([], "phone")).toBe(false);
 });

@@ -5,7 +5,7 @@ export interface Plan {
   readonly live: readonly Session[];
   /** How many durable devices the user has, without the excepted one. */
   readonly setSize: number;
-  /** Every durable device is among `live`: nobody is owed it who is not connected. */
+  /** Every durable device is among `live`, and known to be one: nobody is owed it who is not connected. */
   readonly complete: boolean;
 }
 
@@ -27,18 +27,22 @@ export function plan(
   let live = sessions;
   if (except !== undefined) {
     live = sessions.filter(({ device }) => device !== except);
-    if (sessions.some(({ device, durable }) => device === except && durable)) setSize--;
+    if (sessions.some((one) => one.device === except && isMember(one, newest))) setSize--;
   }
-  let durable = 0;
-  for (const session of live) if (session.durable) durable++;
-  return { live, setSize, complete: trusted && durable === setSize };
+  let members = 0;
+  for (const session of live) if (isMember(session, newest)) members++;
+  return { live, setSize, complete: trusted && members === setSize };
 }
 
 /** Whether a device that is connected is all that its user has: there is nobody to copy to. */
 export function isOnly(sessions: readonly Session[], device: string): boolean {
   const [session] = sessions;
   if (session === undefined || sessions.length > 1 || session.device !== device) return false;
-  return session.setSize === (session.durable ? 1 : 0);
+  return session.setSize === (session.member ? 1 : 0);
+}
+
+function isMember({ member, setVersion }: Session, newest: Session): boolean {
+  return member && setVersion === newest.setVersion;
 }
 
 function newestSet(sessions: readonly Session[]): Session {

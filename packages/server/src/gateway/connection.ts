@@ -372,7 +372,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     }
   }
 
-  /** A device that stays connected for weeks must not be taken for one that stays away. */
+  /** A device that stays connected for weeks must not be taken for one that stays away, and one that has become dormant is durable again. */
   #stillHere(): void {
     this.#seen = this.#parts.clock.monotonic();
     const { identity, device, epoch, protocols, recipient } = this.#session!;
@@ -380,8 +380,11 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     const { user } = identity;
     this.#parts.store.devices
       .arrive({ user, device, durable: true, protocols, lastEpoch: epoch, epoch })
-      // The store is away: tomorrow will do.
-      .catch(() => undefined);
+      .then(
+        ({ setVersion, setSize }) => this.#parts.table.announceSet(user, setVersion, setSize),
+        // The store is away: tomorrow will do.
+        () => undefined,
+      );
   }
 
   /** Says why, and closes with the code that the catalogue gives. */
@@ -420,6 +423,10 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
 
   replaced(): void {
     this.fail("replaced");
+  }
+
+  revoked(): void {
+    this.fail("revoked");
   }
 
   /** The socket has dropped a message. */

@@ -4,7 +4,7 @@ import { LEASE_MS, World } from "./test-support/world.ts";
 
 const SERVERS = ["a", "b", "c", "d"];
 const USERS = ["ann", "bob", "cyd"];
-const DEVICES = ["phone", "tab"];
+const DEVICES = ["phone", "laptop", "tab"];
 
 interface Step {
   readonly name: string;
@@ -14,6 +14,7 @@ interface Step {
 const server = fc.constantFrom(...SERVERS);
 const user = fc.constantFrom(...USERS);
 const device = fc.constantFrom(...DEVICES);
+const durable = fc.constantFrom("phone", "laptop");
 const wait = fc.constantFrom(0, 1, 4, 20, 100, 600, 1500, 3000, LEASE_MS + 1500);
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -24,7 +25,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   some(1, "background", [server, user, device, fc.boolean()], (w, s, u, d, b) =>
     w.setBackground(s, u, d, b),
   ),
-  some(4, "announce", [server, user, fc.nat(3)], (w, s, u, size) => w.announce(s, u, size)),
+  some(3, "register", [server, user, durable], (w, s, u, d) => w.register(s, u, d)),
+  some(3, "forget", [server, user, durable], (w, s, u, d) => w.forget(s, u, d)),
+  some(1, "retire", [server, user, durable], (w, s, u, d) => w.retire(s, u, d)),
   some(1, "crash", [server], (w, s) => w.crash(s)),
   some(1, "stop", [server], (w, s) => w.stop(s)),
   some(2, "start", [server], (w, s) => w.start(s)),

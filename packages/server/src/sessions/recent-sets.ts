@@ -7,6 +7,14 @@ export interface SetFact {
 }
 
 /**
+ * Whether nothing but additions lies between two versions of one user's set. Whatever raises the version raises it by exactly one and
+ * makes the set larger by one at most (`DeviceStore`): the set grows as fast as its version only by additions.
+ */
+export function isOnlyAdded(from: SetFact, to: SetFact): boolean {
+  return to.setVersion - from.setVersion === to.setSize - from.setSize;
+}
+
+/**
  * Sets that were heard of lately. A device's `arrive` reads its user's set from the store a moment before its session is opened; what
  * is announced in between would be missed where no other session of the user keeps it.
  */

@@ -17,6 +17,7 @@ const BACKGROUND = 4;
 const MARKED = 8;
 const TWO_BYTES = 16;
 const FREE = 32;
+const MEMBER = 64;
 const LENGTHS = 0xffff00;
 
 /** What does not fit is kept as an object: names of 256 units and more, epochs over 48 bits, and the like. */
@@ -163,6 +164,7 @@ export class Records {
       background: (head & BACKGROUND) !== 0,
       setVersion: high >>> 16,
       setSize: head >>> 24,
+      member: (head & MEMBER) !== 0,
     };
   }
 
@@ -289,9 +291,9 @@ function isNarrow(name: string): boolean {
 
 /** The header; `kept`: what of word 0 does not hang on the state of the session. */
 function write(words: Int32Array, at: number, session: Session, kept: number): void {
-  const { epoch, durable, background, setVersion, setSize } = session;
-  const flags = LIVE | (durable ? DURABLE : 0) | (background ? BACKGROUND : 0);
-  words[at] = kept | flags | (setSize << 24);
+  const { epoch, durable, background, setVersion, setSize, member } = session;
+  const flags = (durable ? DURABLE : 0) | (background ? BACKGROUND : 0) | (member ? MEMBER : 0);
+  words[at] = kept | LIVE | flags | (setSize << 24);
   words[at + 1] = epoch | 0;
   words[at + 2] = Math.floor(epoch / 2 ** 32) | (setVersion << 16);
 }

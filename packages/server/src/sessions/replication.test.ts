@@ -39,7 +39,7 @@ class Owner {
 
   open(user: string, epoch = 1, setVersion = 0): void {
     this.publication.entryChanged(user, "phone");
-    const record = { user, device: "phone", epoch, durable: true, background: false };
+    const record = { user, device: "phone", epoch, durable: true, background: false, member: true };
     this.index.put({ ...record, setVersion, setSize: setVersion }, "a");
   }
 
@@ -166,7 +166,14 @@ test("what a session said of the set is told though the session is gone before i
   owner.open("ann", 1, 7);
   owner.close("ann");
   receiver.take(...owner.deltas());
-  const record = { user: "ann", device: "tab", epoch: 1, durable: true, background: false };
+  const record = {
+    user: "ann",
+    device: "tab",
+    epoch: 1,
+    durable: true,
+    background: false,
+    member: true,
+  };
   receiver.index.put({ ...record, setVersion: 6, setSize: 1 }, "b");
   expect(receiver.index.find("ann", "tab")?.setVersion).toBe(7);
 });
@@ -229,7 +236,14 @@ test("a heartbeat with the version that was reached revalidates without a snapsh
 
 test("what an owner says of a set counts though a delta was missed before it", () => {
   const { owner, receiver } = pair();
-  const record = { user: "ann", device: "tab", epoch: 1, durable: true, background: false };
+  const record = {
+    user: "ann",
+    device: "tab",
+    epoch: 1,
+    durable: true,
+    background: false,
+    member: true,
+  };
   receiver.index.put({ ...record, setVersion: 1, setSize: 1 }, "b");
   owner.open("bob");
   owner.deltas();
@@ -306,7 +320,14 @@ test("snapshots are taken one after the other, and one that does not come holds 
     const publication = new Publication({ server, incarnation: 1, index, recordsPerMessage: 1 });
     for (const user of ["ann", "bob"]) {
       publication.entryChanged(user, server);
-      const record = { user, device: server, epoch: 1, durable: true, background: false };
+      const record = {
+        user,
+        device: server,
+        epoch: 1,
+        durable: true,
+        background: false,
+        member: true,
+      };
       index.put({ ...record, setVersion: 0, setSize: 0 }, server);
     }
     publication.flush(() => {});

@@ -4,6 +4,7 @@ import { createMemoryBus } from "../cluster/memory-bus.ts";
 import { SESSIONS_SUBJECT } from "../cluster/session-messages.ts";
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { createReplicator, type Replicator, type ReplicatorStats } from "./replicator.ts";
+import type { UserDevices } from "./member-reading.ts";
 import type { SessionTable } from "./table.ts";
 import { LEASE_MS, World } from "./test-support/world.ts";
 
@@ -22,6 +23,10 @@ const statsOf = (world: World, name: string): ReplicatorStats =>
 /** Where a server believes the device to be. */
 const whereIs = (world: World, name: string, user: string, device = "phone"): string | undefined =>
   tableOf(world, name).find(user, device)?.server;
+
+/** Devices of ann that a server takes for durable ones of hers. */
+const membersAt = (world: World, name: string): string[] =>
+  world.shown(name, ["ann"]).flatMap(({ device, member }) => (member ? device : []));
 
 test("every server answers from its own table who is connected, and where (M2, M3)", async () => {
   const world = await running("a", "b", "c");
@@ -239,10 +244,10 @@ test("a change of a user's set reaches the sessions on every server", async () =
   const world = await running("a", "b", "c");
   world.connect("a", "ann", "phone", 0);
   await world.clock.advance(10);
-  world.announce("b", "ann", 2);
+  world.register("b", "ann", "laptop");
   await world.clock.advance(20);
   for (const name of ["a", "b", "c"]) {
-    expect(tableOf(world, name).find("ann", "phone")).toMatchObject({ setVersion: 1, setSize: 2 });
+    expect(tableOf(world, name).find("ann", "phone")).toMatchObject({ setVersion: 2, setSize: 2 });
   }
 });
 
@@ -251,11 +256,11 @@ test("a change that was made without a link is told when it is back", async () =
   world.connect("a", "ann", "phone", 0);
   await world.clock.advance(10);
   world.cut("b");
-  world.announce("b", "ann", 2);
+  world.register("b", "ann", "laptop");
   await world.clock.advance(1000);
   world.heal("b");
   await world.clock.advance(20);
-  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 1 });
+  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 2 });
 });
 
 test("after a loss the sets of the own users are read again, until the store answers (L8)", async () => {
@@ -264,7 +269,7 @@ test("after a loss the sets of the own users are read again, until the store ans
   await world.clock.advance(10);
   world.isStoreAway = true;
   world.cut("a");
-  world.announce("b", "ann", 2);
+  world.register("b", "ann", "laptop");
   await world.clock.advance(1000);
   world.heal("a");
   await world.clock.advance(20_000);
@@ -276,7 +281,7 @@ test("after a loss the sets of the own users are read again, until the store ans
   world.isStoreAway = false;
   await world.clock.advance(4000);
   for (const name of ["a", "c"]) {
-    expect(tableOf(world, name).find("ann", "phone")).toMatchObject({ setVersion: 1 });
+    expect(tableOf(world, name).find("ann", "phone")).toMatchObject({ setVersion: 2 });
     expect(tableOf(world, name).trusted).toBe(true);
   }
 });
@@ -285,13 +290,13 @@ test("a session that is opened after a loss with a set that was read before it i
   const world = await running("a", "b");
   world.cut("a");
   world.connect("a", "ann", "phone", 500);
-  world.announce("b", "ann", 2);
+  world.register("b", "ann", "laptop");
   await world.clock.advance(100);
   world.heal("a");
   await world.clock.advance(390);
   expect(world.servers.get("a")!.connections.size).toBe(0);
   await world.clock.advance(50);
-  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 1 });
+  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 2 });
 });
 
 test("sets are read again from time to time though nothing seems to be missed", async () => {
@@ -299,10 +304,103 @@ test("sets are read again from time to time though nothing seems to be missed", 
   world.connect("a", "ann", "phone", 0);
   world.cut("b");
   await world.clock.advance(8000);
-  world.announce("b", "ann", 2);
+  world.register("b", "ann", "laptop");
   world.crash("b");
   await world.clock.advance(10_500);
-  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 1 });
+  expect(tableOf(world, "a").find("ann", "phone")).toMatchObject({ setVersion: 2 });
+});
+
+test("L1: who is there when another device is registered stays a known member, everywhere", async () => {
+  const world = await running("a", "b");
+  world.connect("a", "ann", "phone", 0);
+  await world.clock.advance(10);
+  world.register("b", "ann", "laptop");
+  for (let i = 0; i < 5; i++) {
+    expect(membersAt(world, "a")).toEqual(["phone"]);
+    expect(membersAt(world, "b")).toEqual(["phone"]);
+    await world.clock.advance(2);
+  }
+  expect(tableOf(world, "b").find("ann", "phone")).toMatchObject({ setSize: 2, member: true });
+});
+
+test("L1: a device that is forgotten is a member nowhere from then on, and its server closes it; the others are found out", async () => {
+  const world = await running("a", "b", "c");
+  for (const [server, device] of [
+    ["a", "phone"],
+    ["b", "laptop"],
+  ] as const) {
+    world.connect(server, "ann", device, 0);
+    await world.clock.advance(10);
+  }
+  world.forget("c", "ann", "laptop");
+  await world.clock.advance(10);
+  // Who has left is not known yet. The server that did it has no word for it either.
+  for (const name of ["a", "b", "c"]) expect(membersAt(world, name)).toEqual([]);
+  expect(world.servers.get("b")!.connections.size).toBe(1);
+  await world.clock.advance(40);
+  for (const name of ["a", "b", "c"]) {
+    expect(world.shown(name, ["ann"]).map(({ device }) => device)).toEqual(["phone"]);
+    expect(membersAt(world, name)).toEqual(["phone"]);
+  }
+  expect(world.servers.get("b")!.connections.size).toBe(0);
+});
+
+test("a device that becomes dormant while it is connected stays so, and is no member until it registers anew", async () => {
+  const world = await running("a", "b");
+  world.connect("a", "ann", "phone", 0);
+  world.connect("b", "ann", "laptop", 0);
+  await world.clock.advance(10);
+  world.retire("a", "ann", "laptop");
+  await world.clock.advance(60);
+  for (const name of ["a", "b"]) {
+    expect(world.shown(name, ["ann"]).map(({ device }) => device)).toEqual(["laptop", "phone"]);
+    expect(membersAt(world, name)).toEqual(["phone"]);
+  }
+  world.register("b", "ann", "laptop");
+  await world.clock.advance(60);
+  for (const name of ["a", "b"]) expect(membersAt(world, name)).toEqual(["laptop", "phone"]);
+});
+
+test("while the store is away nobody is closed on a suspicion, and nobody is taken for a member (L1, L8)", async () => {
+  const world = await running("a", "b");
+  world.connect("a", "ann", "phone", 0);
+  world.connect("a", "ann", "laptop", 0);
+  await world.clock.advance(10);
+  world.isStoreAway = true;
+  world.forget("b", "ann", "laptop");
+  await world.clock.advance(30_000);
+  expect(world.servers.get("a")!.connections.size).toBe(2);
+  expect(membersAt(world, "a")).toEqual([]);
+  expect(membersAt(world, "b")).toEqual([]);
+  world.isStoreAway = false;
+  await world.clock.advance(3000);
+  expect(world.servers.get("a")!.connections.size).toBe(1);
+  for (const name of ["a", "b"]) expect(membersAt(world, name)).toEqual(["phone"]);
+});
+
+test("a device that connects anew while it is found out about is left alone", async () => {
+  const world = await running("a", "b");
+  world.connect("a", "ann", "phone", 0);
+  await world.clock.advance(10);
+  world.forget("a", "ann", "phone");
+  await world.clock.advance(5);
+  // The store has been asked, and has not answered.
+  world.connect("a", "ann", "phone", 0);
+  await world.clock.advance(200);
+  expect(world.servers.get("a")!.connections.size).toBe(1);
+  for (const name of ["a", "b"]) expect(membersAt(world, name)).toEqual(["phone"]);
+});
+
+test("a session that is opened after its device was forgotten is closed", async () => {
+  const world = await running("a", "b");
+  world.connect("a", "ann", "phone", 100);
+  await world.clock.advance(10);
+  world.forget("b", "ann", "phone");
+  await world.clock.advance(95);
+  expect(world.servers.get("a")!.connections.size).toBe(1);
+  await world.clock.advance(50);
+  expect(world.servers.get("a")!.connections.size).toBe(0);
+  expect(whereIs(world, "b", "ann")).toBeUndefined();
 });
 
 test("a message that cannot be read is counted, and changes nothing", async () => {
@@ -354,8 +452,9 @@ async function plain(
   const buses = [hub.connect(), hub.connect()];
   const replicators = [first, second].map((server, i) => {
     const refreshSets = async (): Promise<[]> => [];
+    const readDevices = async (): Promise<UserDevices> => ({ setVersion: 0, devices: [] });
     const bus = wrap(buses[i]!);
-    return createReplicator({ server, clock, bus, addresses: [], refreshSets });
+    return createReplicator({ server, clock, bus, addresses: [], refreshSets, readDevices });
   });
   for (const replicator of replicators) replicator.start();
   await clock.advance(5000);

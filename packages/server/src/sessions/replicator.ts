@@ -11,6 +11,7 @@ import {
   type SetRecord,
 } from "../cluster/session-messages.ts";
 import type { Clock } from "../lib/clock.ts";
+import { MemberReading, type UserDevices } from "./member-reading.ts";
 import { Replication, type ReplicaStats } from "./replication.ts";
 import { OwnedTable } from "./session-table.ts";
 import { SetReading } from "./set-reading.ts";
@@ -29,6 +30,8 @@ export interface ReplicatorOptions {
   readonly about?: ServerAbout | undefined;
   /** `DeviceStore.sets`. */
   readonly refreshSets: (users: readonly string[]) => Promise<readonly SetRecord[]>;
+  /** `DeviceStore.devices`. */
+  readonly readDevices: (user: string) => Promise<UserDevices>;
   /** Default 1 s. */
   readonly heartbeatMs?: number;
   /** Silence after which another server is dropped. Default 5 s. */
@@ -95,6 +98,7 @@ class Shell implements Replicator {
   readonly #leaseMs: number;
   readonly #replication: Replication;
   readonly #reading: SetReading;
+  readonly #memberReading: MemberReading;
   readonly #trust: Trust;
   #isRunning = false;
   #undo: (() => void)[] = [];
@@ -134,6 +138,7 @@ class Shell implements Replicator {
       isTrusted: () => this.#isTrusted(),
       onOwnChange: () => this.#setFlush(),
       onOpened: (user) => this.#opened(user),
+      onDoubted: (user) => this.#memberReading.add(user),
       onForgotten: () => this.#verify(),
     });
     const { index } = this.table;
@@ -142,6 +147,11 @@ class Shell implements Replicator {
     const onLoss = (): void => this.#lose();
     this.#replication = new Replication({ index, now, retryMs: RETRY_MS, onLoss });
     this.#reading = new SetReading(() => this.table.ownUsers());
+    this.#memberReading = new MemberReading({
+      clock,
+      read: options.readDevices,
+      take: (user, read) => this.table.takeDevices(user, read),
+    });
     this.#trust = new Trust(now, QUIET * this.#heartbeatMs);
   }
 
@@ -169,6 +179,7 @@ class Shell implements Replicator {
     this.#flush();
     this.#say(this.members.heartbeat(this.table.publication.published, false, true));
     this.#isRunning = false;
+    this.#memberReading.stop();
     for (const undo of this.#undo) undo();
   }
 

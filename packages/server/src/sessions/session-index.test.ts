@@ -54,6 +54,7 @@ function record(epoch: number, more: Partial<SessionRecord> = {}): SessionRecord
     background: false,
     setVersion: 1,
     setSize: 1,
+    member: more.durable ?? true,
     ...more,
   };
 }
@@ -213,6 +214,39 @@ test("all entries of a user take on the newest set, and own ones are told on", (
   // What its owner does not know of yet is not forgotten when it speaks of something else.
   index.put(record(2, { background: true }), "b");
   expect(index.find("ann", "phone")).toMatchObject({ background: true, setVersion: 3 });
+});
+
+test("L1: an entry stays a known member while only additions are heard of, whichever way", () => {
+  const { index } = make();
+  const isMember = (device: string): boolean => index.find("ann", device)!.member;
+  index.put(record(1, { setVersion: 3, setSize: 2 }), "own");
+  index.put(record(1, { device: "laptop", setVersion: 3, setSize: 2 }), "b");
+  index.takeSet("ann", { setVersion: 4, setSize: 3 });
+  index.put(record(1, { device: "watch", setVersion: 6, setSize: 5 }), "c");
+  expect(["phone", "laptop", "watch"].map(isMember)).toEqual([true, true, true]);
+  // One was added and one has left. Which one?
+  index.put(record(1, { device: "tab", setVersion: 8, setSize: 5 }), "c");
+  expect(["phone", "laptop", "watch", "tab"].map(isMember)).toEqual([false, false, false, true]);
+  index.takeSet("ann", { setVersion: 9, setSize: 6 });
+  expect(["phone", "laptop", "watch", "tab"].map(isMember)).toEqual([false, false, false, true]);
+});
+
+test("L1: what comes with an older set is a member only if it could not have left since", () => {
+  const { index } = make();
+  index.takeSet("ann", { setVersion: 5, setSize: 3 });
+  index.put(record(1, { setVersion: 4, setSize: 2 }), "own");
+  index.put(record(1, { device: "laptop", setVersion: 4, setSize: 4 }), "b");
+  index.put(record(1, { device: "tab", durable: false, setVersion: 5, setSize: 3 }), "b");
+  expect(index.lookup("ann").map(({ member }) => member)).toEqual([true, false, false]);
+  expect(index.lookup("ann").map(({ setVersion }) => setVersion)).toEqual([5, 5, 5]);
+});
+
+test("the word of an entry's owner on whether it is a member counts, and is told", () => {
+  const { index, heard } = make();
+  index.put(record(1, { member: false }), "b");
+  index.put(record(1), "b");
+  expect(index.find("ann", "phone")?.member).toBe(true);
+  expect(heard()).toEqual(["appeared b 1", "changed b 1"]);
 });
 
 test("an entry with a newer set lifts the others", () => {

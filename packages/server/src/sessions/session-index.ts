@@ -1,6 +1,6 @@
 import type { SessionRecord } from "../cluster/session-messages.ts";
 import type { NameHash } from "./name-hash.ts";
-import { RecentSets, type SetFact } from "./recent-sets.ts";
+import { isOnlyAdded, RecentSets, type SetFact } from "./recent-sets.ts";
 import { makePartition, type Partition } from "./records.ts";
 import { ShownSessions } from "./shown-sessions.ts";
 import type { Session, SessionChange } from "./table.ts";
@@ -49,7 +49,8 @@ const PASSED_PER_STEP = 20_000;
  * won goes away first, the other stays hidden for `hideMs`; if its owner has not withdrawn it by then (it may never have seen the
  * winner), the owner's word counts again, because an owner is the only writer of its partition.
  *
- * A user's set of durable devices is one fact, the highest version wins: all entries of a user carry the newest that was heard of.
+ * A user's set of durable devices is one fact, the highest version wins: all entries of a user carry the newest that was heard of. Whether
+ * an entry's device is one of it is known as long as only additions were heard of; then its owner has to find out.
  *
  * What would take long, because a partition is large, is a chore: its first step is done at once, the others in {@link work}.
  */
@@ -455,8 +456,14 @@ function isSame(entry: Session, next: SessionRecord, fact: SetFact): boolean {
     entry.durable === next.durable &&
     entry.background === next.background &&
     entry.setVersion === fact.setVersion &&
-    entry.setSize === fact.setSize
+    entry.setSize === fact.setSize &&
+    entry.member === isMember(next, fact)
   );
+}
+
+/** Who takes on a newer set is known to be one of it if nobody can have left since. */
+function isMember(session: SessionRecord, fact: SetFact): boolean {
+  return session.member && isOnlyAdded(session, fact);
 }
 
 /** Field by field, so that all entries have one shape. */
@@ -470,5 +477,6 @@ function makeSession(session: SessionRecord, server: string, fact: SetFact): Ses
     background: session.background,
     setVersion: fact.setVersion,
     setSize: fact.setSize,
+    member: isMember(session, fact),
   };
 }

@@ -1,12 +1,18 @@
 import { expect, test } from "bun:test";
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { OwnedTable } from "./session-table.ts";
-import type { Session, SessionChange } from "./table.ts";
+import type { OpenedSession, SessionChange } from "./table.ts";
 
 const NOW = 1_700_000_000_000;
 const YEAR_MS = 366 * 24 * 3600 * 1000;
 
-function make(): { clock: VirtualClock; table: OwnedTable; changes: SessionChange[] } {
+function make(): {
+  clock: VirtualClock;
+  table: OwnedTable;
+  changes: SessionChange[];
+  doubted: string[];
+} {
+  const doubted: string[] = [];
   const clock = new VirtualClock(NOW);
   const table = new OwnedTable({
     server: "b",
@@ -17,14 +23,15 @@ function make(): { clock: VirtualClock; table: OwnedTable; changes: SessionChang
     isTrusted: () => true,
     onOwnChange: () => {},
     onOpened: () => {},
+    onDoubted: (user) => void doubted.push(user),
     onForgotten: () => {},
   });
   const changes: SessionChange[] = [];
   table.onChange((change) => void changes.push(change));
-  return { clock, table, changes };
+  return { clock, table, changes, doubted };
 }
 
-function session(epoch: number, more: Partial<Session> = {}): Omit<Session, "server"> {
+function session(epoch: number, more: Partial<OpenedSession> = {}): OpenedSession {
   return {
     user: "ann",
     device: "phone",
@@ -41,7 +48,7 @@ test("an epoch is past the clock, the device's last and the table's", () => {
   const { table } = make();
   expect(table.nextEpoch("ann", "phone", 0)).toBe(NOW);
   expect(table.nextEpoch("bob", "phone", NOW + 5000)).toBe(NOW + 5001);
-  table.index.put(session(NOW + 9000, { user: "cyd" }), "other");
+  table.index.put({ ...session(NOW + 9000, { user: "cyd" }), member: true }, "other");
   expect(table.nextEpoch("cyd", "phone", NOW + 5000)).toBe(NOW + 9001);
 });
 
@@ -99,6 +106,32 @@ test("older announcements are ignored", () => {
   expect(table.find("ann", "phone")).toMatchObject({ setVersion: 3, setSize: 2 });
   table.announceSet("ann", 4, 1);
   expect(table.find("ann", "phone")).toMatchObject({ setVersion: 4, setSize: 1 });
+});
+
+test("L1: an own durable device that may have left its set is doubted, and the store's word settles it", () => {
+  const { table, changes, doubted } = make();
+  table.open(session(NOW));
+  table.open(session(NOW, { device: "laptop", setVersion: 2, setSize: 2 }));
+  table.open(session(NOW, { device: "watch", setVersion: 3, setSize: 3 }));
+  table.open(session(NOW, { device: "tab", durable: false, setVersion: 3, setSize: 3 }));
+  expect(doubted).toEqual([]);
+  table.announceSet("ann", 5, 1);
+  expect(new Set(doubted)).toEqual(new Set(["ann"]));
+  changes.length = 0;
+  const devices = [
+    { device: "laptop", dormant: true },
+    { device: "phone", dormant: false },
+  ];
+  // Read before the set that is known: who is not in it may have been added since.
+  expect(table.takeDevices("ann", { setVersion: 4, devices: devices.slice(0, 1) })).toBe(false);
+  expect(changes).toEqual([]);
+  expect(table.takeDevices("ann", { setVersion: 5, devices })).toBe(true);
+  expect(changes.map(({ kind, session: { device } }) => `${kind} ${device}`)).toEqual([
+    "changed phone",
+    "revoked watch",
+  ]);
+  const members = table.lookup("ann").filter(({ member }) => member);
+  expect(members.map(({ device }) => device)).toEqual(["phone"]);
 });
 
 test("who was connected a moment ago is remembered for as long as is asked (L5)", async () => {

@@ -2,8 +2,9 @@ import type { Clock } from "../lib/clock.ts";
 import { AgingMap } from "./aging-map.ts";
 import { deviceKey, Departures } from "./departures.ts";
 import { Publication } from "./publication.ts";
+import { setOf, standingOf, type UserDevices } from "./member-reading.ts";
 import { SessionIndex } from "./session-index.ts";
-import type { Session, SessionChange, SessionTable } from "./table.ts";
+import type { OpenedSession, Session, SessionChange, SessionTable } from "./table.ts";
 
 export interface OwnedTableOptions {
   readonly server: string;
@@ -16,6 +17,8 @@ export interface OwnedTableOptions {
   /** The others have something to be told. */
   readonly onOwnChange: () => void;
   readonly onOpened: (user: string) => void;
+  /** Whether an own entry's durable device is still one has to be read from the store. */
+  readonly onDoubted: (user: string) => void;
   /** Sets that were heard of lately had to be forgotten. */
   readonly onForgotten: () => void;
 }
@@ -44,7 +47,10 @@ export class OwnedTable implements SessionTable {
       now: () => clock.monotonic(),
       hideMs,
       horizonMs,
-      onLifted: (entry) => this.#ownChanged(entry.user, entry.device),
+      onLifted: (entry) => {
+        this.#ownChanged(entry.user, entry.device);
+        this.#doubt(entry);
+      },
       onChange: (change) => this.#tell(change),
       onForgotten,
     });
@@ -73,7 +79,8 @@ export class OwnedTable implements SessionTable {
     return epoch;
   }
 
-  open(session: Omit<Session, "server">): void {
+  open(opened: OpenedSession): void {
+    const session = { ...opened, member: opened.durable };
     const { user, device, epoch } = session;
     if ((this.#given.get(deviceKey(user, device)) ?? 0) <= epoch) {
       this.#given.delete(deviceKey(user, device));
@@ -87,6 +94,7 @@ export class OwnedTable implements SessionTable {
     this.#ownChanged(user, device);
     this.index.put(session, this.server);
     this.#options.onOpened(user);
+    this.#doubt(this.index.get(this.server, user, device)!);
   }
 
   setBackground(user: string, device: string, epoch: number, background: boolean): void {
@@ -116,6 +124,22 @@ export class OwnedTable implements SessionTable {
     return departed !== undefined && this.#options.clock.monotonic() - departed <= ms;
   }
 
+  /** What the store says of the user's devices. False: entries are in doubt that it is too old for. */
+  takeDevices(user: string, read: UserDevices): boolean {
+    this.index.takeSet(user, setOf(read));
+    const doubted = this.index.entriesOf(this.server, user).filter(isDoubtful);
+    const standings = doubted.map((entry) => [entry, standingOf(entry, read)] as const);
+    for (const [entry, standing] of standings) {
+      if (standing !== "member") continue;
+      this.#ownChanged(user, entry.device);
+      this.index.put({ ...entry, member: true }, this.server);
+    }
+    for (const [session, standing] of standings) {
+      if (standing === "forgotten") this.#tell({ kind: "revoked", session });
+    }
+    return standings.every(([, standing]) => standing !== "unknown");
+  }
+
   get ownSize(): number {
     return this.index.sizeOf(this.server);
   }
@@ -139,6 +163,10 @@ export class OwnedTable implements SessionTable {
     this.#options.onOwnChange();
   }
 
+  #doubt(entry: Session): void {
+    if (isDoubtful(entry)) this.#options.onDoubted(entry.user);
+  }
+
   #tell(change: SessionChange): void {
     if (change.kind === "gone") {
       const { user, device } = change.session;
@@ -147,4 +175,8 @@ export class OwnedTable implements SessionTable {
     }
     for (const listener of this.#listeners) listener(change);
   }
+}
+
+function isDoubtful({ durable, member }: Session): boolean {
+  return durable && !member;
 }

@@ -19,7 +19,15 @@ export interface Session {
   /** Version of the set of the user's durable devices, and how many there are. */
   readonly setVersion: number;
   readonly setSize: number;
+  /**
+   * Known to be one of that set, at that version. A durable device that is not may have been forgotten, or have become dormant, while it
+   * was connected: it must not be counted in place of one that is away (L1). Never true of a session device.
+   */
+  readonly member: boolean;
 }
+
+/** A durable device is a member of the set that it was registered in. */
+export type OpenedSession = Omit<Session, "server" | "member">;
 
 export type SessionChange =
   /**
@@ -29,6 +37,11 @@ export type SessionChange =
   | { readonly kind: "appeared"; readonly session: Session; readonly before: Session | undefined }
   /** Same connection, other particulars (background, set). */
   | { readonly kind: "changed"; readonly session: Session }
+  /**
+   * The device, which is connected here, was forgotten after it had connected. The server closes the connection, and then tells the
+   * table so as of any other.
+   */
+  | { readonly kind: "revoked"; readonly session: Session }
   /** Closed, or its server was dropped. */
   | {
       readonly kind: "gone";
@@ -53,9 +66,9 @@ export interface SessionTable {
   nextEpoch(user: string, device: string, lastEpoch: number): number;
   /**
    * Adds a connection that terminates here. If one of the device with a higher epoch is known, this one has lost already: the listeners
-   * hear `appeared` with this one as `before`, within the call.
+   * hear `appeared` with this one as `before`, within the call. The set of a durable device's session is one that has it.
    */
-  open(session: Omit<Session, "server">): void;
+  open(session: OpenedSession): void;
   /** This and `close` are ignored unless `epoch` is that of the own entry. */
   setBackground(user: string, device: string, epoch: number, background: boolean): void;
   /** `goodbye`: the device said that it goes, and is not one that may come back in a moment. */

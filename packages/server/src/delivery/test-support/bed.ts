@@ -3,6 +3,7 @@ import type { AckStatus, DeliverFrame, Route, SendErrorCode, SendFrame } from "@
 
 import type { ServerBus } from "../../cluster/server-bus.ts";
 import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
+import { isOnlyAdded, type SetFact } from "../../sessions/recent-sets.ts";
 import type { Session, SessionChange, SessionTable } from "../../sessions/table.ts";
 import { createMemoryDatabase } from "../../store/memory.ts";
 import type { MemoryDatabase, MemoryHandle } from "../../store/memory.ts";
@@ -39,6 +40,26 @@ export class Bed {
   listen(listener: (change: SessionChange) => void): () => void {
     this.#listeners.push(listener);
     return () => undefined;
+  }
+
+  /** The set of the user's durable devices has changed: the table knows it at once. */
+  takeSet(user: string, fact: SetFact): void {
+    for (const [at, session] of this.sessions.entries()) {
+      if (session.user !== user || session.setVersion >= fact.setVersion) continue;
+      const { setVersion, setSize } = fact;
+      const member = session.member && isOnlyAdded(session, fact);
+      const lifted = { ...session, setVersion, setSize, member };
+      this.sessions[at] = lifted;
+      this.tell({ kind: "changed", session: lifted });
+    }
+  }
+
+  /** The application's backend removes a device, whose server has not found out yet. */
+  async forget(user: string, device: string): Promise<void> {
+    const [server] = this.servers.values();
+    const forgetting = server!.store.devices.forget(user, device);
+    await this.clock.advance(0);
+    this.takeSet(user, await forgetting);
   }
 
   tell(change: SessionChange): void {
@@ -171,6 +192,7 @@ export class TestDevice {
   readonly answers: string[] = [];
   acknowledges: boolean;
   wasReplaced = false;
+  wasRevoked = false;
   wasSilent = false;
   readonly pulled: number[] = [];
   readonly #session: Session;
@@ -211,6 +233,10 @@ export class TestDevice {
           this.wasReplaced = true;
           this.disconnect();
         },
+        revoked: () => {
+          this.wasRevoked = true;
+          this.disconnect();
+        },
       },
       {
         user,
@@ -232,7 +258,9 @@ export class TestDevice {
       background: false,
       setVersion: arrival.setVersion,
       setSize: arrival.setSize,
+      member: durable,
     };
+    bed.takeSet(user, arrival);
     const before = bed.sessions.find((one) => one.user === user && one.device === device);
     if (before !== undefined) bed.sessions.splice(bed.sessions.indexOf(before), 1);
     bed.sessions.push(this.#session);
@@ -242,10 +270,11 @@ export class TestDevice {
 
   disconnect(): void {
     const { sessions } = this.server.bed;
-    const at = sessions.indexOf(this.#session);
+    const { epoch } = this.#session;
+    const at = sessions.findIndex((one) => one.user === this.user && one.epoch === epoch);
     if (at >= 0) {
-      sessions.splice(at, 1);
-      this.server.bed.tell({ kind: "gone", session: this.#session });
+      const [session] = sessions.splice(at, 1);
+      this.server.bed.tell({ kind: "gone", session: session! });
     }
     this.server.delivery.disconnect(this.recipient);
   }

@@ -1,5 +1,5 @@
 import type { SessionRecord } from "../../cluster/session-messages.ts";
-import { RecentSets, type SetFact } from "../recent-sets.ts";
+import { isOnlyAdded, RecentSets, type SetFact } from "../recent-sets.ts";
 import type { SessionIndexOptions } from "../session-index.ts";
 import type { Session, SessionChange } from "../table.ts";
 
@@ -319,8 +319,13 @@ function isSame(entry: Session, next: SessionRecord, fact: SetFact): boolean {
     entry.durable === next.durable &&
     entry.background === next.background &&
     entry.setVersion === fact.setVersion &&
-    entry.setSize === fact.setSize
+    entry.setSize === fact.setSize &&
+    entry.member === isMember(next, fact)
   );
+}
+
+function isMember(session: SessionRecord, fact: SetFact): boolean {
+  return session.member && isOnlyAdded(session, fact);
 }
 
 /** Field by field, so that all entries have one shape. */
@@ -334,5 +339,6 @@ function makeSession(session: SessionRecord, server: string, fact: SetFact): Ses
     background: session.background,
     setVersion: fact.setVersion,
     setSize: fact.setSize,
+    member: isMember(session, fact),
   };
 }

@@ -2,14 +2,14 @@ import { createMemoryBus, type MemoryBus, type MemoryBusHub } from "../../cluste
 import type { SetRecord } from "../../cluster/session-messages.ts";
 import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
 import { createReplicator, type Replicator } from "../replicator.ts";
-import type { Session } from "../table.ts";
+import type { Session, SessionChange } from "../table.ts";
 import { Process } from "./process.ts";
 
 export const LEASE_MS = 5000;
 /** For how long changes wait for others, by default. */
 const BATCH_MS = 5;
 
-/** A server with as much of a gateway as the table needs: it closes connections that were replaced. */
+/** A server with as much of a gateway as the table needs: it closes connections that were replaced or revoked. */
 interface Server {
   readonly name: string;
   readonly process: Process;
@@ -18,6 +18,13 @@ interface Server {
   /** Its connections, by user and device. */
   readonly connections: Map<string, { user: string; device: string; epoch: number }>;
   isCut: boolean;
+}
+
+/** A user as the store has it. */
+interface StoredUser {
+  setVersion: number;
+  /** Durable ones, and whether they are dormant. */
+  readonly devices: Map<string, boolean>;
 }
 
 interface Announcement extends SetRecord {
@@ -33,7 +40,9 @@ export class World {
   isStoreAway = false;
   readonly #hub: MemoryBusHub;
   readonly #random: () => number;
-  readonly #sets = new Map<string, SetRecord>();
+  readonly #users = new Map<string, StoredUser>();
+  /** The devices of each set that there was, by user and version. */
+  readonly #members = new Map<string, ReadonlySet<string>>();
   readonly #epochs = new Map<string, number>();
   /** Pairs of handles that do not hear each other. */
   readonly #split = new Set<string>();
@@ -70,14 +79,24 @@ export class World {
       refreshSets: async (users) => {
         await new Promise<void>((resolve) => clock.after(20, resolve));
         if (this.isStoreAway) throw new Error("the store is away");
-        return users.flatMap((user) => this.#sets.get(user) ?? []);
+        return users.map((user) => this.#setOf(user));
+      },
+      readDevices: async (user) => {
+        await new Promise<void>((resolve) => clock.after(20, resolve));
+        if (this.isStoreAway) throw new Error("the store is away");
+        const { setVersion, devices } = this.#stored(user);
+        return {
+          setVersion,
+          devices: [...devices].map(([device, dormant]) => ({ device, dormant })),
+        };
       },
     });
     const server = { name, process, bus, replicator, connections: new Map(), isCut: false };
     this.servers.set(name, server);
     replicator.table.onChange((change) => {
-      if (change.kind !== "appeared" || change.before?.server !== name) return;
-      const { user, device, epoch } = change.before;
+      const closing = change.kind === "revoked" ? change.session : replaced(change);
+      if (closing?.server !== name) return;
+      const { user, device, epoch } = closing;
       clock.after(1, () => this.#closeConnection(server, user, device, epoch));
     });
     replicator.start();
@@ -149,11 +168,13 @@ export class World {
     this.#split.clear();
   }
 
-  /** A device connects: the store is read, and the session opened `delayMs` later. */
+  /** A device connects: the store learns of it if it is a durable one, and the session is opened `delayMs` later. */
   connect(name: string, user: string, device: string, delayMs: number): void {
     const server = this.#running(name);
     if (server === undefined) return;
-    const { setVersion, setSize } = this.#sets.get(user) ?? { setVersion: 0, setSize: 0 };
+    const durable = device !== "tab";
+    if (durable) this.#change(user, ({ devices }) => devices.set(device, false));
+    const { setVersion, setSize } = this.#setOf(user);
     const key = `${user} ${device}`;
     const { table } = server.replicator;
     const epoch = table.nextEpoch(user, device, this.#epochs.get(key) ?? 0);
@@ -163,7 +184,6 @@ export class World {
       if (open !== undefined && open.epoch >= epoch) return;
       server.connections.set(key, { user, device, epoch });
       this.#epochs.set(key, Math.max(epoch, this.#epochs.get(key) ?? 0));
-      const durable = device !== "tab";
       table.open({ user, device, epoch, durable, background: false, setVersion, setSize });
     });
   }
@@ -183,41 +203,85 @@ export class World {
     }
   }
 
-  announce(name: string, user: string, setSize: number): void {
+  /** The device becomes one of its user's durable ones without connecting, as far as it is not. */
+  register(name: string, user: string, device: string): void {
+    this.#announce(name, user, ({ devices }) => devices.set(device, false));
+  }
+
+  forget(name: string, user: string, device: string): void {
+    this.#announce(name, user, ({ devices }) => devices.delete(device));
+  }
+
+  /** The device becomes dormant, if it is durable. */
+  retire(name: string, user: string, device: string): void {
+    this.#announce(name, user, ({ devices }) => devices.has(device) && devices.set(device, true));
+  }
+
+  /** A change of a user's devices through one server, which announces it. */
+  #announce(name: string, user: string, change: (stored: StoredUser) => unknown): void {
     const server = this.#running(name);
-    if (server === undefined) return;
-    const setVersion = (this.#sets.get(user)?.setVersion ?? 0) + 1;
-    const set = { user, setVersion, setSize };
-    this.#sets.set(user, set);
-    server.replicator.table.announceSet(user, setVersion, setSize);
+    if (server === undefined || !this.#change(user, change)) return;
+    const set = this.#setOf(user);
+    server.replicator.table.announceSet(user, set.setVersion, set.setSize);
     // A server that is not heard cannot tell. What it registers is found in the store some time later.
     if (server.isCut || this.#split.size > 0) return;
     this.#announcements.push({ ...set, at: this.clock.monotonic() });
   }
 
+  /** False: the user's devices are what they were. */
+  #change(user: string, change: (stored: StoredUser) => unknown): boolean {
+    const stored = this.#stored(user);
+    const before = [...stored.devices].join();
+    change(stored);
+    if ([...stored.devices].join() === before) return false;
+    this.#members.set(`${user} ${++stored.setVersion}`, this.#membersOf(stored));
+    return true;
+  }
+
+  #stored(user: string): StoredUser {
+    let stored = this.#users.get(user);
+    if (stored === undefined)
+      this.#users.set(user, (stored = { setVersion: 0, devices: new Map() }));
+    return stored;
+  }
+
+  #membersOf({ devices }: StoredUser): Set<string> {
+    return new Set([...devices].flatMap(([device, isDormant]) => (isDormant ? [] : device)));
+  }
+
+  #setOf(user: string): SetRecord {
+    const stored = this.#stored(user);
+    return { user, setVersion: stored.setVersion, setSize: this.#membersOf(stored).size };
+  }
+
   /** What may never be, at any time. */
   check(): void {
     for (const { name, process, replicator } of this.live) {
-      const users = new Set([...this.#sets.keys(), ...this.#usersConnected()]);
+      const users = new Set([...this.#users.keys(), ...this.#usersConnected()]);
       for (const user of users) {
         const sessions = replicator.table.lookup(user);
         if (new Set(sessions.map(({ device }) => device)).size !== sessions.length) {
           throw new Error(`${name} shows two sessions of a device: ${JSON.stringify(sessions)}`);
         }
+        this.#checkMembers(name, sessions);
         if (!process.isPaused && replicator.table.trusted) this.#checkSets(name, sessions);
       }
     }
   }
 
-  /** What each table must show when all has been quiet for long enough: the connections that there are. */
+  /**
+   * What each table must show when all has been quiet for long enough: the connections that there are, none of them of a device that was
+   * forgotten, and which are of durable devices that are not dormant.
+   */
   expected(): Session[] {
     const sessions = this.live.flatMap(({ name, connections, replicator }) =>
       [...connections.values()].map(({ user, device, epoch }) => {
-        const { setVersion, setSize } = this.#sets.get(user) ?? { setVersion: 0, setSize: 0 };
+        const { setVersion, setSize } = this.#setOf(user);
         const background = replicator.table.find(user, device)?.background ?? false;
         const durable = device !== "tab";
-        const server = name;
-        return { user, device, server, epoch, durable, background, setVersion, setSize };
+        const member = durable && this.#stored(user).devices.get(device) !== true;
+        const set = { setVersion, setSize, member };
+        return { user, device, server: name, epoch, durable, background, ...set };
       }),
     );
     return sorted(sessions);
@@ -227,6 +291,14 @@ export class World {
   shown(name: string, users: readonly string[]): Session[] {
     const { table } = this.servers.get(name)!.replicator;
     return sorted(users.flatMap((user) => table.lookup(user)));
+  }
+
+  /** Trusted or not, no table takes a device for one of a set that it was not in (L1). */
+  #checkMembers(name: string, sessions: readonly Session[]): void {
+    for (const { user, device, setVersion, member } of sessions) {
+      if (!member || this.#members.get(`${user} ${setVersion}`)?.has(device) === true) continue;
+      throw new Error(`${name} takes ${user}'s ${device} for a member of set ${setVersion}`);
+    }
   }
 
   #checkSets(name: string, sessions: readonly Session[]): void {
@@ -270,6 +342,10 @@ function mulberry32(seed: number): () => number {
 
 function pairOf(a: number, b: number): string {
   return a < b ? `${a} ${b}` : `${b} ${a}`;
+}
+
+function replaced(change: SessionChange): Session | undefined {
+  return change.kind === "appeared" ? change.before : undefined;
 }
 
 function sorted(sessions: Session[]): Session[] {
