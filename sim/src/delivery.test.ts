@@ -72,6 +72,11 @@ describe("what failed once", () => {
 describe("what failed once on NATS and PostgreSQL", () => {
   test.each<[string, number, string]>([
     ["postgres-silent", 145, "L6: a HELLO that waited for the store closed the live connection"],
+    [
+      "mix",
+      400748,
+      "L1: a device that was forgotten while connected counted for one that was away",
+    ],
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {
@@ -128,6 +133,7 @@ test(
       ["bus-away", ["bus away", "bus back"]],
       ["expiring", ["dropped", "not recovered"]],
       ["waking", ["pushed", "opened"]],
+      ["revoking", ["forgotten", "expelled"]],
       ["bad-network", ["broken", "slow"]],
       ["nats-restarting", ["bus away", "bus back"]],
       ["nats-splitting", ["bus away", "bus back"]],

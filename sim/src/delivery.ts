@@ -207,6 +207,9 @@ class Run {
       case "forget":
         this.#phone(step.device, (phone) => phone.forget(() => this.#forget(phone)));
         break;
+      case "revoke":
+        this.#phone(step.device, (phone) => this.#forget(phone));
+        break;
       case "register":
         this.#phone(step.device, (phone) => this.#register(phone));
         break;

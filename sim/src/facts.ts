@@ -200,6 +200,11 @@ export class Facts {
     );
   }
 
+  /** Whether it was one of its user's durable devices before, and was forgotten. */
+  wasForgotten({ registered }: DeviceFacts, at: number): boolean {
+    return registered.spans.some(({ to }) => to <= at);
+  }
+
   /** The memory that the device has at a time. */
   memoryAt(device: DeviceFacts, at: number): number {
     return device.lives.findLast(({ from }) => from <= at)?.memory ?? 0;

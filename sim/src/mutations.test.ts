@@ -10,6 +10,7 @@ import {
   liveWhileBehind,
   noFencing,
   noLoss,
+  noMembers,
   noResequencing,
   noTail,
   noTailAndNoWatch,
@@ -161,6 +162,19 @@ test(
     const { sabotage, undo } = noFencing();
     try {
       expect(firstSeed("claimed", "L6", ["two connections"], () => sabotage)).toBeDefined();
+    } finally {
+      undo();
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a device that was forgotten and counts nevertheless breaks L1",
+  () => {
+    const { sabotage, undo } = noMembers();
+    try {
+      expect(firstSeed("revoking", "L1", ["early ack"], () => sabotage)).toBeDefined();
     } finally {
       undo();
     }

@@ -59,6 +59,8 @@ export class Phone implements Pushable {
   #starts = 0;
   /** Nothing is stored on it. */
   #isNew = true;
+  /** A server has said that its access was withdrawn: when it is started next, nothing of its time before is left. */
+  #isLoggedOut = false;
   #cancelRest: (() => void) | undefined;
   /** From now on it neither sleeps nor crashes. */
   #isCalm = false;
@@ -97,6 +99,7 @@ export class Phone implements Pushable {
       return;
     }
     const { world } = this.#town;
+    if (this.#isLoggedOut) this.#logOut();
     if (storage === "lost") this.#disk.erase();
     const isFresh = this.#isNew || storage === "lost";
     this.#isNew = false;
@@ -173,12 +176,17 @@ export class Phone implements Pushable {
     process.input(0, () => {
       void this.#beckon?.forget().then(() => {
         if (process.isAlive) this.#end("exit", "reset");
-        this.#disk.erase();
-        this.#isNew = true;
-        this.renewPushToken();
+        this.#logOut();
         removed();
       });
     });
+  }
+
+  #logOut(): void {
+    this.#isLoggedOut = false;
+    this.#disk.erase();
+    this.#isNew = true;
+    this.renewPushToken();
   }
 
   /** Its wall clock is set forward, or back. */
@@ -225,6 +233,7 @@ export class Phone implements Pushable {
     beckon.on("state", ({ name, error }) => {
       if (name !== "closed" || error === undefined) return;
       world.record({ kind: "expelled", device: this.name, code: error.code });
+      this.#isLoggedOut = error.code === "revoked";
       this.#relaunch(process);
     });
     void beckon.outbox().then((unsent) => {

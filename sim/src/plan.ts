@@ -28,6 +28,8 @@ type Action =
   | { readonly do: "suspend"; readonly device: DeviceName; readonly says: "reset" | "nothing" }
   | { readonly do: "background"; readonly device: DeviceName; readonly value: boolean }
   | { readonly do: "forget"; readonly device: DeviceName }
+  /** The application's backend removes the device, which goes on as if nothing were. */
+  | { readonly do: "revoke"; readonly device: DeviceName }
   /** The application's backend registers the device for push, whether it has ever connected or not. */
   | { readonly do: "register"; readonly device: DeviceName }
   /** Its wall clock is set forward, or back. */

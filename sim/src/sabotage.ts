@@ -10,7 +10,9 @@ import {
 import type { Bus } from "../../packages/server/src/cluster/bus.ts";
 import { Connection } from "../../packages/server/src/gateway/connection.ts";
 import type { NodeParts } from "../../packages/server/src/node.ts";
+import { MemberReading } from "../../packages/server/src/sessions/member-reading.ts";
 import { SetReading } from "../../packages/server/src/sessions/set-reading.ts";
+import { ShownSessions } from "../../packages/server/src/sessions/shown-sessions.ts";
 import { Trust } from "../../packages/server/src/sessions/trust.ts";
 import type { Store, StorePosition } from "../../packages/server/src/store/store.ts";
 import type { Sabotage } from "./delivery.ts";
@@ -95,6 +97,24 @@ export function noLoss(): { readonly sabotage: Sabotage; undo(): void } {
       trust.lose = lose;
       reading.begin = begin;
       Object.defineProperty(trust, "isCaughtUp", isCaughtUp);
+    },
+  };
+}
+
+/** Every durable device that is connected counts, whether or not it is still one, and nobody asks. To be undone by the answer. */
+export function noMembers(): { readonly sabotage: Sabotage; undo(): void } {
+  const [shown, reading] = [ShownSessions.prototype, MemberReading.prototype];
+  // oxlint-disable-next-line typescript/unbound-method -- they are put back where they were
+  const [{ of }, { add }] = [shown, reading];
+  shown.of = function (this: ShownSessions, user) {
+    return of.call(this, user).map((session) => ({ ...session, member: session.durable }));
+  };
+  reading.add = () => undefined;
+  return {
+    sabotage: {},
+    undo: () => {
+      shown.of = of;
+      reading.add = add;
     },
   };
 }

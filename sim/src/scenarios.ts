@@ -477,6 +477,36 @@ const postgresHanging: Trouble = (draft) => {
   if (random.chance(0.4)) crashing(draft);
 };
 
+/** The application's backend forgets devices that are connected, while others of their users are away. */
+const revoking: Trouble = (draft) => {
+  const { random } = draft;
+  for (let i = random.int(1, 2); i > 0; i -= 1) {
+    const user = random.pick(draft.users);
+    for (let more = random.int(1, 2); more > 0; more -= 1) {
+      addPhone(draft, user, random.int(0, 2_000));
+    }
+    const phones = draft.phones.filter((phone) => phone.user === user);
+    const sleeper = random.pick(phones);
+    const awakeMs = random.int(800, 6_000);
+    draft.phones[draft.phones.indexOf(sleeper)] = { ...sleeper, awakeMs, restsBy: "exit" };
+    for (const phone of [random.pick(phones), anyPhone(draft)]) {
+      const others = draft.users.filter((other) => other !== phone.user);
+      const to = phone.user === user ? random.pick(others) : user;
+      stream(draft, phone, to, { from: 2_000, to: draft.duration, gapMs: random.int(20, 400) });
+    }
+    repeatedly(draft, 4_000, draft.duration - 1_000, 4_000, (at) => {
+      const phone = random.pick(phones);
+      const device = nameOf(phone);
+      draft.steps.push({ do: "revoke", at, device });
+      if (phone.push && random.chance(0.2))
+        draft.steps.push({ do: "register", at: at + 300, device });
+      if (random.chance(0.2)) draft.steps.push({ do: "reset", at: at + random.int(0, 60), device });
+    });
+  }
+  if (random.chance(0.3)) cutBus(draft, random.int(1_000, 8_000));
+  if (random.chance(0.3)) cutStore(draft, random.int(300, 5_000));
+};
+
 const nothing: Trouble = () => undefined;
 
 /** Devices change their servers all the time. */
@@ -512,6 +542,7 @@ const TROUBLES = {
   flooding,
   serving,
   draining,
+  revoking,
   "nats-restarting": natsRestarting,
   "nats-splitting": natsSplitting,
   "nats-announcing": natsAnnouncing,
@@ -529,6 +560,7 @@ const LONG: ReadonlySet<string> = new Set([
   "flooding",
   "serving",
   "draining",
+  "revoking",
   "nats-restarting",
   "nats-splitting",
   "nats-announcing",
@@ -580,12 +612,14 @@ function enginesFor(scenario: string, { bus, store }: Engines): Engines {
   };
 }
 
-/** For each engine that the mix runs on, at times a trouble of its own. */
+/** At times devices that are forgotten; for each engine that the mix runs on, at times a trouble of its own. */
 function mixedIn({ bus, store }: Engines, random: Random): readonly Trouble[] {
   const own = random.fork("troubles of engines");
   const names: string[] = [];
   if (bus === "nats" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.nats));
   if (store === "postgres" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.postgres));
+  // As a trouble of its own it came later, too.
+  if (random.fork("revoking").chance(0.25)) names.push("revoking");
   return names.map((name) => (TROUBLES as Record<string, Trouble>)[name]!);
 }
 

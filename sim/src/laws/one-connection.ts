@@ -25,7 +25,9 @@ export function checkOneConnection(facts: Facts): Violation[] {
 function expelled(facts: Facts): Violation[] {
   return facts.history.flatMap((event) => {
     if (event.kind !== "expelled" || isBeatenByFormerSelf(facts, event)) return [];
-    const says = `${event.device} was closed for good as ${event.code}, and no other process of it was there`;
+    const isRevoked = event.code === "revoked";
+    if (isRevoked && facts.wasForgotten(facts.device(event.device), event.at)) return [];
+    const says = `${event.device} was closed for good as ${event.code}, and ${isRevoked ? "was never forgotten" : "no other process of it was there"}`;
     const { at, device } = event;
     return [{ law: "L6", fault: "expelled", says, at, messages: [], devices: [device] }];
   });

@@ -1,8 +1,8 @@
 /**
  * L7, L8, L9: what fails inside of the system costs no message: nothing is refused for good because of it, and when all is
- * healthy again every device is connected and all that was sent has been answered.
+ * healthy again every device is connected that was not forgotten, and all that was sent has been answered.
  */
-import type { Facts } from "../facts.ts";
+import type { DeviceFacts, Facts } from "../facts.ts";
 import type { Violation } from "../violation.ts";
 import { isBeatenByFormerSelf } from "./one-connection.ts";
 
@@ -25,6 +25,8 @@ function refusals(facts: Facts): Violation[] {
     if (refused === undefined || refused.expected) return [];
     // An SDK that is closed for good refuses what it has; whether it had to be closed is decided there.
     if (refused.code === "replaced" && isBeatenByFormerSelf(facts, refused)) return [];
+    const isForgotten = facts.wasForgotten(facts.device(refused.device), refused.at);
+    if (refused.code === "revoked" && isForgotten) return [];
     return [
       {
         law: "L8" as const,
@@ -46,6 +48,9 @@ function stuck(facts: Facts): Violation[] {
     if (!facts.isOnlineAtEnd(device)) {
       const says = `${device.name} runs, and is not connected when all is healthy`;
       violations.push(violation(says, facts.end, [], device.name));
+    } else if (isForgottenAtEnd(device)) {
+      const says = `${device.name} was forgotten, and is still connected when all is healthy`;
+      violations.push(violation(says, facts.end, [], device.name));
     }
   }
   for (const message of facts.messages.values()) {
@@ -65,6 +70,12 @@ function stuck(facts: Facts): Violation[] {
     violations.push(violation(says, facts.end, [message.name], device));
   }
   return violations;
+}
+
+/** It is connected as the durable device that it is no more. */
+function isForgottenAtEnd({ connections, registered }: DeviceFacts): boolean {
+  const last = connections.findLast(({ online }) => online !== undefined);
+  return last?.welcomed.durable === true && registered.spans.at(-1)?.to !== Infinity;
 }
 
 function violation(
