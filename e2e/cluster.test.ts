@@ -1,6 +1,8 @@
 /** Servers as processes, on a real NATS and a real PostgreSQL: what they do together, and when one of them dies or stalls. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout } from "bun:test";
 
+import { type Beckon, connect } from "@beckon/client";
+
 import { mintDevToken } from "../packages/cli/src/token.ts";
 import { startPostgres } from "../packages/server/src/store/test-support/postgres.ts";
 import type { PostgresProcess } from "../packages/server/src/store/test-support/postgres.ts";
@@ -63,6 +65,44 @@ describe("several servers", () => {
       await until(told, "the log to say that the name is taken", 20_000);
     }
   });
+});
+
+describe("a device that is forgotten while it is connected", () => {
+  clusterTest(
+    "is closed as revoked, wherever it is, and stays away; L1: it does not stand in for one that is away",
+    async () => {
+      const cluster = await start({ servers: 2 });
+      const [s1, s2] = cluster.servers as [ClusterServer, ClusterServer];
+      const got: string[] = [];
+      const device = async (server: ClusterServer, user: string, name: string): Promise<Beckon> => {
+        const token = (): string => mintDevToken(user);
+        const beckon = connect({ servers: [server.url], token, device: name, durable: true });
+        cleanups.push(() => beckon.close());
+        beckon.on("message", (message) => void got.push(`${name}: ${message.text()}`));
+        await until(() => beckon.state.name === "connected", `${user}'s ${name} to connect`);
+        return beckon;
+      };
+      await (await device(s1, "bob", "laptop")).close();
+      await device(s1, "bob", "phone");
+      const lost = await device(s2, "bob", "bob");
+      await cluster.placed("bob", "s2");
+
+      await s1.forget("bob");
+      await until(() => lost.state.name === "closed", "the device that was forgotten to be closed");
+      expect(lost.state.error?.code).toBe("revoked");
+      for (const server of cluster.servers) {
+        const isGone = async (): Promise<boolean> => (await server.whereIs("bob")) === undefined;
+        await until(isGone, `${server.name} to know the device no more`);
+      }
+
+      const ann = await device(s2, "ann", "phone");
+      expect(await ann.send("bob", "hello")).toMatchObject({ status: "held" });
+      await device(s2, "bob", "laptop");
+      await until(() => got.length === 2, "the message on both devices");
+      expect(got.toSorted()).toEqual(["laptop: hello", "phone: hello"]);
+      expect(lost.state.name).toBe("closed");
+    },
+  );
 });
 
 describe("a server that dies", () => {

@@ -157,6 +157,15 @@ export class ClusterServer {
     await this.#post("/v1/devices", { user, device: user, protocols: ["ws"], push });
   }
 
+  /** The device of the user of the same name is logged out by the application's backend. */
+  async forget(user: string): Promise<void> {
+    const response = await fetch(`http://127.0.0.1:${this.#adminPort}/v1/devices/${user}/${user}`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${DEV_API_TOKEN}` },
+    });
+    if (!response.ok) throw new Error(`forget: ${response.status} ${await response.text()}`);
+  }
+
   /** A message of the application's backend. */
   async send(to: string, text: string): Promise<void> {
     await this.#post("/v1/messages", { from: "shop", to, text });

@@ -492,7 +492,7 @@ const revoking: Trouble = (draft) => {
     for (const phone of [random.pick(phones), anyPhone(draft)]) {
       const others = draft.users.filter((other) => other !== phone.user);
       const to = phone.user === user ? random.pick(others) : user;
-      stream(draft, phone, to, { from: 2_000, to: draft.duration, gapMs: random.int(20, 400) });
+      stream(draft, phone, to, { from: 2_000, to: draft.duration, gapMs: random.int(100, 500) });
     }
     repeatedly(draft, 4_000, draft.duration - 1_000, 4_000, (at) => {
       const phone = random.pick(phones);

@@ -265,7 +265,7 @@ export const endpoints: {
     path: "/v1/devices/{user}/{device}",
     summary: "Forget a device: log-out",
     description:
-      "What was held for it is dropped. A device that is not there is forgotten already.",
+      "What was held for it is dropped. If it is a durable device and connected, its connection is closed as `revoked`, and its SDK does not connect again. A token that is still good would let it in again, as a new device. A device that is not there is forgotten already.",
     secured: true,
     params: z.object({ user: userId, device: deviceId }),
     answers: [{ status: 204, description: "Nothing is held for it any more." }],

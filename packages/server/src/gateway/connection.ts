@@ -30,6 +30,8 @@ const SLOW_BYTES = 16 * 1024 * 1024;
 
 /** How often the store hears that a device is still connected. */
 const SEEN_MS = 24 * 3600 * 1000;
+/** Later than every WELCOME: what the device has missed stays to be told. */
+const NO_WELCOME = Number.MAX_SAFE_INTEGER;
 
 /** What a handshake has found out. */
 export interface Session {
@@ -379,7 +381,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     if (!recipient.durable) return;
     const { user } = identity;
     this.#parts.store.devices
-      .arrive({ user, device, durable: true, protocols, lastEpoch: epoch, epoch })
+      .arrive({ user, device, durable: true, protocols, lastEpoch: epoch, epoch: NO_WELCOME })
       .then(
         ({ setVersion, setSize }) => this.#parts.table.announceSet(user, setVersion, setSize),
         // The store is away: tomorrow will do.

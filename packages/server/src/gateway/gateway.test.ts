@@ -97,6 +97,45 @@ test("a device that stays connected is not taken for one that stays away", async
   expect(node.gateway.size).toBe(1);
 });
 
+test("a device that became dormant while it was connected is durable again a day later, and told at its next WELCOME", async () => {
+  const clock = new VirtualClock();
+  const store = createMemoryDatabase(clock).open();
+  const node = nodeOf("s1", clock, createMemoryBus({ clock }), store);
+  node.start();
+  const frames = hello(node);
+  await clock.advance(1_000);
+  const [set] = await store.devices.retire(clock.now() + 31 * 24 * HOUR);
+  node.table.announceSet("ann", set!.setVersion, set!.setSize);
+  await clock.advance(HOUR);
+  expect(said(frames)).toEqual(["welcome"]);
+  expect(node.table.find("ann", "phone")).toMatchObject({ setSize: 0, member: false });
+  await clock.advance(24 * HOUR);
+  expect(node.table.find("ann", "phone")).toMatchObject({ setSize: 1, member: true });
+  const again = hello(node, node.table.find("ann", "phone")!.epoch);
+  await clock.advance(1_000);
+  expect(again).toMatchObject([{ type: "welcome", recovered: false }]);
+});
+
+test("a durable device that is forgotten while it is connected is closed as revoked [P-4.9]", async () => {
+  const clock = new VirtualClock();
+  const hub = createMemoryBus({ clock });
+  const database = createMemoryDatabase(clock);
+  const [s1, s2] = ["s1", "s2"].map((name) => nodeOf(name, clock, hub, database.open()));
+  for (const node of [s1!, s2!]) node.start();
+  const frames = hello(s1!);
+  await clock.advance(1_000);
+  const set = await database.open().devices.forget("ann", "phone");
+  s2!.table.announceSet("ann", set.setVersion, set.setSize);
+  await clock.advance(100);
+  expect(said(frames)).toEqual(["welcome", "revoked"]);
+  expect([s1!.gateway.size, s2!.table.lookup("ann").length]).toEqual([0, 0]);
+  // It is not kept out: who still has a good token may log in again.
+  const again = hello(s2!);
+  await clock.advance(1_000);
+  expect(said(again)).toEqual(["welcome"]);
+  expect(s1!.table.find("ann", "phone")).toMatchObject({ server: "s2", member: true });
+});
+
 test("L6: a HELLO that waited for the store does not close the connection that the device has made elsewhere meanwhile", async () => {
   const clock = new VirtualClock();
   const hub = createMemoryBus({ clock });
