@@ -99,3 +99,21 @@ test("--check prints the configuration without its secrets, and names each wrong
   expect(await wrong.exited).toBe(1);
   expect(await new Response(wrong.stderr).text()).toContain("missing.toml");
 });
+
+test("a port of the admin API that is taken ends the server, with what to do", async () => {
+  const taken = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
+  const child = Bun.spawn(
+    ["node", `${import.meta.dir}/../packages/cli/bin/beckon.mjs`, "serve", "beckon.toml"],
+    {
+      cwd: installation.folder,
+      env: { PATH: process.env["PATH"], BECKON_ADMIN: `127.0.0.1:${taken.port}` },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    },
+  );
+  const notes = await new Response(child.stderr).text();
+  expect(await child.exited).toBe(1);
+  expect(notes).toContain("Another program has the port: stop it, or change listen or admin.");
+  await taken.stop(true);
+});

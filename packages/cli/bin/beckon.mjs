@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 
 const bun = createRequire(import.meta.url).resolve("bun/bin/bun.exe");
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-const child = spawn(bun, [main, ...process.argv.slice(2)], { stdio: "inherit" });
+// npx runs it in the folder of the package that one stands in; files are meant from where one stands.
+const cwd = process.env.npm_command === "exec" ? process.env.INIT_CWD : undefined;
+const child = spawn(bun, [main, ...process.argv.slice(2)], { stdio: "inherit", cwd });
 child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 
 // All are passed on: whether the terminal has sent one to the child as well cannot be known. The child takes

@@ -180,3 +180,21 @@ test("a port that is taken is named, with what to do", async () => {
     taken.stop();
   }
 });
+
+test("npx, which starts it elsewhere, leaves files where one stands", async () => {
+  await Bun.write(join(folder, "here.toml"), `name = "here"\n[auth]\nsend = "anyone"\n`);
+  const child = Bun.spawn(["node", LAUNCHER, "serve", "--check", "here.toml"], {
+    cwd: ROOT,
+    env: {
+      PATH: env.PATH,
+      BECKON_AUTH_SECRET: env.BECKON_AUTH_SECRET,
+      npm_command: "exec",
+      INIT_CWD: folder,
+    },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  expect(await new Response(child.stdout).text()).toContain('name = "here"');
+  expect(await child.exited).toBe(0);
+});

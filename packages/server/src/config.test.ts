@@ -306,6 +306,7 @@ key_file = "ca.pem"
 
   test.each([
     ['store = "postgres:"', "store: must be"],
+    ['store = "postgres://u@h"', "store: must be"],
     ['bus = "redis://x"', "bus: must be"],
     ['bus = "nats://a, nats://"', "bus: must be"],
     ['bus = "nats://a/path"', "bus: must be"],
@@ -339,9 +340,11 @@ key_file = "ca.pem"
 });
 
 describe("every problem has its key and line", () => {
+  const STORE =
+    'must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"; what is not a letter or a digit in a password is written as %XX';
   test.each([
-    ["store = 'mysql:x'", ['1: store: must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"']],
-    ["store = 'sqlite:'", ['1: store: must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"']],
+    ["store = 'mysql:x'", [`1: store: ${STORE}`]],
+    ["store = 'sqlite:'", [`1: store: ${STORE}`]],
     ["listen = '8080'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
     ["listen = 'x:70000'", ['1: listen: must be "host:port", such as "0.0.0.0:8080"']],
     [

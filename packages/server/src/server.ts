@@ -33,6 +33,7 @@ import type { Clock } from "./lib/clock.ts";
 import { createCpuMeter } from "./lib/cpu.ts";
 import { processLog, silentLog } from "./lib/log.ts";
 import type { Log } from "./lib/log.ts";
+import { openFilesLimit } from "./lib/open-files.ts";
 import { createMetrics } from "./lib/metrics.ts";
 import { createNode } from "./node.ts";
 import type { Node, StopOptions } from "./node.ts";
@@ -53,6 +54,9 @@ export { openSqlite, type SqliteStore } from "./store/sqlite.ts";
 const WATCH_MS = 5_000;
 /** In the OpenAPI document and in heartbeats. */
 const VERSION = "0.1.0";
+
+/** Files beside the connections of devices: the store, the bus, the admin API, the program's own. */
+const OTHER_FILES = 200;
 
 const MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 
@@ -215,6 +219,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     const store = await openStore(options, log);
     const bus = options.sharedBus ?? openBus(options, log);
     let server: Server | undefined;
+    let stopWatching = (): void => undefined;
     try {
       server = startServer({
         name: options.name,
@@ -257,6 +262,17 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         drain: () => depart(node),
       });
       const health = watch(store, node, log);
+      stopWatching = () => {
+        certificate?.stop();
+        control.stop();
+        health.stop();
+      };
+      // One that has never met the others may be told wrongly where they are; later it serves on without them (L8).
+      let hasMet = bus.up;
+      bus.onLink((up) => (hasMet ||= up));
+      node.members.onChange(({ kind, member }) => {
+        if (kind !== "changed") log.info(`peer.${kind}`, { peer: member.name });
+      });
       if (options.processMetrics !== false) metrics.observeProcess();
       exposeNode(metrics, {
         ...figuresOf(node),
@@ -267,7 +283,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
       const app = createAdminApp({
         backend: adminBackend(node, store, control, options.limits, metrics, () => ({
           server: options.name,
-          state,
+          state: state === "up" && !hasMet ? "starting" : state,
           connections: node.gateway.size,
           checks: { store: health.isUp(), bus: bus.up },
         })),
@@ -279,6 +295,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
       running = { server, store, admin, bus, control, health, certificate };
     } catch (error) {
+      stopWatching();
       server?.kill();
       if (options.sharedBus === undefined) await bus.close();
       await store.close();
@@ -286,6 +303,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     }
     state = "up";
     log.info("server.up", { server: options.name });
+    if (options.sharedBus === undefined) warnOfFiles(options.maxConnections, log);
   };
 
   const drain = async (): Promise<void> => {
@@ -421,6 +439,15 @@ function clusterName(key: Uint8Array): string {
   return Buffer.from(hkdfSync("sha256", key, "", "beckon cluster v1", 8)).toString("hex");
 }
 
+/** Without files left a server can take nobody, and cannot even say so. */
+function warnOfFiles(connections: number, log: Log): void {
+  const count = openFilesLimit();
+  if (count === undefined || count >= connections + OTHER_FILES) return;
+  const reason =
+    "fewer files may be open than limits.connections needs: raise it (ulimit -n, LimitNOFILE), or lower that";
+  log.warn("limits.files", { count, reason });
+}
+
 function configuredProviders({ push }: Config): PushProvider[] {
   return push.dev === undefined ? [] : [devHttpProvider(push.dev.url, fetch)];
 }
@@ -458,7 +485,10 @@ function watch(store: Store, node: Node, log: Log): { isUp: () => boolean; stop:
       () => told(false),
     );
     const seen = node.replicator.stats().strangers;
-    if (seen > strangers) log.error("server.name-taken", { server: node.name, count: seen });
+    if (seen > strangers) {
+      const reason = "another process has this server's name: give each its own (name)";
+      log.error("server.name-taken", { server: node.name, reason });
+    }
     strangers = seen;
     cancel = systemClock.after(WATCH_MS, look);
   };

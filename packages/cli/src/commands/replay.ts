@@ -93,8 +93,11 @@ export function replayCommand(terminal: Terminal): Command {
     .option("--devices-per-user <d>", "one sends, the others mostly sleep", integer(1, 16), 1)
     .option("--chaos <seconds>", "how often to kill a server; 0: never", integer(0, 3_600), 0)
     .option("--processes", "each server in a process of its own; needs --bus and --store")
-    .option("--bus <url>", "nats://HOST:PORT, several with commas between them")
-    .option("--store <url>", "postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+    .option("--bus <url>", "nats://HOST:PORT, several with commas between (or $BECKON_BUS)")
+    .option(
+      "--store <url>",
+      "postgres://USER@HOST:PORT/DATABASE (or $BECKON_STORE, which ps does not show)",
+    )
     .option("--seed <n>", "repeats what is chosen at random", integer(0, 2 ** 32), 1)
     .addOption(new Option("--plant <fault>").choices(FAULTS).hideHelp())
     .option("--json", "print the result as one JSON object")
@@ -104,7 +107,7 @@ export function replayCommand(terminal: Terminal): Command {
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: Options) => {
       const trace = traceOf(file, options);
-      const engines = enginesOf(options);
+      const engines = enginesOf(options, terminal.env);
       const policies: readonly Policy[] = options.compare ? ["random", "wake"] : [options.policy];
       const results: Result[] = [];
       for (const policy of policies) {
@@ -159,7 +162,9 @@ async function runOnce(
 }
 
 /** Undefined: all of it in this process. */
-function enginesOf({ processes, bus, store, policy, compare }: Options): Engines | undefined {
+function enginesOf(options: Options, env: Terminal["env"]): Engines | undefined {
+  const { processes, policy, compare } = options;
+  let { bus, store } = options;
   if (processes === undefined) {
     if (bus === undefined && store === undefined) return undefined;
     throw new UsageError(
@@ -167,6 +172,8 @@ function enginesOf({ processes, bus, store, policy, compare }: Options): Engines
       "Say --processes, too.",
     );
   }
+  bus ??= env["BECKON_BUS"];
+  store ??= env["BECKON_STORE"];
   if (bus === undefined || store === undefined) {
     throw new UsageError(
       "--processes needs --bus nats://… and --store postgres://…",

@@ -331,7 +331,8 @@ export const endpoints: {
       { status: 200, description: "It does.", type: "application/json", schema: health },
       {
         status: 503,
-        description: "It starts, drains or has stopped, or an engine does not answer.",
+        description:
+          "It starts (the bus was not up yet), drains or has stopped, or the store does not answer.",
         type: "application/json",
         schema: health,
       },

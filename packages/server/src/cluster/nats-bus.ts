@@ -265,6 +265,8 @@ function reasonOf(error: unknown): string {
   if (error instanceof errors.TimeoutError) return "it does not answer";
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: string };
   const of = (cause as { code?: unknown } | undefined)?.code ?? code;
+  if (of === "ECONNREFUSED") return `nobody answers at its address (${of})`;
+  if (of === "ENOTFOUND" || of === "EAI_AGAIN") return `its host name is not known (${of})`;
   if (typeof of === "string") {
     return OF_CERTIFICATE.test(of) ? `its certificate is not to be trusted (${of})` : of;
   }

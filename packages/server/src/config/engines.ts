@@ -38,13 +38,15 @@ export interface GivenNats {
   readonly keyFile: string | undefined;
 }
 
-const STORE = 'must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"';
+const STORE =
+  'must be "sqlite:PATH" or "postgres://USER@HOST/DATABASE"; what is not a letter or a digit in a password is written as %XX';
 
 export const store: z.ZodType<GivenStore, string> = z.string().transform((text, context) => {
   const path = text.replace(/^sqlite:/, "");
   if (path !== text && path !== "") return { kind: "sqlite", path };
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url !== undefined && /^postgres(ql)?:$/.test(url.protocol) && url.host !== "") {
+  const isWhole = url !== undefined && url.host !== "" && url.pathname.length > 1;
+  if (isWhole && /^postgres(ql)?:$/.test(url.protocol)) {
     // Bun's driver knows one of the two names.
     return { kind: "postgres", url: new URL(text.replace(/^postgresql:/, "postgres:")) };
   }

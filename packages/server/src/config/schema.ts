@@ -134,7 +134,11 @@ const address = z
   .transform((given, context): Address => {
     const url = parseUrl(given.url);
     const kind = PROTOCOLS[url?.protocol ?? ""];
-    const isPlain = url?.username === "" && url.password === "" && url.hash === "";
+    const isPlain =
+      /^\w+:\/\/[^/]/.test(given.url) &&
+      url?.username === "" &&
+      url.password === "" &&
+      url.hash === "";
     if (url === undefined || kind === undefined || !isPlain || given.url.length > LONGEST_URL) {
       const message = "must be a URL that begins with wss://, ws://, tls:// or tcp://";
       context.addIssue({ code: "custom", path: ["url"], message });
