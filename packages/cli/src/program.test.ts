@@ -11,6 +11,7 @@ const COMMANDS = [
   "where",
   "drain",
   "token",
+  "vapid",
   "send",
   "push",
   "decode",

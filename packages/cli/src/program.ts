@@ -11,6 +11,7 @@ import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { vapidCommand } from "./commands/vapid.ts";
 import { whereCommand } from "./commands/where.ts";
 import { Failure } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
@@ -46,6 +47,7 @@ function createProgram(terminal: Terminal): Command {
     whereCommand,
     drainCommand,
     tokenCommand,
+    vapidCommand,
     sendCommand,
     pushCommand,
     decodeCommand,

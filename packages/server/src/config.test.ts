@@ -1,19 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtempSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError, describeConfig, loadConfig, type LoadOptions } from "./config.ts";
 import { Authority } from "./gateway/test-support/certificates.ts";
+import { generateVapidKey, vapidJwk } from "./push/vapid.ts";
 
 const SECRET = "a secret of thirty-two bytes, or more";
 
-let folder = "";
+const VAPID = generateVapidKey();
+
+const folder = mkdtempSync(join(tmpdir(), "beckon-config-"));
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "beckon-config-"));
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   await writeFile(join(folder, "secret"), `${SECRET}\n`);
+  await writeFile(join(folder, "vapid.jwk"), JSON.stringify(vapidJwk(VAPID)));
   await writeFile(join(folder, "short"), "short\n");
   await writeFile(join(folder, "pass"), "p@ss\n");
   await writeFile(join(folder, "nats.creds"), "creds");
@@ -220,7 +224,7 @@ deadline = "1m"
     });
   });
 
-  test("of the design, as it stands: only what is not there yet is refused, by name and line", async () => {
+  test("of the design, as it stands, with what its NATS and its push services ask for", async () => {
     const design = `# beckon.toml: beckon serve beckon.toml
 name   = "eu-1"
 listen = "0.0.0.0:8080"
@@ -236,13 +240,12 @@ jwks = "https://app.example.com/jwks.json" # or secret_file, or public_key_file
 send = "claim"                             # who may write to whom: anyone | claim | https://…
 
 [push.webpush]
-key_file = "/run/secrets/vapid.jwk"
+key_file = "vapid.jwk"
 `;
-    expect(await problems(design)).toEqual([
-      "beckon.toml:15: push.webpush: Web Push is not available yet; use [push.dev]",
-    ]);
-    const there = `cluster_key_file = "secret"\n${design.split("\n").slice(0, 14).join("\n")}`;
-    expect(await load(there)).toMatchObject({
+    expect(await problems(design)).toEqual(["beckon.toml:15: push.webpush.subject: missing"]);
+    const subject = 'subject = "mailto:push@example.com"\n';
+    expect(await load(`cluster_key_file = "secret"\n${design}${subject}`)).toMatchObject({
+      push: { webpush: { key: VAPID, subject: "mailto:push@example.com", allow: [] } },
       name: "eu-1",
       store: { kind: "postgres", url: new URL("postgres://beckon@db/beckon"), schema: "beckon" },
       bus: { kind: "nats", servers: ["nats://n1:4222", "nats://n2:4222"], tls: undefined },
@@ -392,6 +395,19 @@ describe("every problem has its key and line", () => {
       ["1: address.1.url: missing", "1: address.1.uri: unknown key; did you mean url?"],
     ],
     ["address = 'wss://a'", ["1: address: must be a list of tables ([[…]])"]],
+    [
+      "[push.webpush]\nkey_file = 'secret'\nsubject = 'mailto:push@localhost'\nallow = ['intranet']",
+      [
+        '3: push.webpush.subject: must be "mailto:" and an address, or an https:// URL: yours',
+        '4: push.webpush.allow.0: must be an address or a range of them, such as "10.0.0.0/8" or "::1"',
+      ],
+    ],
+    [
+      "[push.webpush]\nkey_file = 'secret'\nsubject = 'https://example.com/contact'",
+      [
+        "2: push.webpush.key_file: secret: must be a private key of P-256, as JWK: beckon vapid makes one",
+      ],
+    ],
     ["[push.apns]\nkey = 1", ["1: push.apns: APNs is not available yet; use [push.dev]"]],
     [
       "[push.dev]\nurl = 'http://example.com'",
@@ -583,6 +599,17 @@ describe("the environment", () => {
     BECKON_AUTH_SEND_TOKEN: ["s", (c) => "token" in c.send && c.send.token, "s"],
     BECKON_API_TOKEN: ["fedcba9876543210", (c) => c.apiToken, "fedcba9876543210"],
     BECKON_PUSH_DEV_URL: ["http://push:1/", (c) => c.push.dev?.url.host, "push:1"],
+    BECKON_PUSH_WEBPUSH_KEY_FILE: [
+      join(folder, "vapid.jwk"),
+      (c) => c.push.webpush?.key.publicKey,
+      VAPID.publicKey,
+    ],
+    BECKON_PUSH_WEBPUSH_SUBJECT: ["https://a.b/", (c) => c.push.webpush?.subject, "https://a.b/"],
+    BECKON_PUSH_WEBPUSH_ALLOW_0: [
+      "10.0.0.0/8",
+      (c) => c.push.webpush?.allow[0]?.address,
+      "10.0.0.0",
+    ],
     BECKON_LIMITS_CONNECTIONS: ["11", (c) => c.maxConnections, 11],
     BECKON_LIMITS_PAYLOAD: ["12", (c) => c.limits.payload, 12],
     BECKON_LIMITS_MESSAGE_BYTES: ["3000", (c) => c.limits.messageBytes, 3000],
@@ -607,6 +634,10 @@ describe("the environment", () => {
     BECKON_AUTH_SEND_TOKEN: { BECKON_AUTH_SEND: "https://a/b" },
     BECKON_BUS: { BECKON_STORE: "postgres://u@h/d" },
     BECKON_NATS: { BECKON_STORE: "postgres://u@h/d", BECKON_BUS: "nats://a" },
+    BECKON_PUSH_WEBPUSH: {
+      BECKON_PUSH_WEBPUSH_KEY_FILE: join(folder, "vapid.jwk"),
+      BECKON_PUSH_WEBPUSH_SUBJECT: "https://a.b/",
+    },
     BECKON_POSTGRES: { BECKON_STORE: "postgres://u@h/d" },
   };
   type Postgres = Extract<Loaded["store"], { kind: "postgres" }>;

@@ -8,6 +8,7 @@ import { exposedSecrets } from "./config/development.ts";
 import { Files } from "./config/files.ts";
 import { ConfigError } from "./config/problem.ts";
 import { resolveBus, resolveStore } from "./config/resolve-engines.ts";
+import { resolvePush } from "./config/resolve-push.ts";
 import { resolveTls } from "./config/resolve-tls.ts";
 import { type Given, type GivenAuth, isForeign, NOT_YET, schema } from "./config/schema.ts";
 import { readSettings } from "./config/settings.ts";
@@ -84,6 +85,7 @@ async function resolveConfig(
   const sendToken = await files.secret("auth.send_token", given.auth.sendToken, 1);
   const store = await resolveStore(given.store, given.postgres, files);
   const bus = await resolveBus(given.bus, given.nats, files);
+  const push = await resolvePush(given.push, files);
   const tls = await resolveTls(given.tls, isStrict, files);
   if (keys === undefined || bus === undefined) return undefined;
   if (bus.kind === "nats" && clusterKey === undefined && keys.kind !== "secret") {
@@ -93,6 +95,7 @@ async function resolveConfig(
   return {
     ...rest,
     tls,
+    push,
     store,
     bus,
     clusterKey: clusterKeyOf(clusterKey, keys),

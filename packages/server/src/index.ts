@@ -9,6 +9,7 @@ export type { Log, LogFields } from "./lib/log.ts";
 export { systemClock } from "./lib/clock.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
 export { devPushApp } from "./push/dev-http.ts";
+export { generateVapidKey, vapidJwk } from "./push/vapid.ts";
 export type { PushProvider } from "./push/provider.ts";
 export { listenDevPush } from "./push/listen-dev.ts";
 export {

@@ -4,6 +4,7 @@ import type {
   AckStatus,
   Millis,
   ProtocolLimits,
+  PushRegistration,
   Route,
   SendErrorCode,
   SendFrame,
@@ -93,6 +94,8 @@ export interface Node {
   readonly members: Membership;
   readonly replicator: Replicator;
   readonly counters: Counters;
+  /** What its push service would find wrong with a registration, as far as can be seen; undefined: nothing. */
+  pushFault(push: PushRegistration): string | undefined;
   start(): void;
   /** A message from the application's backend, under the same laws. Rejects with {@link SendRefused}. */
   sendAsService(message: ServiceMessage): Promise<ServiceAnswer>;
@@ -132,12 +135,15 @@ export function createNode(parts: NodeParts): Node {
     return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
   };
 
+  const providers = new Map(parts.providers.map((provider) => [provider.name, provider]));
+  const pushFault = ({ provider, token }: PushRegistration): string | undefined =>
+    providers.get(provider)?.fault?.(token);
   const wake = new WakeDispatcher({
     clock,
     wakes: store.wakes,
     table,
     owner: `${name}:${clock.now()}`,
-    providers: new Map(parts.providers.map((provider) => [provider.name, provider])),
+    providers,
     addressesOf: wakeTo,
     compose: parts.compose,
     onConnected: (session) => delivery.remind(session),
@@ -177,6 +183,7 @@ export function createNode(parts: NodeParts): Node {
     servers: () => [self, ...otherServers(members, name)],
     elsewhere,
     state: () => (members.get(name)?.state === "draining" ? "draining" : "up"),
+    pushFault,
     onFailure(failure) {
       counters.failed(failure.code);
       parts.onFailure?.(failure);
@@ -208,6 +215,7 @@ export function createNode(parts: NodeParts): Node {
     members,
     replicator,
     counters,
+    pushFault,
     start() {
       replicator.start();
       delivery.start();

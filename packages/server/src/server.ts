@@ -41,6 +41,7 @@ import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
+import { webPushProvider } from "./push/webpush.ts";
 import { adminBackend, statusOf } from "./service.ts";
 import { openPostgres } from "./store/postgres.ts";
 import { lockFile } from "./store/sqlite-lock.ts";
@@ -192,6 +193,8 @@ interface Running {
   readonly store: OpenStore;
   readonly admin: AdminListener;
   readonly bus: Bus;
+  /** Those that are the application's are its to close. */
+  readonly ownProviders: readonly PushProvider[];
   readonly control: Control;
   readonly health: ReturnType<typeof watch>;
   readonly certificate: CertificateWatch | undefined;
@@ -218,6 +221,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     const tls = options.tls === undefined ? undefined : await loadCertificate(options.tls);
     const store = await openStore(options, log);
     const bus = options.sharedBus ?? openBus(options, log);
+    const ownProviders = options.providers === undefined ? configuredProviders(options, log) : [];
     let server: Server | undefined;
     let stopWatching = (): void => undefined;
     try {
@@ -236,7 +240,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
             ? createAuthorize(options.send, systemClock, fetch)
             : embeddedAuthorize(options.authorize, systemClock),
         clusterKey: options.clusterKey,
-        providers: options.providers ?? configuredProviders(options),
+        providers: options.providers ?? ownProviders,
         limits: options.limits,
         maxConnections: options.maxConnections,
         retentionMs: options.storeLimits.retentionMs,
@@ -293,10 +297,11 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         log,
       });
       const admin = listenAdmin(app, options.admin.host, options.admin.port);
-      running = { server, store, admin, bus, control, health, certificate };
+      running = { server, store, admin, bus, ownProviders, control, health, certificate };
     } catch (error) {
       stopWatching();
       server?.kill();
+      await closeAll(ownProviders);
       if (options.sharedBus === undefined) await bus.close();
       await store.close();
       throw error;
@@ -342,13 +347,14 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 
   const kill = async (): Promise<void> => {
     if (running === undefined) return;
-    const { server, store, admin, health, certificate } = running;
+    const { server, store, admin, ownProviders, health, certificate } = running;
     certificate?.stop();
     server.kill();
     admin.kill();
     health.stop();
     state = "stopped";
     running = undefined;
+    await closeAll(ownProviders);
     await store.close();
   };
 
@@ -373,11 +379,16 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
 }
 
 /** Who is under way with a request gets an answer; then nobody needs the bus, and last the store. */
-async function close({ admin, control, bus, store }: Running): Promise<void> {
+async function close({ admin, control, ownProviders, bus, store }: Running): Promise<void> {
   await admin.close();
   control.stop();
+  await closeAll(ownProviders);
   await bus.close();
   await store.close();
+}
+
+async function closeAll(providers: readonly PushProvider[]): Promise<void> {
+  await Promise.all(providers.map((provider) => provider.close()));
 }
 
 /** Whether it was done in time. */
@@ -448,8 +459,21 @@ function warnOfFiles(connections: number, log: Log): void {
   log.warn("limits.files", { count, reason });
 }
 
-function configuredProviders({ push }: Config): PushProvider[] {
-  return push.dev === undefined ? [] : [devHttpProvider(push.dev.url, fetch)];
+function configuredProviders({ push: { dev, webpush } }: Config, log: Log): PushProvider[] {
+  return [
+    ...(dev === undefined ? [] : [devHttpProvider(dev.url, fetch)]),
+    ...(webpush === undefined
+      ? []
+      : [
+          webPushProvider({
+            key: webpush.key,
+            subject: webpush.subject,
+            isAllowed: inRanges(webpush.allow),
+            clock: systemClock,
+            log,
+          }),
+        ]),
+  ];
 }
 
 function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificateExpires"> {

@@ -50,6 +50,11 @@ export function adminBackend(
       return { id, ...answer };
     },
     async registerDevice({ user, device, protocols, push }) {
+      const fault = node.pushFault(push);
+      if (fault !== undefined) {
+        const hint = "Register what the push service gave the device, as it is.";
+        throw new NotDone("bad-argument", `push.token: ${fault}`, hint);
+      }
       const set = await store.devices.register(user, device, protocols, push);
       node.table.announceSet(user, set.setVersion, set.setSize);
     },

@@ -47,6 +47,22 @@ test("serve --check names every key that is wrong, with its place", async () => 
   expect(notes).toMatch(/wrong\.toml:2: listen/);
 });
 
+test("vapid makes a key that serve takes; --check shows its public half, and not the other", async () => {
+  const { out: jwk, notes } = await beckon(["vapid"]);
+  const file = join(folder, "vapid.jwk");
+  writeFileSync(file, jwk);
+  const { d } = JSON.parse(jwk) as { d: string };
+  const webpush = {
+    BECKON_PUSH_WEBPUSH_KEY_FILE: file,
+    BECKON_PUSH_WEBPUSH_SUBJECT: "mailto:push@example.com",
+  };
+  const { code, out } = await beckon(["serve", "--check"], { env: { ...env, ...webpush } });
+  expect(code).toBe(0);
+  const [, publicKey] = /^applicationServerKey: ([\w-]{87})\n$/.exec(notes)!;
+  expect(out).toContain(`# Pages subscribe with the applicationServerKey ${publicKey}\n`);
+  expect(out).not.toContain(d);
+});
+
 test("a configuration file that is not there is named", async () => {
   const { code, notes } = await beckon(["serve", join(folder, "none.toml")]);
   expect(code).toBe(1);

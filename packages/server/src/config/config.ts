@@ -6,6 +6,7 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TlsFiles } from "../gateway/certificate-watch.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import type { LogLevel } from "../lib/log.ts";
+import type { VapidKey } from "../push/vapid.ts";
 import type { StoreLimits } from "../store/store.ts";
 
 export interface Config {
@@ -31,11 +32,23 @@ export interface Config {
   readonly send: SendRule;
   /** Of the application's backend; undefined: it may do nothing. */
   readonly apiToken: string | undefined;
-  readonly push: { readonly dev?: { readonly url: URL } };
+  readonly push: PushChoice;
   readonly limits: ProtocolLimits;
   readonly maxConnections: number;
   readonly storeLimits: StoreLimits;
   readonly drain: DrainTimes;
+}
+
+/** Push services that are used. */
+export interface PushChoice {
+  readonly dev?: { readonly url: URL };
+  readonly webpush?: {
+    readonly key: VapidKey;
+    /** Whom a push service's operators can turn to: `mailto:` or `https:`. */
+    readonly subject: string;
+    /** Beside the public internet: where endpoints may lead. */
+    readonly allow: readonly AddressRange[];
+  };
 }
 
 /** What holds what must survive. */

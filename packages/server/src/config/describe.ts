@@ -1,10 +1,11 @@
 import type { Address } from "@beckon/protocol";
 import { stringify } from "smol-toml";
 
+import type { AddressRange } from "../gateway/address.ts";
 import type { TokenKeys } from "../gateway/token-keys.ts";
 import { drainCapacity } from "../gateway/drain-plan.ts";
 import { formatDuration } from "../lib/duration.ts";
-import type { Config, HostPort } from "./config.ts";
+import type { Config, HostPort, PushChoice } from "./config.ts";
 
 const MASK = "***";
 
@@ -16,7 +17,7 @@ export function describeConfig(config: Config): string {
     log: config.log,
     listen: formatHostPort(config.listen),
     admin: formatHostPort(config.admin),
-    trusted_proxies: config.trustedProxies.map(({ address, prefix }) => `${address}/${prefix}`),
+    trusted_proxies: config.trustedProxies.map(formatRange),
     store:
       config.store.kind === "sqlite" ? `sqlite:${config.store.path}` : maskUrl(config.store.url),
     bus: describeBus(config.bus),
@@ -37,7 +38,7 @@ export function describeConfig(config: Config): string {
       ...(send.kind === "ask" && send.token !== undefined ? { send_token: MASK } : {}),
     },
     api: config.apiToken === undefined ? {} : { token: MASK },
-    push: config.push.dev === undefined ? {} : { dev: { url: maskUrl(config.push.dev.url) } },
+    push: describePush(config.push),
     limits: {
       connections: config.maxConnections,
       payload: limits.payload,
@@ -62,7 +63,32 @@ export function describeConfig(config: Config): string {
       deadline: formatDuration(drain.deadline),
     },
   });
-  return text + describePace(config);
+  return text + describeVapid(config.push) + describePace(config);
+}
+
+/** What no key says, and an application needs: the public half of `key_file`. */
+function describeVapid({ webpush }: PushChoice): string {
+  if (webpush === undefined) return "";
+  return `# Pages subscribe with the applicationServerKey ${webpush.key.publicKey}\n`;
+}
+
+function describePush({ dev, webpush }: PushChoice): object {
+  return {
+    ...(dev === undefined ? {} : { dev: { url: maskUrl(dev.url) } }),
+    ...(webpush === undefined
+      ? {}
+      : {
+          webpush: {
+            key_file: MASK,
+            subject: webpush.subject,
+            allow: webpush.allow.map(formatRange),
+          },
+        }),
+  };
+}
+
+function formatRange({ address, prefix }: AddressRange): string {
+  return `${address}/${prefix}`;
 }
 
 /** What no key says: whether the pace and the deadline can both be kept. */

@@ -7,11 +7,11 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
-import type { Config, HostPort } from "./config.ts";
+import type { Config, HostPort, PushChoice } from "./config.ts";
 import { bus, type GivenBus, type GivenNats, type GivenPostgres } from "./engines.ts";
 import { type GivenSecret, type GivenStore, nats, postgres, store } from "./engines.ts";
 
-type Resolved = "store" | "bus" | "clusterKey" | "auth" | "send" | "apiToken";
+type Resolved = "store" | "bus" | "clusterKey" | "auth" | "send" | "apiToken" | "push";
 
 /** What was said, before the files that it names are read. */
 export interface Given extends Omit<Config, Resolved> {
@@ -22,6 +22,13 @@ export interface Given extends Omit<Config, Resolved> {
   readonly clusterKey: GivenSecret;
   readonly auth: GivenAuth;
   readonly apiToken: GivenSecret;
+  readonly push: Omit<PushChoice, "webpush"> & { readonly webpush?: GivenWebPush };
+}
+
+export interface GivenWebPush {
+  readonly keyFile: string;
+  readonly subject: string;
+  readonly allow: readonly AddressRange[];
 }
 
 export interface GivenAuth {
@@ -43,9 +50,9 @@ const hostPort = z.string().transform((text, context): HostPort => {
 });
 
 /** A list is looked through for each connection from one of them. */
-const MOST_PROXIES = 256;
+const MOST_RANGES = 256;
 
-const proxy = z.string().transform((text, context): AddressRange => {
+const range = z.string().transform((text, context): AddressRange => {
   const range = parseRange(text);
   if (range !== undefined) return range;
   context.addIssue('must be an address or a range of them, such as "10.0.0.0/8" or "::1"');
@@ -187,7 +194,36 @@ const api = z.strictObject({
   token_file: z.string().optional(),
 });
 
-const push = z.strictObject({ dev: z.strictObject({ url: devPushUrl }).optional() });
+/** Push services refuse what they cannot turn to; Apple's, even `mailto:` with a name without a dot. */
+const SUBJECT = /^(mailto:[^\s@]+@[^\s@.]+\.[^\s@]+|https:\/\/[^\s/]+\.[^\s]+)$/;
+
+const webpush = z
+  .strictObject({
+    key_file: z.string(),
+    subject: z
+      .string()
+      .max(256)
+      .regex(SUBJECT, 'must be "mailto:" and an address, or an https:// URL: yours'),
+    allow: z
+      .array(range, 'must be a list of addresses and ranges, such as ["10.0.0.0/8"]')
+      .max(MOST_RANGES)
+      .default([]),
+  })
+  .transform(({ key_file: keyFile, subject, allow }): GivenWebPush => ({
+    keyFile,
+    subject,
+    allow,
+  }));
+
+const push = z
+  .strictObject({
+    dev: z.strictObject({ url: devPushUrl }).optional(),
+    webpush: webpush.optional(),
+  })
+  .transform(({ dev, webpush }): Given["push"] => ({
+    ...(dev === undefined ? {} : { dev }),
+    ...(webpush === undefined ? {} : { webpush }),
+  }));
 
 const count = (most: number, byDefault: number): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).max(most).default(byDefault);
@@ -270,8 +306,8 @@ export const schema: z.ZodType<Given> = z
     admin: hostPort.default({ host: "127.0.0.1", port: 9090 }),
     tls: tls.prefault({}),
     trusted_proxies: z
-      .array(proxy, 'must be a list of addresses and ranges, such as ["10.0.0.0/8"]')
-      .max(MOST_PROXIES)
+      .array(range, 'must be a list of addresses and ranges, such as ["10.0.0.0/8"]')
+      .max(MOST_RANGES)
       .default([]),
     store: store.default({ kind: "sqlite", path: "beckon.db" }),
     bus: bus.default({ kind: "memory" }),
@@ -313,13 +349,12 @@ export const schema: z.ZodType<Given> = z
     addresses: given.address,
     auth: given.auth,
     apiToken: { text: given.api.token, file: given.api.token_file },
-    push: given.push.dev === undefined ? {} : { dev: given.push.dev },
+    push: given.push,
     ...given.limits,
     drain: given.drain,
   }));
 
 export const NOT_YET: Readonly<Record<string, string>> = {
-  "push.webpush": "Web Push is not available yet; use [push.dev]",
   "push.apns": "APNs is not available yet; use [push.dev]",
   "push.fcm": "FCM is not available yet; use [push.dev]",
 };

@@ -1,4 +1,9 @@
-import type { MessageLimits, ProtocolLimits, ServerAddresses } from "@beckon/protocol";
+import type {
+  MessageLimits,
+  ProtocolLimits,
+  PushRegistration,
+  ServerAddresses,
+} from "@beckon/protocol";
 
 import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
@@ -35,6 +40,8 @@ export interface GatewayOptions {
   /** The others that take devices, each time another one first. */
   readonly elsewhere: () => readonly ServerAddresses[];
   state(): "up" | "draining";
+  /** What its push service would find wrong with a registration; undefined: nothing that can be seen. */
+  pushFault(push: PushRegistration): string | undefined;
   /** For the counters, and for the log. */
   onFailure(failure: ConnectionFailure): void;
 }

@@ -76,6 +76,8 @@ function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
   ) {
     return { refused: "bad-hello", why: "push: provider, token and a key of 32 bytes are needed" };
   }
+  const fault = push === undefined ? undefined : parts.pushFault(push);
+  if (fault !== undefined) return { refused: "bad-hello", why: `push: ${fault}` };
   if (parts.state() !== "up") return { refused: "draining" };
   if (parts.full()) return { refused: "full" };
   return undefined;

@@ -1,3 +1,5 @@
+import { createHmac } from "node:crypto";
+
 import type { Hint, ServerAddresses } from "@beckon/protocol";
 import { encodeBase64Url, encodeHint, encodeWake, utf8Length } from "@beckon/protocol";
 
@@ -6,8 +8,8 @@ import type { PushItem } from "./provider.ts";
 import { NONCE, type Seal, TAG } from "./seal.ts";
 import { selectAddresses } from "./select.ts";
 
-/** Bytes of a push's body: what every vendor takes. */
-const BODY = 4096;
+/** Bytes of a push's body: what every vendor takes. Web Push has the least: 4,096 with an encryption of its own, which takes 103. */
+const BODY = 3993;
 /** `{"beckon":""}` */
 const AROUND = 13;
 /** Bytes of a wake that are not the hint: tags and lengths, the key's id, nonce and the seal's tag. */
@@ -41,7 +43,18 @@ export async function composeWake(
     // A vendor delays what is not, and a silent one has nothing to show at once.
     urgent: intent.class !== "silent",
     expires: intent.expires,
+    collapse: collapseOf(intent),
   };
+}
+
+/**
+ * One for each conversation of a device, and another for its calls. Made with the wake key, which the device alone has beside this
+ * system: a push service sees that two pushes are of one conversation, not of which.
+ */
+function collapseOf({ push, conversation, class: wake }: WakeIntent): string {
+  const mac = createHmac("sha256", push.key.key);
+  mac.update(`beckon collapse v1\n${wake === "call" ? "call" : "message"}\n${conversation}`);
+  return encodeBase64Url(mac.digest().subarray(0, 24));
 }
 
 /** The addresses matter more than the end of the preview; the first of them, more than the last. */

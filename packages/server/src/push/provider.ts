@@ -8,6 +8,11 @@ export interface PushItem {
   readonly body: string;
   readonly urgent: boolean;
   readonly expires: Millis;
+  /**
+   * It replaces one for this device that still waits at the push service and has the same: 32 characters of base64url, which tell nobody
+   * but the device what they stand for (B5).
+   */
+  readonly collapse?: string;
 }
 
 export type PushOutcome =
@@ -28,6 +33,8 @@ export const PUSH_ANSWER_MS: Millis = 5_000;
 export interface PushProvider {
   /** As registrations name it: "dev", "apns", "fcm", "webpush". */
   readonly name: string;
+  /** What is wrong with a registration, as far as can be seen without asking; undefined: nothing. Never says a part of the token. */
+  fault?(token: string): string | undefined;
   send(items: readonly PushItem[]): Promise<readonly PushOutcome[]>;
   close(): Promise<void>;
 }
