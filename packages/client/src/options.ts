@@ -41,7 +41,7 @@ export interface ConnectOptions {
 export interface PushOptions {
   /** As the server names it: "dev", "webpush", "apns", "fcm". */
   readonly provider: string;
-  /** What the push service calls this device. */
+  /** What the push service calls this device; for "webpush" `JSON.stringify(subscription)`. */
   readonly token: string;
 }
 

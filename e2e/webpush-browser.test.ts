@@ -1,0 +1,157 @@
+/** Web Push in a page of a real browser. It has no push service: what ours opened is handed to the service worker by the browser's own tools. */
+import { afterEach, beforeEach, expect } from "bun:test";
+
+import { type Beckon, connect } from "@beckon/client";
+import { generateVapidKey, processLog, systemClock } from "@beckon/server";
+import type { Page, Worker } from "playwright-core";
+
+import { WebPushService } from "../packages/server/src/push/test-support/web-push-service.ts";
+import { webPushProvider } from "../packages/server/src/push/webpush.ts";
+import { browserTest, useBrowser } from "./support/browser.ts";
+import { startSystem, type System } from "./support/system.ts";
+import { until } from "./support/until.ts";
+
+const MS = 60_000;
+const browser = useBrowser();
+const key = generateVapidKey();
+
+let service: WebPushService;
+let system: System;
+let ann: Beckon | undefined;
+
+beforeEach(async () => {
+  service = await WebPushService.start();
+  const provider = webPushProvider({
+    key,
+    subject: "mailto:push@example.com",
+    isAllowed: (address) => address === "127.0.0.1",
+    clock: systemClock,
+    log: processLog("error"),
+  });
+  system = await startSystem(2, { providers: [provider] });
+});
+
+afterEach(async () => {
+  for (const page of browser.context?.pages() ?? []) await page.close();
+  await ann?.close();
+  await system.stop();
+  await service.close();
+});
+
+interface Globals {
+  readonly beckon: Beckon;
+  readonly registered: Promise<unknown>;
+  readonly woken: readonly string[];
+  readonly got: readonly string[];
+}
+
+const serverOf = (page: Page): Promise<string | undefined> =>
+  page.evaluate(() => (globalThis as unknown as Globals).beckon.state.server);
+
+/** Hands a push to the page's service worker. */
+async function deliver(page: Page, data: string): Promise<void> {
+  const devtools = await browser.devtools(page);
+  const found = Promise.withResolvers<string>();
+  devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+    const [registration] = registrations;
+    if (registration !== undefined) found.resolve(registration.registrationId);
+  });
+  await devtools.send("ServiceWorker.enable");
+  const registrationId = await found.promise;
+  const { origin } = browser;
+  await devtools.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
+}
+
+interface Shown {
+  readonly title: string;
+  readonly data: string;
+}
+
+interface WorkerGlobals {
+  readonly registration: {
+    getNotifications(): Promise<Shown[]>;
+    showNotification(title: string, options: { data: string }): Promise<void>;
+  };
+  readonly clients: { openWindow: (url: string) => Promise<unknown> };
+  dispatchEvent(event: unknown): void;
+  shown: Promise<Shown>;
+}
+
+/**
+ * From when it resolves `shown` of the worker is the next notification, when it is there. The browser is not asked for it before: it
+ * forgets what it has noted and not shown yet when it is.
+ */
+const watchShown = (worker: Worker): Promise<void> =>
+  worker.evaluate(() => {
+    const scope = globalThis as unknown as WorkerGlobals;
+    const { registration } = scope;
+    const show = registration.showNotification.bind(registration);
+    scope.shown = new Promise((resolve, reject) => {
+      registration.showNotification = async (title, options) => {
+        const done = show(title, options);
+        done.then(() => resolve({ title, data: options.data }), reject);
+        await done;
+      };
+    });
+  });
+
+const shown = (worker: Worker): Promise<Shown> =>
+  worker.evaluate(() => (globalThis as unknown as WorkerGlobals).shown);
+
+/** As if somebody had clicked on the notification; answers what the worker wants to open, as a browser opens it for people alone. */
+const click = (worker: Worker): Promise<string> =>
+  worker.evaluate(async () => {
+    const scope = globalThis as unknown as WorkerGlobals;
+    const [notification] = await scope.registration.getNotifications();
+    return new Promise<string>((resolve) => {
+      scope.clients.openWindow = (url) => Promise.resolve(resolve(url));
+      const Event = (globalThis as unknown as Record<string, new (...a: unknown[]) => unknown>)[
+        "NotificationEvent"
+      ]!;
+      scope.dispatchEvent(new Event("notificationclick", { notification }));
+    });
+  });
+
+browserTest(
+  "M7, M8: the notification's click opens the page at the sender's server, where the message is",
+  async () => {
+    const [s1, s2] = system.servers.map(({ url }) => url) as [string, string];
+    const phone = service.subscribe(key.publicKey);
+    const query = { server: s2, token: await system.token("bob"), user: "bob" };
+    await browser.context.grantPermissions(["notifications"], { origin: browser.origin });
+    const first = await browser.page("webpush", { ...query, subscription: phone.token });
+    await until(async () => (await serverOf(first)) === "s2", "the page to be at s2");
+    await first.evaluate(async () => {
+      const { beckon, registered } = globalThis as unknown as Globals;
+      await registered;
+      await navigator.serviceWorker.ready;
+      await beckon.close();
+    });
+
+    ann = connect({ servers: [s1], token: () => system.token("ann") });
+    await ann.send("bob", "Are you there?", { preview: "Are you there?" });
+    await until(() => phone.received.length > 0, "the push");
+    await until(() => browser.context.serviceWorkers().length > 0, "the service worker");
+    const [worker] = browser.context.serviceWorkers() as [Worker];
+    await watchShown(worker);
+    await deliver(first, phone.received[0]!);
+    expect(await shown(worker)).toEqual({ title: "A new message", data: phone.received[0]! });
+    const url = new URL(await click(worker), browser.origin);
+    await first.close();
+
+    const opened = await browser.context.newPage();
+    const search = new URLSearchParams({ ...query, subscription: phone.token });
+    await opened.goto(`${browser.origin}/webpush?${search}${url.hash}`);
+    const seen = (): Promise<Pick<Globals, "woken" | "got">> =>
+      opened.evaluate(() => {
+        const { woken, got } = globalThis as unknown as Globals;
+        return { woken, got };
+      });
+    await until(async () => (await seen()).got.length > 0, "the message");
+    await until(async () => (await seen()).woken.length > 0, "the wake's end");
+    expect(await seen()).toEqual({ woken: ["connected"], got: ["Are you there?"] });
+    expect(await serverOf(opened)).toBe("s1");
+    expect(browser.problems).toEqual([]);
+  },
+  MS,
+);
