@@ -4,7 +4,6 @@ import * as fc from "fast-check";
 import type { DeliverFrame, Frame, SendFrame, UnknownFrame } from "./frames.ts";
 
 import {
-  completeFrames,
   decodeDeliverBody,
   decodeFrame,
   decodeHint,
@@ -207,27 +206,6 @@ describe("[P-1.2] messages", () => {
     const message = concat(encodeFrames([{ type: "ping" }]), [1]);
     refused(() => readFrames(message, UNBOUNDED, (frame) => frames.push(frame)));
     expect(frames).toEqual([{ type: "ping" }]);
-  });
-
-  test("[P-1.4] a stream is cut where frames end, wherever it is torn", () => {
-    fc.assert(
-      fc.property(fc.array(arbitraryFrame, { maxLength: 5 }), fc.nat(), (frames, at) => {
-        const stream = encodeFrames(frames);
-        const torn = stream.subarray(0, at % (stream.length + 1));
-        const complete = completeFrames(torn, LIMITS.messageBytes);
-        const rest = stream.subarray(complete);
-        expect([...read(torn.subarray(0, complete)), ...read(rest)].map(plain)).toEqual(frames);
-        if (rest.length > 0) expect(completeFrames(rest, LIMITS.messageBytes)).toBeGreaterThan(0);
-      }),
-    );
-  });
-
-  test("[P-1.5] a stream's frame at the limit, and one past it", () => {
-    expect(completeFrames(concat([5], new Uint8Array(5)), 5)).toBe(6);
-    expect(completeFrames(Uint8Array.of(5), 5)).toBe(0);
-    expect(refused(() => completeFrames(Uint8Array.of(6), 5)).code).toBe("message-too-large");
-    const endless = new Uint8Array(11).fill(0x80);
-    expect(refused(() => completeFrames(endless, 5)).code).toBe("bad-frame");
   });
 });
 

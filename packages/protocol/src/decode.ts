@@ -69,34 +69,6 @@ export function readFramesByTable(
   readMessage(message, limits, readByTable, onFrame);
 }
 
-/**
- * [P-1.4] How many of the first bytes of a stream are complete frames. On `tcp` there are no messages: what
- * follows is the beginning of a frame, which `messageBytes` bounds.
- */
-export function completeFrames(bytes: Uint8Array, messageBytes: number): number {
-  const reader = new Reader(bytes);
-  let complete = 0;
-  while (reader.pos < bytes.length) {
-    const { pos } = reader;
-    // The length is complete when a byte below 0x80 is there, or when it is too long to be one.
-    let last = pos;
-    while (last < bytes.length && last < pos + 10 && bytes[last]! >= 0x80) last++;
-    if (last === bytes.length) break;
-    const length = reader.uint();
-    if (length > messageBytes) {
-      throw new ProtocolError(
-        "message-too-large",
-        `frame of ${length} bytes, more than ${messageBytes},`,
-        pos,
-      );
-    }
-    if (length > bytes.length - reader.pos) break;
-    reader.pos += length;
-    complete = reader.pos;
-  }
-  return complete;
-}
-
 /** [P-2.2] Reads one `Frame`: one field of a known kind, and unknown ones, which are ignored beside it. */
 export function readFrame(reader: Reader, readKind: ReadKind): Frame | UnknownFrame {
   const start = reader.pos;

@@ -2,7 +2,7 @@ export type * from "./frames.ts";
 export { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
 export { decodeText, describeFrames, type DescribeOptions } from "./describe.ts";
 export { CLOSE, reconnectPolicy, type ReconnectPolicy } from "./close.ts";
-export { completeFrames, type MessageLimits, readFramesByTable } from "./decode.ts";
+export { type MessageLimits, readFramesByTable } from "./decode.ts";
 export { TableWriter } from "./encode.ts";
 export {
   type ConnectionErrorCode,
@@ -25,6 +25,7 @@ export {
 export { LIMITS, type ProtocolLimits, validDeviceId, validUserId } from "./limits.ts";
 export { MEANINGS } from "./meanings.ts";
 export { ProtocolError } from "./protocol-error.ts";
+export { FrameStream } from "./stream.ts";
 export { readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
 export { formatUuid, isUuidv7, parseUuid, uuidTime, uuidv7 } from "./uuid.ts";
 export { decodeHint, decodeWake, encodeHint, encodeWake } from "./wake.ts";

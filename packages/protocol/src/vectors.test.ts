@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
 import type { Frame, Hint, SendFrame, UnknownFrame, Wake } from "./frames.ts";
-import type { MessageLimits } from "./index.ts";
+import type { ErrorCode, MessageLimits } from "./index.ts";
 
 import {
   decodeBase64Url,
@@ -14,6 +14,7 @@ import {
   encodeHint,
   encodeOrigin,
   encodeWake,
+  FrameStream,
   FrameWriter,
   formatUuid,
   isUuidv7,
@@ -123,6 +124,42 @@ describe("[P-2.3] malformed bytes", () => {
         expect(refused).toBeInstanceOf(ProtocolError);
         expect(refused).toMatchObject({ code: error, at });
         expect((refused as ProtocolError).message).toEndWith(`at byte ${at}`);
+      });
+    }
+  }
+});
+
+describe("[P-1.4] streams", () => {
+  const streams = load<
+    {
+      name: string;
+      chunks: string[];
+      limits?: Partial<MessageLimits>;
+      frames: Frame[];
+      error?: ErrorCode;
+    }[]
+  >("stream");
+  for (const { name, chunks, limits, frames, error } of streams) {
+    for (const [codec, reader] of Object.entries(READERS)) {
+      test(`${name} (${codec})`, () => {
+        const bounds = { ...UNBOUNDED, ...limits };
+        const stream = new FrameStream();
+        const heard: unknown[] = [];
+        let refused: unknown;
+        try {
+          for (const chunk of chunks) {
+            stream.push(
+              fromHex(chunk),
+              () => bounds,
+              (message) => reader(message, bounds, (frame) => void heard.push(plain(frame))),
+            );
+          }
+        } catch (caught) {
+          refused = caught;
+        }
+        expect(heard).toEqual(frames);
+        if (error === undefined) expect(refused).toBeUndefined();
+        else expect(refused).toMatchObject({ name: "ProtocolError", code: error });
       });
     }
   }

@@ -109,6 +109,16 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 cert_file = "cert.pem"
 key_file = "cert.key"
 
+[[listener]]
+protocol = "tcp"
+listen = ":7000"
+
+[[listener]]
+protocol = "tcp"
+listen = "127.0.0.1:7001"
+tls = false
+proxy_protocol = true
+
 [[address]]
 url = "wss://eu-1.chat.example.com"
 region = "eu"
@@ -169,6 +179,20 @@ deadline = "1m"
         { address: "::1", family: "ipv6", prefix: 128 },
       ],
       store: { kind: "sqlite", path: "/var/lib/beckon/b.db" },
+      listeners: [
+        {
+          protocol: "tcp",
+          listen: { host: "0.0.0.0", port: 7000 },
+          isSecure: true,
+          proxyProtocol: false,
+        },
+        {
+          protocol: "tcp",
+          listen: { host: "127.0.0.1", port: 7001 },
+          isSecure: false,
+          proxyProtocol: true,
+        },
+      ],
       addresses: [
         {
           url: "wss://eu-1.chat.example.com",
@@ -381,6 +405,23 @@ describe("every problem has its key and line", () => {
       "[[address]]\nurl = 'wss://a'\n[[address]]\nregion = 'eu'\nurl = 'https://b'",
       ["5: address.1.url: must be a URL that begins with wss://, ws://, tls:// or tcp://"],
     ],
+    ["[[address]]\nurl = 'tls://a'", ["2: address.0.url: must name the port"]],
+    ["[[listener]]\nprotocol = 'udp'\nlisten = ':7000'", ['2: listener.0.protocol: must be "tcp"']],
+    [
+      "[[listener]]\nprotocol = 'tcp'\nlisten = ':7000'\ntls = true",
+      ["4: listener.0.tls: there is no certificate; add [tls] with cert_file and key_file"],
+    ],
+    [
+      "[[listener]]\nprotocol = 'tcp'\nlisten = ':7000'\nproxy_protocol = true",
+      ["4: listener.0.proxy_protocol: is believed of trusted_proxies alone, and there are none"],
+    ],
+    [
+      "[[listener]]\nprotocol = 'tcp'\nlisten = ':9090'\n[[listener]]\nprotocol = 'tcp'\nlisten = '[::1]:9090'",
+      [
+        "3: listener.0.listen: must have another port than admin, which has 9090, too",
+        "6: listener.1.listen: must have another port than listener.0.listen, which has 9090, too",
+      ],
+    ],
     ["[[address]]\nregion = 'eu'", ["1: address.0.url: missing"]],
     [
       "[[address]]\nurl = 'wss://a'\nprotocol = 'tcp'",
@@ -585,6 +626,10 @@ describe("the environment", () => {
     BECKON_NATS_TOKEN: ["t", (c) => (c.bus as Nats).credentials, { token: "t" }],
     BECKON_TRUSTED_PROXIES_0: ["10.0.0.1", (c) => c.trustedProxies[0]?.address, "10.0.0.1"],
     BECKON_CLUSTER_KEY: [SECRET.repeat(2), (c) => c.clusterKey.length, 32],
+    BECKON_LISTENER_0_PROTOCOL: ["tcp", (c) => c.listeners[0]?.protocol, "tcp"],
+    BECKON_LISTENER_0_LISTEN: [":9", (c) => c.listeners[0]?.listen.port, 9],
+    BECKON_LISTENER_0_TLS: ["false", (c) => c.listeners[0]?.isSecure, false],
+    BECKON_LISTENER_0_PROXY_PROTOCOL: ["true", (c) => c.listeners[0]?.proxyProtocol, true],
     BECKON_ADDRESS_0_URL: ["wss://b", (c) => c.addresses[0]?.url, "wss://b"],
     BECKON_ADDRESS_0_PROTOCOL: ["ws", (c) => c.addresses[0]?.protocol, "ws"],
     BECKON_ADDRESS_0_NETWORK: ["hall", (c) => c.addresses[0]?.network, "hall"],
@@ -632,6 +677,11 @@ describe("the environment", () => {
   };
   const NEEDS: Record<string, Record<string, string>> = {
     BECKON_AUTH_SEND_TOKEN: { BECKON_AUTH_SEND: "https://a/b" },
+    BECKON_LISTENER: {
+      BECKON_LISTENER_0_PROTOCOL: "tcp",
+      BECKON_LISTENER_0_LISTEN: ":7000",
+      BECKON_TRUSTED_PROXIES_0: "::1",
+    },
     BECKON_BUS: { BECKON_STORE: "postgres://u@h/d" },
     BECKON_NATS: { BECKON_STORE: "postgres://u@h/d", BECKON_BUS: "nats://a" },
     BECKON_PUSH_WEBPUSH: {
@@ -657,7 +707,7 @@ token = "0123456789abcdef"
     const needs = Object.entries(NEEDS).find(([prefix]) => name.startsWith(prefix))?.[1];
     const least = name.endsWith("_BYTES") ? { BECKON_LIMITS_PAYLOAD: "12" } : {};
     const shorter = name.endsWith("_IDLE") ? { BECKON_LIMITS_HEARTBEAT: "3s" } : {};
-    const config = await load(FILE, { [name]: value, ...needs, ...least, ...shorter });
+    const config = await load(FILE, { ...needs, [name]: value, ...least, ...shorter });
     expect(read(config)).toEqual(is);
   });
 

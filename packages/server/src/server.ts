@@ -1,6 +1,6 @@
 import { hkdfSync } from "node:crypto";
 
-import type { Address, Millis, ProtocolLimits } from "@beckon/protocol";
+import { type Address, LIMITS, type Millis, type ProtocolLimits } from "@beckon/protocol";
 
 import { createAdminApp } from "./admin/app.ts";
 import type { Health } from "./admin/backend.ts";
@@ -22,11 +22,12 @@ import { inRanges } from "./gateway/address.ts";
 import type { AddressRange } from "./gateway/address.ts";
 import { CertificateWatch, loadCertificate } from "./gateway/certificate-watch.ts";
 import type { TlsPair } from "./gateway/certificate.ts";
-import { failureLog } from "./gateway/failure-log.ts";
+import { failureLog, proxyLog } from "./gateway/failure-log.ts";
 import type { Authenticate } from "./gateway/identity.ts";
 import { createAuthenticate } from "./gateway/jwt.ts";
+import { listenTcp } from "./gateway/listen-tcp.ts";
 import { listenWs } from "./gateway/listen-ws.ts";
-import type { Listener } from "./gateway/listen-ws.ts";
+import type { Listener, ListenerOptions } from "./gateway/listener.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -65,6 +66,8 @@ const MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 export interface ServerParts {
   readonly name: string;
   readonly listen: { readonly hostname: string; readonly port: number };
+  /** Where they connect by TCP, too. */
+  readonly tcp?: readonly TcpChoice[];
   /** With it devices connect by wss. */
   readonly tls?: TlsPair | undefined;
   /** Proxies that are believed when they say where a device is. Default: none. */
@@ -87,11 +90,22 @@ export interface ServerParts {
   readonly observer?: Observer | undefined;
 }
 
+export interface TcpChoice {
+  readonly hostname: string;
+  readonly port: number;
+  /** With the certificate in `tls`. */
+  readonly isSecure?: boolean;
+  /** Trusted proxies say first, by the PROXY protocol, where a device is. */
+  readonly proxyProtocol?: boolean;
+}
+
 /** One running communication server. */
 export interface Server {
   readonly name: string;
-  /** Where devices connect. */
+  /** Where devices connect by WebSocket. */
   readonly url: string;
+  /** Wherever they connect; that one first. */
+  readonly urls: readonly string[];
   readonly node: Node;
   /** From now on new connections get this certificate; see `Listener`. */
   secure(tls: TlsPair): Promise<void>;
@@ -104,44 +118,67 @@ export interface Server {
 /** Listens, and joins the others on the bus. */
 export function startServer(parts: ServerParts): Server {
   const { clock, kill: stopClock } = mortal(systemClock);
-  const listener: Listener = listenWs({
-    accept: (socket) => node.gateway.accept(socket),
-    hostname: parts.listen.hostname,
-    port: parts.listen.port,
-    maxMessageBytes: parts.limits?.messageBytes ?? 1024 * 1024,
-    maxBufferedBytes: MAX_BUFFERED_BYTES,
-    tls: parts.tls,
-    isTrusted: inRanges(parts.trustedProxies ?? []),
-    clock,
-  });
-  const { listen: _, clusterKey, tls: __, trustedProxies: ___, log = silentLog, ...rest } = parts;
+  const { listen: _, tcp: __, clusterKey, tls: ___, trustedProxies: ____, ...others } = parts;
+  const { log = silentLog, ...rest } = others;
+  const listeners = listen(parts, (socket) => node.gateway.accept(socket), log, clock);
+  const urls = listeners.map(({ url }) => url);
+  const each = (act: (listener: Listener) => void): void => listeners.forEach(act);
   const node: Node = createNode({
     ...rest,
     clock,
     about: { cpu: createCpuMeter(cpuTime, () => systemClock.monotonic()), software: VERSION },
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     tickets: createTickets(clusterKey),
-    addresses: parts.addresses ?? [addressOf(listener.url)],
+    addresses: parts.addresses ?? urls.map(addressOf),
     compose: (intent, server) => composeWake(intent, server, sealWithWebCrypto),
     onFailure: failureLog(log, clock),
   });
   node.start();
   return {
     name: parts.name,
-    url: listener.url,
+    url: urls[0]!,
+    urls,
     node,
-    secure: (tls) => listener.secure(tls),
+    async secure(tls) {
+      await Promise.all(listeners.map((listener) => listener.secure(tls)));
+    },
     async stop(options) {
       // As long as there are devices, who comes is told to go elsewhere.
-      await node.stop(options, () => listener.close());
-      listener.kill();
+      await node.stop(options, () => each((listener) => listener.close()));
+      each((listener) => listener.kill());
       stopClock();
     },
     kill() {
       stopClock();
-      listener.kill();
+      each((listener) => listener.kill());
     },
   };
+}
+
+/** WebSocket first. None is left where one cannot be had. */
+function listen(
+  parts: ServerParts,
+  accept: ListenerOptions["accept"],
+  log: Log,
+  clock: Clock,
+): Listener[] {
+  const { tls, limits = {}, tcp = [] } = parts;
+  const isTrusted = inRanges(parts.trustedProxies ?? []);
+  const common = { accept, maxBufferedBytes: MAX_BUFFERED_BYTES, isTrusted, clock };
+  const maxMessageBytes = limits.messageBytes ?? LIMITS.messageBytes;
+  const listeners: Listener[] = [listenWs({ ...common, ...parts.listen, maxMessageBytes, tls })];
+  const refused = proxyLog(log, clock);
+  try {
+    for (const { hostname, port, isSecure = false, proxyProtocol = false } of tcp) {
+      const openMs = limits.helloTimeout ?? LIMITS.helloTimeout;
+      const own = { hostname, port, tls: isSecure ? tls : undefined, proxyProtocol };
+      listeners.push(listenTcp({ ...common, ...own, openMs, refused }));
+    }
+  } catch (error) {
+    for (const listener of listeners) listener.kill();
+    throw error;
+  }
+  return listeners;
 }
 
 /** What an application may bring of its own, beside the configuration. */
@@ -165,8 +202,10 @@ export interface Embedding {
 export interface ConfiguredServer {
   /** Resolves when devices and the admin API are served. Rejects where the store or a port cannot be had. */
   start(): Promise<void>;
-  /** Where devices connect; undefined before `start`. */
+  /** Where devices connect by WebSocket; undefined before `start`. */
   readonly url: string | undefined;
+  /** Wherever they connect; that one first. */
+  readonly urls: readonly string[];
   readonly adminUrl: URL | undefined;
   /** Looks at once whether its certificate's files have changed, which it does every few seconds. */
   reloadCertificate(): Promise<void>;
@@ -228,6 +267,12 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
       server = startServer({
         name: options.name,
         listen: { hostname: options.listen.host, port: options.listen.port },
+        tcp: options.listeners.map(({ listen, isSecure, proxyProtocol }) => ({
+          hostname: listen.host,
+          port: listen.port,
+          isSecure,
+          proxyProtocol,
+        })),
         tls,
         trustedProxies: options.trustedProxies,
         log,
@@ -366,6 +411,9 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     kill,
     get url() {
       return running?.server.url;
+    },
+    get urls() {
+      return running?.server.urls ?? [];
     },
     get adminUrl() {
       return running?.admin.url;
@@ -521,8 +569,9 @@ function watch(store: Store, node: Node, log: Log): { isUp: () => boolean; stop:
 }
 
 function addressOf(url: string): Address {
-  const secure = url.startsWith("wss:");
-  return { url, protocol: "ws", secure, network: "", region: "", priority: 0 };
+  const secure = /^(wss|tls):/.test(url);
+  const protocol = url.startsWith("ws") ? "ws" : "tcp";
+  return { url, protocol, secure, network: "", region: "", priority: 0 };
 }
 
 /** A clock whose tasks can be stopped for good, as those of a process that has died. */

@@ -52,7 +52,7 @@ export function serveCommand(terminal: Terminal): Command {
         throw explain(error);
       }
       terminal.note(
-        `${config.name} serves devices at ${server.url}, and the admin API at ${server.adminUrl?.origin}\n`,
+        `${config.name} serves devices at ${server.urls.join(", ")}, and the admin API at ${server.adminUrl?.origin}\n`,
       );
       await Promise.race([told, server.stopped]);
       // What would not close in time does not keep the process.

@@ -15,6 +15,8 @@ export interface Config {
   readonly log: LogLevel;
   /** Where devices connect. */
   readonly listen: HostPort;
+  /** Where they connect, too, by another protocol. */
+  readonly listeners: readonly ListenerChoice[];
   /** Where the operator and the application's backend connect. */
   readonly admin: HostPort;
   /** Undefined: devices connect without TLS. */
@@ -82,6 +84,15 @@ export type NatsCredentials =
   | { readonly token: string }
   /** What a `.creds` file has: a JWT and the seed that it is used with. */
   | { readonly creds: string };
+
+export interface ListenerChoice {
+  readonly protocol: "tcp";
+  readonly listen: HostPort;
+  /** With the certificate of `tls`. */
+  readonly isSecure: boolean;
+  /** Trusted proxies say first, by the PROXY protocol, where a device is. */
+  readonly proxyProtocol: boolean;
+}
 
 export interface HostPort {
   readonly host: string;

@@ -25,6 +25,12 @@ export function describeConfig(config: Config): string {
     ...(config.tls === undefined
       ? {}
       : { tls: { cert_file: config.tls.certFile, key_file: config.tls.keyFile } }),
+    listener: config.listeners.map(({ protocol, listen, isSecure, proxyProtocol }) => ({
+      protocol,
+      listen: formatHostPort(listen),
+      tls: isSecure,
+      proxy_protocol: proxyProtocol,
+    })),
     address: config.addresses.map(describeAddress),
     ...describeEngines(config),
     auth: {

@@ -14,7 +14,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 
 /** What keeps a configuration with such a secret from being served; empty: nothing, or it has none of them. */
 export function exposedSecrets(
-  config: Pick<Config, "auth" | "apiToken" | "listen" | "admin">,
+  config: Pick<Config, "auth" | "apiToken" | "listen" | "listeners" | "admin">,
 ): Omit<Problem, "where">[] {
   const { keys } = config.auth;
   const known = [
@@ -22,9 +22,14 @@ export function exposedSecrets(
     ...(config.apiToken === DEV_API_TOKEN ? ["api.token"] : []),
   ];
   if (known.length === 0) return [];
-  return (["listen", "admin"] as const)
-    .filter((key) => !LOOPBACK.test(config[key].host))
-    .map((key) => ({
+  const listening = [
+    { key: "listen", ...config.listen },
+    { key: "admin", ...config.admin },
+    ...config.listeners.map(({ listen }, at) => ({ key: `listener.${at}.listen`, ...listen })),
+  ];
+  return listening
+    .filter(({ host }) => !LOOPBACK.test(host))
+    .map(({ key }) => ({
       key,
       message: `${known.join(" and ")} is that of development systems, which everybody knows: set your own (openssl rand -hex 32), or listen on 127.0.0.1`,
     }));

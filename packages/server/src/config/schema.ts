@@ -151,6 +151,9 @@ const address = z
       context.addIssue({ code: "custom", path: ["url"], message });
       return z.NEVER;
     }
+    if (kind.protocol === "tcp" && url.port === "") {
+      context.addIssue({ code: "custom", path: ["url"], message: "must name the port" });
+    }
     if (given.protocol !== undefined && given.protocol !== kind.protocol) {
       const message = `must be ${kind.protocol}, by the URL`;
       context.addIssue({ code: "custom", path: ["protocol"], message });
@@ -158,6 +161,13 @@ const address = z
     const { network, region, priority } = given;
     return { url: given.url, ...kind, network, region, priority };
   });
+
+const listener = z.strictObject({
+  protocol: z.literal("tcp", 'must be "tcp"'),
+  listen: hostPort,
+  tls: z.boolean().optional(),
+  proxy_protocol: z.boolean().default(false),
+});
 
 const auth = z
   .strictObject({
@@ -316,6 +326,7 @@ export const schema: z.ZodType<Given> = z
     cluster_key: z.string().optional(),
     cluster_key_file: z.string().optional(),
     address: z.array(address).max(16).default([]),
+    listener: z.array(listener).max(16).default([]),
     auth: auth.prefault({} as z.input<typeof auth>),
     api: api.prefault({}),
     push: push.prefault({}),
@@ -328,16 +339,45 @@ export const schema: z.ZodType<Given> = z
       "must be a postgres:// URL where bus is NATS: servers of several processes need one store";
     context.addIssue({ code: "custom", path: ["store"], message });
   })
-  .superRefine(({ listen, admin }, context) => {
-    const isOneHost = listen.host === admin.host || [listen.host, admin.host].some(isAnyHost);
-    if (listen.port === 0 || listen.port !== admin.port || !isOneHost) return;
-    const message = `must have another port than listen, which has ${listen.port}, too`;
-    context.addIssue({ code: "custom", path: ["admin"], message });
+  .superRefine(({ listen, admin, listener }, context) => {
+    const taken = [{ key: "listen", ...listen }];
+    const others = [
+      { path: ["admin"], ...admin },
+      ...listener.map(({ listen }, at) => ({ path: ["listener", at, "listen"], ...listen })),
+    ];
+    for (const { path, host, port } of others) {
+      const other = taken.find(
+        (one) => port !== 0 && one.port === port && isOneHost(one.host, host),
+      );
+      if (other !== undefined) {
+        const message = `must have another port than ${other.key}, which has ${port}, too`;
+        context.addIssue({ code: "custom", path, message });
+      }
+      taken.push({ key: path.join("."), host, port });
+    }
+  })
+  .superRefine(({ listener, tls, trusted_proxies }, context) => {
+    for (const [at, one] of listener.entries()) {
+      if (one.tls === true && tls === undefined) {
+        const message = "there is no certificate; add [tls] with cert_file and key_file";
+        context.addIssue({ code: "custom", path: ["listener", at, "tls"], message });
+      }
+      if (one.proxy_protocol && trusted_proxies.length === 0) {
+        const message = "is believed of trusted_proxies alone, and there are none";
+        context.addIssue({ code: "custom", path: ["listener", at, "proxy_protocol"], message });
+      }
+    }
   })
   .transform((given): Given => ({
     name: given.name,
     log: given.log,
     listen: given.listen,
+    listeners: given.listener.map(({ protocol, listen, tls, proxy_protocol: proxyProtocol }) => ({
+      protocol,
+      listen,
+      isSecure: tls ?? given.tls !== undefined,
+      proxyProtocol,
+    })),
     admin: given.admin,
     tls: given.tls,
     trustedProxies: given.trusted_proxies,
@@ -358,6 +398,10 @@ export const NOT_YET: Readonly<Record<string, string>> = {
   "push.apns": "APNs is not available yet; use [push.dev]",
   "push.fcm": "FCM is not available yet; use [push.dev]",
 };
+
+function isOneHost(a: string, b: string): boolean {
+  return a === b || [a, b].some(isAnyHost);
+}
 
 function isAnyHost(host: string): boolean {
   return host === "0.0.0.0" || host === "::";

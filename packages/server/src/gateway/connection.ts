@@ -5,6 +5,7 @@ import type {
   ErrorCode,
   Frame,
   HelloFrame,
+  MessageLimits,
   Millis,
   Route,
   SendErrorCode,
@@ -100,20 +101,22 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   message(bytes: Uint8Array): void {
     if (this.#stage === "closed") return;
     this.#heard = this.#parts.clock.monotonic();
-    const { limits, helloLimits } = this.#parts;
     try {
-      const bounds = this.#stage === "open" ? limits : helloLimits;
       // Made anew each time: of many connections few are read from, and each would keep its own.
-      readFrames(bytes, bounds, (frame) => this.#frame(frame));
+      readFrames(bytes, this.limits, (frame) => this.#frame(frame));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.fail(error.code, error.message);
+      this.malformed(error);
     }
   }
 
-  /** [P-1.2] */
-  malformed(why: string): void {
-    this.fail("bad-frame", why);
+  /** [P-1.5] */
+  get limits(): MessageLimits {
+    return this.#stage === "open" ? this.#parts.limits : this.#parts.helloLimits;
+  }
+
+  malformed({ code, message }: ProtocolError): void {
+    this.fail(code, message);
   }
 
   drained(): void {

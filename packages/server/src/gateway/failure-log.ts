@@ -29,6 +29,12 @@ export function failureLog(log: Log, clock: Clock): (failure: ConnectionFailure)
   };
 }
 
+/** A trusted proxy that does not say where a device is; within the same bounds. */
+export function proxyLog(log: Log, clock: Clock): (proxy: string, why: string) => void {
+  const refused = bounded(clock, (event, fields) => log.warn(event, fields));
+  return (address, reason) => refused("proxy.refused", { address, reason });
+}
+
 type Write = (event: string, fields: LogFields) => void;
 
 function bounded(clock: Clock, write: Write): Write {

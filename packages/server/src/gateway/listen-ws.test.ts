@@ -1,13 +1,15 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:tls";
 
-import { SUBPROTOCOL } from "@beckon/protocol";
+import { LIMITS, SUBPROTOCOL } from "@beckon/protocol";
 
 import { systemClock } from "../lib/clock.ts";
 import type { Clock } from "../lib/clock.ts";
 import { inRanges, parseRange } from "./address.ts";
 import { listenWs } from "./listen-ws.ts";
-import type { Listener, WsListenerOptions } from "./listen-ws.ts";
+import type { WsListenerOptions } from "./listen-ws.ts";
+import type { Listener } from "./listener.ts";
+import { describeListener, type RawDevice } from "./listener.suite.ts";
 import { Authority } from "./test-support/certificates.ts";
 
 const authority = new Authority("root");
@@ -29,6 +31,7 @@ function listen(options: Partial<WsListenerOptions> = {}) {
     accept(socket) {
       remotes.push(socket.remote);
       return {
+        limits: LIMITS,
         message: (bytes) => void socket.send(bytes),
         malformed() {},
         drained() {},
@@ -82,6 +85,40 @@ function shown(port: number): Promise<string> {
     socket.on("error", reject);
   });
 }
+
+/** Resolves when it is open. */
+async function device(url: string): Promise<RawDevice> {
+  const { socket, outcome, closed } = await dial(url);
+  if (outcome === "closed") throw new Error("closed");
+  const chunks: Uint8Array[] = [];
+  socket.addEventListener("message", ({ data }: MessageEvent<ArrayBuffer>) =>
+    chunks.push(new Uint8Array(data)),
+  );
+  return {
+    write: (bytes) => socket.send(bytes),
+    heard: () => Buffer.concat(chunks),
+    close: () => socket.close(),
+    closed,
+  };
+}
+
+const MAX_MESSAGE = 4 * 1024 * 1024;
+describeListener(
+  "ws",
+  (options) => {
+    const given = { hostname: "127.0.0.1", port: 0, maxMessageBytes: MAX_MESSAGE, ...options };
+    return listenWs({ ...given, clock: hasty });
+  },
+  device,
+);
+describeListener(
+  "wss",
+  (options) => {
+    const given = { hostname: "127.0.0.1", port: 0, maxMessageBytes: MAX_MESSAGE, ...options };
+    return listenWs({ ...given, tls: authority.issue("one"), clock: hasty });
+  },
+  device,
+);
 
 describe("TLS", () => {
   test("devices connect by wss, and not without", async () => {

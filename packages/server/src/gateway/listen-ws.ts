@@ -1,39 +1,18 @@
-import { SUBPROTOCOL } from "@beckon/protocol";
+import { ProtocolError, SUBPROTOCOL } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
 import type { TlsPair } from "./certificate.ts";
 import { preferNewest } from "./listen-newest.ts";
+import { type Listener, type ListenerOptions, urlOf } from "./listener.ts";
 import { remoteOf } from "./remote.ts";
 import type { Socket, SocketHandler } from "./socket.ts";
 
-export interface WsListenerOptions {
-  /** A device has connected. */
-  accept: (socket: Socket) => SocketHandler;
-  readonly hostname: string;
-  /** 0: any free one. */
-  readonly port: number;
+export interface WsListenerOptions extends ListenerOptions {
   /** Bytes of one message. */
   readonly maxMessageBytes: number;
-  /** Bytes that may wait in a socket's buffer; more closes the connection. */
-  readonly maxBufferedBytes: number;
-  /** With it devices connect by wss, and not otherwise. */
-  readonly tls?: TlsPair | undefined;
   /** Whether the proxy at this address is believed when it says where a device is. Default: none is. */
   readonly isTrusted?: (address: string) => boolean;
   readonly clock: Clock;
-}
-
-export interface Listener {
-  readonly url: string;
-  /**
-   * Takes new connections with another certificate from now on; those that are there keep theirs. Resolves when none is under
-   * way with the one before, and another may follow. Throws, and changes nothing, where it cannot be served.
-   */
-  secure(tls: TlsPair): Promise<void>;
-  /** Takes no more connections. */
-  close(): void;
-  /** As if the process had been killed: resets all connections, and tells nobody here. */
-  kill(): void;
 }
 
 const HEADROOM_BYTES = 64 * 1024;
@@ -102,8 +81,9 @@ export function listenWs(options: WsListenerOptions): Listener {
         },
         message(ws, message) {
           if (isDead) return;
-          if (typeof message === "string") ws.data.handler?.malformed("a text message");
-          else ws.data.handler?.message(message);
+          if (typeof message !== "string") ws.data.handler?.message(message);
+          // [P-1.2]
+          else ws.data.handler?.malformed(new ProtocolError("bad-frame", "a text message", 0));
         },
         drain(ws) {
           if (!isDead) ws.data.handler?.drained();
@@ -166,10 +146,6 @@ function freePort(hostname: string, port: number): number {
   const free = probe.port ?? port;
   void probe.stop(true);
   return free;
-}
-
-function urlOf(scheme: string, hostname: string, port: number): string {
-  return `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 class WsSocket implements Socket {

@@ -1,3 +1,5 @@
+import type { MessageLimits, ProtocolError } from "@beckon/protocol";
+
 /** A device's transport as the gateway sees it. Each call of `message` is one message of the transport. */
 export interface Socket {
   /** The address at its other end; behind a trusted proxy the one that the proxy names. */
@@ -13,9 +15,11 @@ export interface Socket {
 }
 
 export interface SocketHandler {
+  /** Of the next message; where the transport has no messages of its own, what it makes one of. */
+  readonly limits: MessageLimits;
   message(bytes: Uint8Array): void;
-  /** A message that the transport carries and the protocol does not know. */
-  malformed(why: string): void;
+  /** What has come is no message. */
+  malformed(error: ProtocolError): void;
   /** The buffer has emptied after it was over the bound. */
   drained(): void;
   /** Called once, whoever closed it; nothing is called after it. */
