@@ -26,7 +26,7 @@ const PACKAGES: Record<string, { ours: readonly string[]; others: boolean }> = {
 const SERVER = "packages/server/src/";
 
 /** What only Node and Bun load; a browser's bundle does not see it. */
-const FOR_NODE = /^packages\/client\/src\/file\//;
+const FOR_NODE = /^packages\/client\/src\/(file|tcp)\//;
 
 /** What comes with the browser's storage; whoever connects without one does not load it. */
 const FOR_TABS = /^packages\/client\/src\/tabs\//;
@@ -104,14 +104,21 @@ function offence({ file, specifier }: Edge): string | undefined {
 
 const isListener = (file: string): boolean => /^listen(-[\w-]+)?\.ts$/.test(posix.basename(file));
 
+const OF_NODE = /\bimport \{[^}]*\bcreateServer\b[^}]*\} from "node:(net|tls|https?|http2)"/;
+
+function namesServer(file: string, source: string): boolean {
+  if (/\bBun\.serve\b/.test(source)) return true;
+  return file.startsWith(SERVER) && (/\bBun\.listen\b/.test(source) || OF_NODE.test(source));
+}
+
 function offences(file: string, source: string): string[] {
   if (EXEMPT.test(file)) return [];
   const found = importsOf(source).flatMap((specifier) => {
     const reason = offence({ file, specifier });
     return reason === undefined ? [] : [`${file} imports "${specifier}": ${reason}`];
   });
-  if (/\bBun\.serve\b/.test(source) && !isListener(file)) {
-    found.push(`${file} names Bun.serve: only listen-*.ts may`);
+  if (namesServer(file, source) && !isListener(file)) {
+    found.push(`${file} names the runtime's server: only listen-*.ts may`);
   }
   return found;
 }
@@ -144,6 +151,7 @@ test.each([
   ["packages/cli/src/main.ts", "@beckon/client/storage"],
   ["packages/client/src/file/file.ts", "node:fs/promises"],
   ["packages/client/src/file/file.ts", "../errors.ts"],
+  ["packages/client/src/tcp/tcp.ts", "node:tls"],
   ["packages/client/src/storages.ts", "./tabs/indexed-db.ts"],
   ["packages/client/src/tabs/tab.ts", "../handover.ts"],
 ])("%s may import %s", (file, specifier) => {
@@ -195,7 +203,11 @@ test("every form of import is seen, and tests are exempt", () => {
   expect(offences(`${S}/lib/clock.test.ts`, upward)).toEqual([]);
 });
 
-test("only listeners name Bun.serve", () => {
+test("only listeners name the runtime's server", () => {
+  const plain = 'import { createServer } from "node:net";';
+  expect(offences(`${S}/gateway/listen-tcp.ts`, plain)).toEqual([]);
+  expect(offences(`${S}/gateway/socket.ts`, plain)).toHaveLength(1);
+  expect(offences(`${S}/gateway/address.ts`, 'import { isIPv4 } from "node:net";')).toEqual([]);
   expect(offences(`${S}/gateway/listen-ws.ts`, "Bun.serve({});")).toEqual([]);
   expect(offences(`${S}/admin/listen.ts`, "Bun.serve({});")).toEqual([]);
   expect(offences(`${S}/gateway/gateway.ts`, "Bun.serve({});")).toHaveLength(1);

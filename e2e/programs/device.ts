@@ -4,10 +4,11 @@ import { createInterface } from "node:readline";
 import { connect } from "@beckon/client";
 import { file } from "@beckon/client/file";
 import type { Storage } from "@beckon/client/storage";
+import { tcp } from "@beckon/client/tcp";
 
 import { type Command, drive } from "./drive.ts";
 
-const { URL: server = "", TOKEN = "", STORAGE = "", HOLD = "" } = process.env;
+const { URL: server = "", TOKEN = "", STORAGE = "", HOLD = "", CA } = process.env;
 
 const stored = file(STORAGE);
 let writing = 0;
@@ -26,7 +27,13 @@ const storage: Storage = {
 // Node 20 has no WebSocket of its own.
 const { WebSocket } = globalThis as { readonly WebSocket?: typeof globalThis.WebSocket };
 const webSocket = WebSocket ?? (await import("ws")).WebSocket;
-const beckon = connect({ servers: [server], token: () => TOKEN, storage, webSocket });
+const beckon = connect({
+  servers: [server],
+  token: () => TOKEN,
+  storage,
+  webSocket,
+  transports: { tcp: tcp(CA === undefined ? {} : { ca: CA }) },
+});
 const obey = drive(
   beckon,
   HOLD,

@@ -1,13 +1,7 @@
-import {
-  encodeFrames,
-  errorByNumber,
-  LIMITS,
-  readFrames,
-  SUBPROTOCOL,
-  uuidv7,
-} from "@beckon/protocol";
+import { CLOSE, encodeFrames, errorByNumber, LIMITS, readFrames, uuidv7 } from "@beckon/protocol";
 import type { Frame, HelloFrame, SendFrame, UnknownFrame } from "@beckon/protocol";
 
+import { overTcp, overWebSocket, type Pipe } from "./raw-pipe.ts";
 import { until } from "./until.ts";
 
 const HELLO: HelloFrame = {
@@ -32,35 +26,46 @@ const HELLO: HelloFrame = {
 export class RawDevice {
   readonly frames: (Frame | UnknownFrame)[] = [];
   closed: number | undefined;
-  readonly #socket: WebSocket;
+  readonly #pipe: Pipe;
+  #saidBye = false;
 
+  /** By WebSocket or TCP, as the URL has it. */
   constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
-    // Headers are Bun's own; the browser's types, which this package has, do not know them.
-    const options: unknown = { protocols: [SUBPROTOCOL], headers };
-    this.#socket = new WebSocket(url, options as string[]);
-    this.#socket.binaryType = "arraybuffer";
-    this.#socket.addEventListener("message", ({ data }: MessageEvent<ArrayBuffer>) => {
-      readFrames(new Uint8Array(data), LIMITS, (frame) => void this.frames.push(frame));
-    });
-    this.#socket.addEventListener("close", ({ code }) => {
-      this.closed = code;
-    });
+    const handler = {
+      frames: (bytes: Uint8Array) => {
+        readFrames(bytes, LIMITS, (frame) => void this.frames.push(frame));
+      },
+      closed: (code: number | undefined) => (this.closed = code ?? this.#meant()),
+    };
+    this.#pipe = url.startsWith("ws")
+      ? overWebSocket(url, headers, handler)
+      : overTcp(url, handler);
+  }
+
+  /** [P-1.6] */
+  #meant(): number {
+    const codes = this.of("error").filter(({ send }) => send === 0);
+    const closing = codes.map(({ code }) => errorByNumber(code)?.closes).findLast(Boolean);
+    if (closing !== undefined) return closing;
+    if (this.of("redirect").length > 0) return CLOSE.redirected;
+    return this.#saidBye ? CLOSE.bye : 1006;
   }
 
   async open(): Promise<this> {
-    await until(() => this.#socket.readyState === WebSocket.OPEN, "the socket to open");
+    await until(() => this.#pipe.isOpen(), "the socket to open");
     return this;
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
+    this.#pipe.write(bytes);
   }
 
   text(text: string): void {
-    this.#socket.send(text);
+    this.#pipe.text(text);
   }
 
   write(...frames: readonly Frame[]): void {
+    this.#saidBye ||= frames.some(({ type }) => type === "bye");
     this.bytes(encodeFrames(frames));
   }
 
@@ -87,7 +92,7 @@ export class RawDevice {
   }
 
   close(): void {
-    this.#socket.close();
+    this.#pipe.close();
   }
 }
 

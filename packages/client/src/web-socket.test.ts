@@ -6,7 +6,11 @@ import { WebSocket as WsPackage } from "ws";
 
 import type { Beckon } from "./beckon.ts";
 import { connect } from "./client.ts";
+import { systemClock } from "./clock.ts";
+import type { WebSocketConstructor } from "./options.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
+import { describeTransport, type Served, type ServedConnection } from "./transport.suite.ts";
+import { webSocketDial } from "./web-socket.ts";
 
 const clients: Beckon[] = [];
 const servers: ReturnType<typeof serve>[] = [];
@@ -62,6 +66,44 @@ function answerTo(frame: { readonly type: string }): Frame[] {
     deliverFrame({ n: 1 }),
   ];
 }
+
+interface Peer {
+  readonly chunks: Uint8Array[];
+  isClosed: boolean;
+}
+
+function serveRaw(): Promise<Served> {
+  const connections: ServedConnection[] = [];
+  const server = Bun.serve<Peer>({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: (request, server) =>
+      server.upgrade(request, {
+        data: { chunks: [], isClosed: false },
+        headers: { "Sec-WebSocket-Protocol": SUBPROTOCOL },
+      })
+        ? undefined
+        : new Response("no", { status: 400 }),
+    websocket: {
+      open(socket) {
+        connections.push({
+          write: (bytes) => void socket.sendBinary(bytes),
+          heard: () => Buffer.concat(socket.data.chunks),
+          end: () => socket.close(1000),
+          reset: () => socket.terminate(),
+          isClosed: () => socket.data.isClosed,
+        });
+      },
+      message: (socket, message) => void socket.data.chunks.push(Buffer.from(message)),
+      close: (socket) => void (socket.data.isClosed = true),
+    },
+  });
+  const stop = (): void => void server.stop(true);
+  return Promise.resolve({ url: `ws://127.0.0.1:${server.port}`, connections, stop });
+}
+
+const BUILT_IN = WebSocket as unknown as WebSocketConstructor;
+describeTransport("ws", webSocketDial(BUILT_IN, systemClock), serveRaw);
 
 test.each([
   ["the global one", undefined],

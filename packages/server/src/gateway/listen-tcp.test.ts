@@ -279,6 +279,20 @@ describe("the PROXY protocol", () => {
     expect(all).toEqual([]);
   });
 
+  test("one that looks as HAProxy does, with a header and a reset, is no device", async () => {
+    const { port, all, refusals } = listen(behind);
+    const local = Buffer.from("0d0a0d0a000d0a515549540a20000000", "hex");
+    for (let i = 0; i < 50; i++) {
+      const socket = await tcpTo(port);
+      socket.write(local);
+      socket.resetAndDestroy();
+    }
+    await tcpTo(port, V1);
+    await until(() => all.some(({ socket }) => socket.remote === "192.0.2.7"), "a device");
+    expect(all.flatMap(({ errors, messages }) => [...errors, ...messages])).toEqual([]);
+    expect(refusals).toEqual([]);
+  });
+
   test("one that does not end it is closed", async () => {
     const { port } = listen({ ...behind, clock: hasty });
     await closing(await tcpTo(port, "PROXY TCP4 "));

@@ -42,7 +42,10 @@ export function listenTcp(options: TcpListenerOptions): Listener {
   const arriving = new Set<NetSocket>();
 
   function arrive(raw: NetSocket): void {
-    if (isDead) {
+    const { remoteAddress } = raw;
+    // It was reset before it was looked at, as a balancer's checks are: nobody knows any more who it was.
+    if (isDead || remoteAddress === undefined) {
+      raw.on("error", ignore);
       raw.resetAndDestroy();
       return;
     }
@@ -64,7 +67,7 @@ export function listenTcp(options: TcpListenerOptions): Listener {
       arrived();
       connections.delete(raw);
     });
-    const peer = canonicalAddress(raw.remoteAddress ?? "") ?? "unknown";
+    const peer = canonicalAddress(remoteAddress) ?? remoteAddress;
     const open = (remote: string): void => {
       if (context === undefined) {
         arrived();
