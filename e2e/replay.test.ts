@@ -83,6 +83,19 @@ describe("servers in processes of their own", () => {
     expect((result as { kills: number }).kills).toBeGreaterThan(0);
   });
 
+  enginesTest("the same with devices by WebSocket and by TCP", async () => {
+    const args = ["--messages", "600", "--devices-per-user", "2", "--chaos", "2"];
+    const child = start(...args, "--in-flight", "4", "--protocols", "ws,tcp");
+    const result: unknown = await new Response(child.stdout).json();
+    expect(result).toMatchObject({ ...FAULTLESS, acked: 600, delivered: 600 });
+    const { connectsByProtocol, kills } = result as {
+      connectsByProtocol: { ws: number; tcp: number };
+      kills: number;
+    };
+    expect(kills).toBeGreaterThan(0);
+    expect(Math.min(connectsByProtocol.ws, connectsByProtocol.tcp)).toBeGreaterThan(50);
+  });
+
   enginesTest("one that is interrupted leaves nothing behind", async () => {
     const child = start("--messages", "100000", "--progress", "json");
     const reader = child.stdout.getReader();

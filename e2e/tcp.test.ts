@@ -30,6 +30,7 @@ import { startSystem, type System } from "./support/system.ts";
 import { until } from "./support/until.ts";
 
 const PROGRAM = fileURLToPath(new URL("programs/device.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url));
 const BUN = [process.execPath, PROGRAM];
 const TLS = { BECKON_TLS_CERT_FILE: "cert.pem", BECKON_TLS_KEY_FILE: "key.pem" };
 
@@ -172,6 +173,32 @@ test.each(["Node", "Bun"])(
   },
   60_000,
 );
+
+test("a device in the terminal", async () => {
+  const server = await serve(ALL);
+  const bob = await device(node, "bob", urlOf(server, "wss"), {
+    NODE_EXTRA_CA_CERTS: join(installation.folder, "root.pem"),
+  });
+  await bob.connected();
+  for (const [scheme, env] of [
+    ["tcp", {}],
+    ["tls", { NODE_EXTRA_CA_CERTS: join(installation.folder, "root.pem") }],
+  ] as const) {
+    const url = urlOf(server, scheme);
+    const child = Bun.spawn([process.execPath, MAIN, "device", "ann", "--server", url], {
+      env: { PATH: process.env["PATH"], BECKON_TOKEN: await installation.token("ann"), ...env },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    await child.stdin.write(`bob: by ${scheme}\n`);
+    await child.stdin.end();
+    expect(await new Response(child.stdout).text()).toMatch(/^ {2}bob: delivered, local, by eu-1/m);
+    expect(await child.exited).toBe(0);
+  }
+  await bob.count("got", 2);
+  expect(bob.got).toEqual(["by tcp", "by tls"]);
+}, 60_000);
 
 test("a flood of connections that say nothing keeps nobody out", async () => {
   const server = await serve({ ...ALL, BECKON_LIMITS_HELLO_TIMEOUT: "2s" });

@@ -33,7 +33,8 @@ Examples:
   beckon device eve
   echo "bob: hello" | beckon device eve
   beckon device eve --storage eve.db   what was typed and not sent goes out at the next start, also after kill -9
-  beckon device ann --server wss://eu-1.chat.example.com --token-file token`;
+  beckon device ann --server wss://eu-1.chat.example.com --token-file token
+  beckon device ann --server tls://eu-1.chat.example.com:7000 --token-file token`;
 
 export function deviceCommand(terminal: Terminal): Command {
   return new Command("device")
@@ -41,7 +42,10 @@ export function deviceCommand(terminal: Terminal): Command {
     .description("Connects as a device of a user: sends what is typed, and shows what arrives.")
     .argument("<user>", "whose device")
     .option("--dev <url>", "the page of `beckon dev`", "http://localhost:4680")
-    .option("--server <url...>", "servers instead of `beckon dev`'s")
+    .option(
+      "--server <url...>",
+      "servers instead of `beckon dev`'s: wss://, ws://, tls:// or tcp://",
+    )
     .option("--token <token>", "for --server (default: $BECKON_TOKEN, which others cannot see)")
     .option("--token-file <file>", "the same, in a file")
     .option("--push <url>", "the `beckon push` of --server's, to hear pushes from")

@@ -1,8 +1,9 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 
 import { integer } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { community, COMMUNITY_LIMITS } from "../replay/community.ts";
+import { type Protocol, PROTOCOLS } from "../replay/cluster.ts";
 import { type Fault, FAULTS } from "../replay/plant.ts";
 import type { Engines } from "../replay/processes.ts";
 import { replay } from "../replay/replay.ts";
@@ -16,6 +17,7 @@ interface Options {
   readonly users: number;
   readonly messages: number;
   readonly servers: number;
+  readonly protocols: readonly Protocol[];
   readonly policy: Policy;
   readonly compare?: true;
   readonly mode: Mode;
@@ -41,7 +43,7 @@ development), or with --processes each in one of its own, on the NATS and the Po
 in a schema that is made for the run and removed after it. It registers a device for every user, and sends every
 message of the trace, in its order, through the SDK over loopback. A device sleeps when the trace's time is past its
 last send or receipt by the idle time (--mode). One that sends wakes up, and dials a server at random; one that is
-pushed follows the address in the push.
+pushed follows the address in the push. With --protocols ws,tcp every other device connects by TCP.
 
 What is counted:
   local       handed over by the server that had acknowledged the message to its sender, as both SDKs saw it
@@ -62,6 +64,7 @@ Examples:
   beckon replay messages.tsv.gz --servers 4 --json
   beckon replay messages.tsv.gz --limit 20000 --devices-per-user 2 --chaos 5
   beckon replay --generate community --seed 7 --compare
+  beckon replay --generate community --protocols ws,tcp --chaos 2
   beckon replay messages.tsv.gz --processes --bus nats://localhost --store postgres://beckon@localhost/chat`;
 
 export function replayCommand(terminal: Terminal): Command {
@@ -78,6 +81,7 @@ export function replayCommand(terminal: Terminal): Command {
     .option("--messages <n>", "of the community", integer(1, COMMUNITY_LIMITS.messages), 3_000)
     .option("--limit <m>", "the first m messages of the trace alone", integer(1, 1e9))
     .option("--servers <n>", "how many servers", integer(1, 64), 4)
+    .option("--protocols <list>", "what the devices take turns with: ws,tcp", protocolsOf, ["ws"])
     .addOption(
       new Option("--policy <policy>", "which server a wake names: the sender's, or any")
         .choices(["wake", "random"])
@@ -133,13 +137,14 @@ async function runOnce(
   options: Options,
   terminal: Terminal,
 ): Promise<Result> {
-  const { servers, mode, inFlight, devicesPerUser, chaos, seed, plant } = options;
+  const { servers, protocols, mode, inFlight, devicesPerUser, chaos, seed, plant } = options;
   const line = progressLine(terminal);
   try {
     const result = await replay({
       trace,
       policy,
       servers,
+      protocols,
       mode,
       inFlight,
       devicesPerUser,
@@ -159,6 +164,14 @@ async function runOnce(
   } finally {
     line.clear();
   }
+}
+
+function protocolsOf(text: string): Protocol[] {
+  return text.split(",").map((one) => {
+    const known = PROTOCOLS.find((protocol) => protocol === one.trim());
+    if (known !== undefined) return known;
+    throw new InvalidArgumentError(`"${one}" is none of ${PROTOCOLS.join(", ")}.`);
+  });
 }
 
 /** Undefined: all of it in this process. */

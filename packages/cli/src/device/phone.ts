@@ -2,6 +2,7 @@
 import { type Ack, type Beckon, type BeckonError, connect, type Message } from "@beckon/client";
 import { file } from "@beckon/client/file";
 import { memory, type Storage } from "@beckon/client/storage";
+import { tcp } from "@beckon/client/tcp";
 import { formatUuid, readFrames } from "@beckon/protocol";
 
 import { within } from "../within.ts";
@@ -135,6 +136,7 @@ export class TerminalPhone {
       token: system.token,
       device,
       storage: this.#storage(),
+      transports: { tcp: tcp() },
       ...(system.listen === undefined ? {} : { push: { provider: "dev", token: this.#pushToken } }),
       trace: (direction, bytes) => {
         if (direction === "down") this.#remember(bytes);

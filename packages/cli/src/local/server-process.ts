@@ -4,9 +4,12 @@ import { DEV_SECRET } from "@beckon/server";
 import { Failure } from "../failure.ts";
 import { linesOf } from "../lines.ts";
 import { ownCommand } from "../own-command.ts";
+import { listenTcp } from "./server.ts";
 
 export interface ServerProcessOptions {
   readonly name: string;
+  /** Whether it listens for TCP, too. */
+  readonly tcp?: boolean;
   /** What runs a server; default: this very program. */
   readonly command?: readonly string[];
   /** Variables beside those that are the same for all such servers. */
@@ -17,6 +20,9 @@ export interface ServerProcessOptions {
 
 const READY_MS = 30_000;
 const POLL_MS = 50;
+/** Where it says that it listens: for WebSockets, for TCP, for the operator. */
+const SERVES =
+  / ws:\/\/127\.0\.0\.1:(\d+), (?:tcp:\/\/127\.0\.0\.1:(\d+), )?.*http:\/\/127\.0\.0\.1:(\d+)$/;
 /** Of what it last said. */
 const LINES = 5;
 
@@ -24,7 +30,7 @@ export class ServerProcess {
   readonly name: string;
   readonly #options: ServerProcessOptions;
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
-  #ports = { listen: 0, admin: 0 };
+  #ports = { listen: 0, tcp: 0, admin: 0 };
   #lastLines: string[] = [];
 
   constructor(options: ServerProcessOptions) {
@@ -37,6 +43,11 @@ export class ServerProcess {
     return `ws://127.0.0.1:${this.#ports.listen}`;
   }
 
+  /** By TCP, where it listens for that. */
+  get tcpUrl(): string {
+    return `tcp://127.0.0.1:${this.#ports.tcp}`;
+  }
+
   get pid(): number | undefined {
     return this.#child?.pid;
   }
@@ -47,13 +58,14 @@ export class ServerProcess {
 
   /** Resolves when it says where it listens, which stays the same from then on. */
   async start(): Promise<void> {
-    const { name, env, command = [...ownCommand(), "serve"] } = this.#options;
+    const { name, tcp = false, env, command = [...ownCommand(), "serve"] } = this.#options;
     const child = Bun.spawn([...command], {
       env: {
         ...inherited(),
         BECKON_NAME: name,
         BECKON_LISTEN: `127.0.0.1:${this.#ports.listen}`,
         BECKON_ADMIN: `127.0.0.1:${this.#ports.admin}`,
+        ...(tcp ? listenTcp(this.#ports.tcp) : {}),
         BECKON_AUTH_SECRET: DEV_SECRET,
         BECKON_AUTH_SEND: "anyone",
         BECKON_LOG: "warn",
@@ -81,10 +93,9 @@ export class ServerProcess {
   ): Promise<void> {
     for await (const line of linesOf(stderr)) {
       this.#lastLines = [...this.#lastLines.slice(1 - LINES), line];
-      const [, listen, admin] =
-        / ws:\/\/127\.0\.0\.1:(\d+), .*http:\/\/127\.0\.0\.1:(\d+)$/.exec(line) ?? [];
+      const [, listen, tcp = 0, admin] = SERVES.exec(line) ?? [];
       if (listen === undefined) continue;
-      this.#ports = { listen: Number(listen), admin: Number(admin) };
+      this.#ports = { listen: Number(listen), tcp: Number(tcp), admin: Number(admin) };
       serves();
     }
   }

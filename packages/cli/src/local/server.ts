@@ -23,6 +23,8 @@ export interface LocalServerOptions {
   /** 0: any that is free, and the same one from then on. */
   readonly port: number;
   readonly adminPort: number;
+  /** Whether it listens for TCP, too, on any port that is free, and the same one from then on. */
+  readonly tcp?: boolean;
   /** The database's file. */
   readonly store: string;
   readonly secret: string;
@@ -55,6 +57,7 @@ export class LocalServer {
   readonly name: string;
   readonly #options: LocalServerOptions;
   #port: number;
+  #tcpPort = 0;
   #adminPort: number;
   #running: Running | undefined;
   #starting: Promise<void> | undefined;
@@ -71,6 +74,11 @@ export class LocalServer {
   /** Where devices connect; from the first start on. */
   get url(): string {
     return `ws://127.0.0.1:${this.#port}`;
+  }
+
+  /** By TCP, where it listens for that. */
+  get tcpUrl(): string {
+    return `tcp://127.0.0.1:${this.#tcpPort}`;
   }
 
   get admin(): string {
@@ -109,15 +117,17 @@ export class LocalServer {
     }
     this.#running = { server, bus };
     this.#port = Number(new URL(server.url!).port);
+    this.#tcpPort = Number(new URL(server.urls[1] ?? server.url!).port);
     this.#adminPort = Number(server.adminUrl!.port);
   }
 
   #config(): Promise<Config> {
-    const { name, store, secret, apiToken } = this.#options;
+    const { name, tcp = false, store, secret, apiToken } = this.#options;
     return loadConfig(undefined, {
       BECKON_NAME: name,
       BECKON_LISTEN: `127.0.0.1:${this.#port}`,
       BECKON_ADMIN: `127.0.0.1:${this.#adminPort}`,
+      ...(tcp ? listenTcp(this.#tcpPort) : {}),
       BECKON_STORE: `sqlite:${store}`,
       BECKON_AUTH_SECRET: secret,
       BECKON_AUTH_SEND: "anyone",
@@ -145,6 +155,14 @@ export class LocalServer {
     await server.kill();
     await bus.close();
   }
+}
+
+/** What tells a server to listen for TCP, too. */
+export function listenTcp(port: number): Record<string, string> {
+  return {
+    BECKON_LISTENER_0_PROTOCOL: "tcp",
+    BECKON_LISTENER_0_LISTEN: `127.0.0.1:${port}`,
+  };
 }
 
 function countsOf({ counters }: Node): Counts {

@@ -7,8 +7,13 @@ import { mintDevToken } from "../token.ts";
 import { seeded } from "./random.ts";
 import type { Policy } from "./result.ts";
 
+/** How a device connects. */
+export const PROTOCOLS = ["ws", "tcp"] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
+
 export interface ClusterOptions {
   readonly servers: number;
+  readonly protocols: readonly Protocol[];
   readonly policy: Policy;
   readonly seed: number;
 }
@@ -16,8 +21,8 @@ export interface ClusterOptions {
 /** Several real servers, and a push service for development. */
 export interface Cluster {
   readonly names: readonly string[];
-  /** They stay the same when a server starts again. */
-  readonly urls: readonly string[];
+  /** They stay the same when a server starts again. Of a protocol that no device speaks they lead nowhere. */
+  readonly urls: Readonly<Record<Protocol, readonly string[]>>;
   readonly pushes: DevPushService;
   token(user: string): string;
   /** What all servers have counted, those that were killed included. */
@@ -48,6 +53,12 @@ export function createTokens(): (user: string) => string {
   };
 }
 
+export function urlsOf(
+  servers: readonly { readonly url: string; readonly tcpUrl: string }[],
+): Cluster["urls"] {
+  return { ws: servers.map(({ url }) => url), tcp: servers.map(({ tcpUrl }) => tcpUrl) };
+}
+
 /** In this process: a bus in memory, and one SQLite file in `folder`. */
 export async function startCluster(options: ClusterOptions, folder: string): Promise<Cluster> {
   const names = namesOf(options.servers);
@@ -61,6 +72,7 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
         name,
         port: 0,
         adminPort: 0,
+        tcp: options.protocols.includes("tcp"),
         store: join(folder, "beckon.db"),
         secret: DEV_SECRET,
         embedding: {
@@ -75,7 +87,7 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
 
   return {
     names,
-    urls: servers.map(({ url }) => url),
+    urls: urlsOf(servers),
     pushes,
     token: createTokens(),
     problems: [],

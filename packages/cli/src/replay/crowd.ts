@@ -1,6 +1,7 @@
 import { readFrames } from "@beckon/protocol";
 import type { Message } from "@beckon/client";
 
+import type { Protocol } from "./cluster.ts";
 import { Device } from "./device.ts";
 import { IdleQueue } from "./idle.ts";
 import type { HandOver, Ledger } from "./ledger.ts";
@@ -11,8 +12,10 @@ export interface CrowdParts {
   readonly devicesPerUser: number;
   readonly idleSeconds: number;
   readonly seed: number;
+  /** The devices take turns. */
+  readonly protocols: readonly Protocol[];
   /** URLs of the servers. */
-  readonly servers: readonly string[];
+  readonly servers: Readonly<Record<Protocol, readonly string[]>>;
   readonly ledger: Ledger;
   readonly token: (user: string) => string;
   /** The push service has something for the device of this name. */
@@ -37,6 +40,7 @@ export class Crowd {
   connects = 0;
   wireDuplicates = 0;
   readonly connectsByServer: Map<string, number> = new Map();
+  readonly connectsByProtocol: Record<Protocol, number> = { ws: 0, tcp: 0 };
   /** Of the last event that brings a run forward. */
   lastEvent: number = performance.now();
   readonly #parts: CrowdParts;
@@ -122,12 +126,17 @@ export class Crowd {
 
   #createDevice(user: string, number: number): Device {
     const { ledger, token, listen, problem } = this.#parts;
+    const { protocols } = this.#parts;
     const name = `d${number}`;
+    // Those of one user, too, differ, and those of one number of different users.
+    const protocol =
+      protocols[(number + Math.floor(number / protocols.length)) % protocols.length]!;
     let wakings = 0;
     const device = new Device({
       name,
+      protocol,
       token: () => token(user),
-      servers: () => this.#route(number, wakings++),
+      servers: () => this.#route(number, wakings++, protocol),
       events: {
         awake: (byPush) => {
           if (!this.#isRegistered) return;
@@ -140,7 +149,7 @@ export class Crowd {
           this.#asleepAt.set(number, at);
           ledger.asleep(number, at);
         },
-        online: (server) => this.#online(number, server),
+        online: (server, by) => this.#online(number, server, by),
         offline: () => ledger.offline(number, performance.now()),
         message: (message) => this.#message(number, user, message),
         wire: (bytes) => this.#wire(number, bytes),
@@ -158,17 +167,19 @@ export class Crowd {
   }
 
   /** On its own a device dials one server, chosen uniformly; the others are there in case it does not answer. */
-  #route(device: number, waking: number): string[] {
-    const { servers, seed } = this.#parts;
+  #route(device: number, waking: number, protocol: Protocol): string[] {
+    const { seed } = this.#parts;
+    const servers = this.#parts.servers[protocol];
     const first = seeded(`${seed}/${device}/${waking}`).below(servers.length);
     return [...servers.slice(first), ...servers.slice(0, first)];
   }
 
-  #online(device: number, server: string): void {
+  #online(device: number, server: string, protocol: Protocol): void {
     this.#waiting.get(device)?.();
     if (!this.#isRegistered) return;
     this.connects++;
     this.connectsByServer.set(server, (this.connectsByServer.get(server) ?? 0) + 1);
+    this.connectsByProtocol[protocol]++;
     this.lastEvent = performance.now();
     this.#parts.ledger.online(device, this.lastEvent);
   }

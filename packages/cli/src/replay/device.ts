@@ -1,12 +1,14 @@
-import { type Ack, type Beckon, connect, type Message } from "@beckon/client";
+import { type Ack, type Beckon, connect, type ConnectOptions, type Message } from "@beckon/client";
 import { memory, type Storage } from "@beckon/client/storage";
+import { tcp } from "@beckon/client/tcp";
 
+import type { Protocol } from "./cluster.ts";
 import { forgetful } from "./forgetful.ts";
 
 /** What its owner sees of a device. */
 export interface DeviceEvents {
   awake(byPush: boolean): void;
-  online(server: string): void;
+  online(server: string, by: Protocol): void;
   offline(): void;
   asleep(): void;
   message(message: Message): void;
@@ -18,6 +20,8 @@ export interface DeviceEvents {
 export interface DeviceParts {
   /** The device's id; also what the push service calls it. */
   readonly name: string;
+  /** How it connects, if it can. Default: by WebSocket. */
+  readonly protocol?: Protocol;
   readonly token: () => string;
   /** Where a device that connects on its own begins, and where it goes on if that cannot be reached. Asked at each waking. */
   readonly servers: () => readonly string[];
@@ -113,8 +117,16 @@ export class Device {
   }
 
   #connect(): Beckon {
-    const { name, token, servers, events } = this.#parts;
+    const { name, protocol, token, servers, events } = this.#parts;
+    /** Connections by TCP that are open: one that is over may end after the next has begun. */
+    let byTcp = 0;
     const client = connect({
+      ...(protocol === "tcp"
+        ? {
+            transports: { tcp: heard(tcp(), (more) => (byTcp += more)) },
+            prefer: { protocols: ["tcp", "ws"] },
+          }
+        : {}),
       servers: servers(),
       token,
       device: name,
@@ -130,7 +142,7 @@ export class Device {
       // What the client says after it was put to sleep is of no interest.
       if (connected === isOnline || this.#client !== client) return;
       isOnline = connected;
-      if (connected) events.online(server ?? "");
+      if (connected) events.online(server ?? "", byTcp > 0 ? "tcp" : "ws");
       else events.offline();
     });
     client.on("message", (message) => {
@@ -140,4 +152,25 @@ export class Device {
     client.on("error", (error) => events.error(error));
     return client;
   }
+}
+
+type Dial = NonNullable<ConnectOptions["transports"]>[string];
+
+/** Tells of each connection that opens (1), and of its end (-1). */
+function heard(dial: Dial, told: (more: 1 | -1) => void): Dial {
+  return (address, handler) => {
+    let isOpen = false;
+    return dial(address, {
+      ...handler,
+      opened() {
+        isOpen = true;
+        told(1);
+        handler.opened();
+      },
+      closed(code, reason) {
+        if (isOpen) told(-1);
+        handler.closed(code, reason);
+      },
+    });
+  };
 }

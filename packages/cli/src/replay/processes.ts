@@ -5,7 +5,14 @@ import { DevPushService, listenDevPush, removePostgres, systemClock } from "@bec
 import { Failure } from "../failure.ts";
 import { ServerProcess } from "../local/server-process.ts";
 import { within } from "../within.ts";
-import { type Cluster, type Counted, createTokens, namesOf } from "./cluster.ts";
+import {
+  type Cluster,
+  type ClusterOptions,
+  type Counted,
+  createTokens,
+  namesOf,
+  urlsOf,
+} from "./cluster.ts";
 
 /** What the servers stand on. */
 export interface Engines {
@@ -21,7 +28,10 @@ const FAREWELL_MS = 5_000;
 const ZERO: Counted = { local: 0, remote: 0 };
 
 /** Each server is a child process, as `beckon serve` runs it; those of another run do not hear them. */
-export async function startProcesses(count: number, { bus, store }: Engines): Promise<Cluster> {
+export async function startProcesses(
+  { servers: count, protocols }: Pick<ClusterOptions, "servers" | "protocols">,
+  { bus, store }: Engines,
+): Promise<Cluster> {
   const pushes = new DevPushService(systemClock);
   const service = listenDevPush(pushes, 0);
   const run = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex");
@@ -31,6 +41,7 @@ export async function startProcesses(count: number, { bus, store }: Engines): Pr
     (name) =>
       new ServerProcess({
         name,
+        tcp: protocols.includes("tcp"),
         env: {
           BECKON_BUS: bus,
           BECKON_STORE: store,
@@ -82,7 +93,7 @@ export async function startProcesses(count: number, { bus, store }: Engines): Pr
   }
   return {
     names: servers.map(({ name }) => name),
-    urls: servers.map(({ url }) => url),
+    urls: urlsOf(servers),
     pushes,
     problems,
     token: createTokens(),

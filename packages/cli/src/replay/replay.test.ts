@@ -53,6 +53,23 @@ test("the same with two devices a user, and servers that are killed", async () =
   expect(result.copies).toBeGreaterThan(0);
 });
 
+test("the same with devices by WebSocket and by TCP that write to each other, while servers are killed", async () => {
+  const args = ["--messages", "1000", "--users", "200", "--devices-per-user", "2", "--chaos", "1"];
+  const { code, result } = await replay(...args, "--protocols", "ws,tcp");
+  expect(result).toMatchObject({ ...FAULTLESS, acked: 1000, delivered: 1000 });
+  expect(code).toBe(0);
+  expect(result.kills).toBeGreaterThan(0);
+  const { ws, tcp } = result.connectsByProtocol;
+  expect(ws + tcp).toBe(result.connects);
+  expect(Math.min(ws, tcp)).toBeGreaterThan(100);
+});
+
+test("a protocol that there is none of is refused", async () => {
+  const { code, notes } = await beckon(["replay", "--generate", "community", "--protocols", "udp"]);
+  expect(code).not.toBe(0);
+  expect(notes).toContain('"udp" is none of ws, tcp.');
+});
+
 test("M8: a wake that names the sender's server keeps the pair on it; one that names any server does not", async () => {
   const args = ["--messages", "400", "--users", "100", "--in-flight", "1"];
   const [wake, random] = [await replay(...args), await replay(...args, "--policy", "random")];

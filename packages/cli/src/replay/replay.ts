@@ -11,7 +11,7 @@ import { join } from "node:path";
 
 import { Failure } from "../failure.ts";
 import { startChaos } from "./chaos.ts";
-import { type Cluster, type Counted, startCluster } from "./cluster.ts";
+import { type Cluster, type Counted, type Protocol, startCluster } from "./cluster.ts";
 import { Crowd } from "./crowd.ts";
 import { type HandOver, Ledger, UNPUSHED_MS } from "./ledger.ts";
 import { type Fault, plant } from "./plant.ts";
@@ -24,6 +24,8 @@ import { type Survey, survey, type Trace } from "./trace.ts";
 export interface ReplayOptions {
   readonly trace: Trace;
   readonly servers: number;
+  /** The devices take turns. */
+  readonly protocols: readonly Protocol[];
   readonly policy: Policy;
   readonly mode: Mode;
   /** Messages under way at most. */
@@ -62,7 +64,7 @@ export async function replay(options: ReplayOptions): Promise<Result> {
     const { engines } = options;
     const cluster = await (engines === undefined
       ? startCluster(options, folder)
-      : startProcesses(options.servers, engines));
+      : startProcesses(options, engines));
     try {
       return await new Run(options, found, cluster).run();
     } finally {
@@ -102,6 +104,7 @@ class Run {
       devicesPerUser,
       idleSeconds: IDLE_SECONDS[options.mode],
       seed: options.seed,
+      protocols: options.protocols,
       servers: cluster.urls,
       ledger: this.#ledger,
       token: (user) => cluster.token(user),
@@ -246,6 +249,7 @@ class Run {
       connectsByServer: Object.fromEntries(
         names.map((name) => [name, this.#crowd.connectsByServer.get(name) ?? 0]),
       ),
+      connectsByProtocol: this.#crowd.connectsByProtocol,
       peakInFlight: this.#peak,
       wireDuplicates: this.#crowd.wireDuplicates,
       kills,

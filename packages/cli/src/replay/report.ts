@@ -21,6 +21,8 @@ export function table(result: Result): string {
     ["connects", number(connects), spreadOf(result)],
     ["repeats", number(result.wireDuplicates), "on the wire; none may reach the application"],
   ];
+  const { ws, tcp } = result.connectsByProtocol;
+  if (tcp > 0) rows.push(["by tcp", number(tcp), `of the connects; ${number(ws)} by ws`]);
   if (result.chaos > 0) {
     rows.push(["kills", number(kills), "servers killed without a last word"]);
   }

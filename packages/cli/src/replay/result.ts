@@ -1,3 +1,4 @@
+import type { Protocol } from "./cluster.ts";
 import type { Verdict } from "./ledger.ts";
 
 export type Policy = "random" | "wake";
@@ -24,6 +25,8 @@ export interface Result extends Omit<Verdict, "problems"> {
   /** Connections after the registration of all devices. */
   readonly connects: number;
   readonly connectsByServer: Readonly<Record<string, number>>;
+  /** The same, by how the device was connected. */
+  readonly connectsByProtocol: Readonly<Record<Protocol, number>>;
   /** Most SENDs without an ACK at one time. */
   readonly peakInFlight: number;
   /** DELIVERs that a device had seen before, whether or not the SDK held them back. */
