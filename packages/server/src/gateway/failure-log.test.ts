@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { createLog } from "../lib/log.ts";
 import type { LogLevel } from "../lib/log.ts";
-import { failureLog } from "./failure-log.ts";
+import { failureLog, proxyLog } from "./failure-log.ts";
 
 function capture(level: LogLevel) {
   const clock = new VirtualClock();
@@ -54,4 +54,21 @@ test("L10: a flood makes 20 lines in 10 s, and one that says how many more there
   expect(lines).toHaveLength(22);
   await clock.advance(20_000);
   expect(lines).toHaveLength(22);
+});
+
+test("a trusted proxy that does not say where devices are is a warning; how often is bounded", async () => {
+  const clock = new VirtualClock();
+  const lines: Record<string, unknown>[] = [];
+  const sink = (line: string): void => void lines.push(JSON.parse(line) as never);
+  const tell = proxyLog(createLog({ level: "info", format: "json", sink, now: () => 0 }), clock);
+  for (let i = 0; i < 30; i++) tell("10.0.0.1", "is cut off");
+  expect(lines).toHaveLength(20);
+  expect(lines[0]).toMatchObject({
+    level: "warn",
+    event: "proxy.refused",
+    address: "10.0.0.1",
+    reason: "is cut off",
+  });
+  await clock.advance(10_000);
+  expect(lines.at(-1)).toMatchObject({ event: "proxy.refused.more", count: 10 });
 });
