@@ -176,10 +176,11 @@ test.each(["Node", "Bun"])(
 
 test("a device in the terminal", async () => {
   const server = await serve(ALL);
-  const bob = await device(node, "bob", urlOf(server, "wss"), {
+  // He has this device alone.
+  const hal = await device(node, "hal", urlOf(server, "wss"), {
     NODE_EXTRA_CA_CERTS: join(installation.folder, "root.pem"),
   });
-  await bob.connected();
+  await hal.connected();
   for (const [scheme, env] of [
     ["tcp", {}],
     ["tls", { NODE_EXTRA_CA_CERTS: join(installation.folder, "root.pem") }],
@@ -191,13 +192,13 @@ test("a device in the terminal", async () => {
       stdout: "pipe",
       stderr: "inherit",
     });
-    await child.stdin.write(`bob: by ${scheme}\n`);
+    await child.stdin.write(`hal: by ${scheme}\n`);
     await child.stdin.end();
-    expect(await new Response(child.stdout).text()).toMatch(/^ {2}bob: delivered, local, by eu-1/m);
+    expect(await new Response(child.stdout).text()).toMatch(/^ {2}hal: delivered, local, by eu-1/m);
     expect(await child.exited).toBe(0);
   }
-  await bob.count("got", 2);
-  expect(bob.got).toEqual(["by tcp", "by tls"]);
+  await hal.count("got", 2);
+  expect(hal.got).toEqual(["by tcp", "by tls"]);
 }, 60_000);
 
 test("a flood of connections that say nothing keeps nobody out", async () => {
