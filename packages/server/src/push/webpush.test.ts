@@ -281,7 +281,8 @@ describe("a push service that is away", () => {
     const deadline = Date.now() + 10_000;
     while (!progress.isDone && Date.now() < deadline) {
       await clock.advance(20);
-      await new Promise((resolve) => setImmediate(resolve));
+      // Sockets have to be heard in between.
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
     return clock.monotonic() - start;
   }
@@ -291,6 +292,11 @@ describe("a push service that is away", () => {
     const clock = clockOf();
     const items = Array.from({ length: 200 }, () => item(service.subscribe().token));
     const sent = provider({ clock }).send(items);
+    // Time begins when the service is asked: what is before that takes real time.
+    const deadline = Date.now() + 10_000;
+    while (service.mostBusy < 32 && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     expect(await pass(clock, sent)).toBeLessThan(5_000);
     expect(new Set((await sent).map(({ kind }) => kind))).toEqual(new Set(["retry"]));
     expect(service.mostBusy).toBeLessThanOrEqual(32);
