@@ -28,7 +28,7 @@ for (const check of checks) {
   if (code !== 0) finish(0, 1);
 }
 
-const { code, output } = await run(process.execPath, "test");
+const { code, output } = await run(process.execPath, "test", "--parallel");
 
 /** What the suites of the ports said: `conformance: PORT on BACKEND: LAWS`, or `skipped`. */
 const ports = new Map<string, { backend: string; laws: number }[]>();
