@@ -343,7 +343,7 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#unanswered--;
     if (this.#stage !== "open") return;
     this.#refused ??= new RefusedLanes();
-    this.#refused.refuse(lane.to, lane.n);
+    this.#refused.refuse(lane.to, lane.n, !ERRORS[code].retryable);
     this.#error(code, MEANINGS[code], number, retryAfter);
   }
 

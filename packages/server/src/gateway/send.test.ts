@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { LIMITS, uuidv7 } from "@beckon/protocol";
 import type { SendFrame } from "@beckon/protocol";
-import { array, assert, boolean, property } from "fast-check";
+import { array, assert, boolean, constantFrom, property } from "fast-check";
 
 import { faultOf, RefusedLanes, SendRate } from "./send.ts";
 
@@ -56,7 +56,7 @@ describe("a SEND by itself", () => {
 describe("L3: a lane after a refusal", () => {
   test("takes nothing later until the refused one comes again", () => {
     const lanes = new RefusedLanes();
-    lanes.refuse("bob", 5);
+    lanes.refuse("bob", 5, false);
     expect(lanes.admits(send({ n: 6, prev: 5 }))).toBe(false);
     expect(lanes.admits(send({ n: 7, prev: 6 }))).toBe(false);
     expect(lanes.admits(send({ to: "cem", n: 7, prev: 6 }))).toBe(true);
@@ -66,9 +66,61 @@ describe("L3: a lane after a refusal", () => {
 
   test("goes on with one that is linked past what was finally refused", () => {
     const lanes = new RefusedLanes();
-    lanes.refuse("bob", 5);
+    lanes.refuse("bob", 5, true);
     expect(lanes.admits(send({ n: 6, prev: 4 }))).toBe(true);
     expect(lanes.admits(send({ n: 7, prev: 6 }))).toBe(true);
+  });
+
+  test("goes on with one that is linked to what was taken before, though that is past what was finally refused", () => {
+    const lanes = new RefusedLanes();
+    // 6 was taken over an earlier connection.
+    lanes.refuse("bob", 5, false);
+    expect(lanes.admits(send({ n: 7, prev: 6 }))).toBe(false);
+    lanes.refuse("bob", 7, false);
+    expect(lanes.admits(send({ n: 5, prev: 4 }))).toBe(true);
+    lanes.refuse("bob", 5, true);
+    expect(lanes.admits(send({ n: 7, prev: 6 }))).toBe(true);
+  });
+
+  test("whatever is refused for now, for good, and was taken before: all comes through that is to, and no hole is left behind", () => {
+    const verdict = constantFrom("take", "later", "never");
+    assert(
+      property(
+        array(boolean(), { minLength: 10, maxLength: 10 }),
+        array(verdict, { maxLength: 60 }),
+        (before, verdicts) => {
+          const lanes = new RefusedLanes();
+          const taken = new Set(before.flatMap((isTaken, at) => (isTaken ? [at + 1] : [])));
+          const never = new Set<number>();
+          const prevOf = (n: number, known: ReadonlySet<number>): number => {
+            for (let prev = n - 1; prev > 0; prev--) if (!known.has(prev)) return prev;
+            return 0;
+          };
+          const isMissing = (n: number): boolean => !taken.has(n) && !never.has(n);
+          let next = 0;
+          for (let round = 0; round < 80; round++) {
+            // What is on its way was linked before the answers to it came.
+            const known = new Set(never);
+            const waiting = Array.from({ length: 10 }, (_, at) => at + 1).filter(isMissing);
+            for (const n of waiting) {
+              const prev = prevOf(n, known);
+              if (!lanes.admits(send({ n, prev }))) {
+                lanes.refuse("bob", n, false);
+                continue;
+              }
+              // What it is linked to is there: nothing that is still to come is before it.
+              expect(Array.from({ length: prev }, (_, at) => at + 1).filter(isMissing)).toEqual([]);
+              const what = verdicts[next++] ?? "take";
+              if (what === "take") taken.add(n);
+              else lanes.refuse("bob", n, what === "never");
+              if (what === "never") never.add(n);
+            }
+          }
+          expect(Array.from({ length: 10 }, (_, at) => at + 1).filter(isMissing)).toEqual([]);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
   });
 
   test("whatever is refused in a pipeline, what is taken has no hole that will be filled later", () => {
@@ -85,7 +137,7 @@ describe("L3: a lane after a refusal", () => {
             const ordered = lanes.admits(send({ n, prev: n - 1 }));
             if (ordered && !(refusals[round++] ?? false)) taken.push(n);
             else {
-              lanes.refuse("bob", n);
+              lanes.refuse("bob", n, false);
               refused.push(n);
             }
           }

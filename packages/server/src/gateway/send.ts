@@ -23,27 +23,42 @@ export function faultOf(
 /** Lanes of one connection that may be refused at once; over it the oldest is forgotten. */
 const MAX_REFUSED = 1024;
 
+interface RefusedLane {
+  /** Later ones wait for this one. */
+  readonly first: number;
+  /** None of them will be sent again. */
+  isFinal: boolean;
+  /** The last that was refused behind it. */
+  last: number;
+}
+
 /**
  * What was refused in each lane of a connection: until that `n` comes again, or one that is linked past it, nothing after it is
- * taken, so that nothing is delivered across a hole that is about to be filled (L3).
+ * taken, so that nothing is delivered across a hole that is about to be filled (L3). [P-5.10]
  */
 export class RefusedLanes {
-  readonly #refused = new Map<string, number>();
+  readonly #refused = new Map<string, RefusedLane>();
 
   /** Whether a SEND may go on; when it does, the lane is open again. */
   admits({ to, n, prev }: SendFrame): boolean {
-    const refused = this.#refused.get(to);
-    if (refused === undefined || n < refused) return true;
-    if (n > refused && prev >= refused) return false;
+    const lane = this.#refused.get(to);
+    if (lane === undefined || n < lane.first) return true;
+    // Linked to one that was taken before, though it comes after what will never be.
+    const isPastFinal = lane.isFinal && prev > lane.last;
+    if (n > lane.first && prev >= lane.first && !isPastFinal) return false;
     this.#refused.delete(to);
     return true;
   }
 
-  refuse(to: string, n: number): void {
+  refuse(to: string, n: number, isFinal: boolean): void {
     if (n === 0) return;
     const before = this.#refused.get(to);
-    if (before !== undefined && before <= n) return;
-    this.#refused.set(to, n);
+    if (before !== undefined && before.first <= n) {
+      before.last = Math.max(before.last, n);
+      before.isFinal &&= isFinal;
+      return;
+    }
+    this.#refused.set(to, { first: n, isFinal, last: n });
     if (this.#refused.size > MAX_REFUSED) {
       for (const oldest of this.#refused.keys()) {
         this.#refused.delete(oldest);
