@@ -304,13 +304,13 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
               log,
               use: (pair) => up.secure(pair),
             });
+      const health = watch(store, node, log);
       const control = createControl({
         bus,
         server: options.name,
-        status: () => statusOf(node),
+        status: () => statusOf(node, health.isUp()),
         drain: () => depart(node),
       });
-      const health = watch(store, node, log);
       stopWatching = () => {
         certificate?.stop();
         control.stop();

@@ -97,11 +97,12 @@ export function adminBackend(
 }
 
 /** How this server is, for whichever of the others is asked. */
-export function statusOf(node: Node): ServerStatus {
+export function statusOf(node: Node, store: boolean): ServerStatus {
   const { published, incarnation, replicas } = node.replicator.stats();
   const { state, load, cpu } = node.members.get(node.name)!;
   return {
     state,
+    store,
     incarnation,
     connections: load,
     cpu,

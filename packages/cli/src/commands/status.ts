@@ -93,7 +93,7 @@ function linesOf({ servers }: Servers): string[] {
       ...HEAD,
       ...servers.map((one) => [
         one.server,
-        one.answers ? one.state : `no answer, heard ${roughly(one.heard)} ago`,
+        one.answers ? stateOf(one) : `no answer, heard ${roughly(one.heard)} ago`,
         number(one.connections) + (one.capacity === 0 ? "" : ` of ${number(one.capacity)}`),
         `${Math.round(100 * one.cpu)}%`,
         ...lagOf(one, silent),
@@ -104,6 +104,11 @@ function linesOf({ servers }: Servers): string[] {
     ],
     RIGHT,
   );
+}
+
+/** Without its store it takes no device. */
+function stateOf({ state, store }: ServerOverview): string {
+  return store === false ? `${state}, no store` : state;
 }
 
 /** The worst of what it has of the others; what those are behind that do not answer, nobody knows. */

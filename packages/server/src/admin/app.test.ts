@@ -25,6 +25,7 @@ const EU_1: ServerOverview = {
   addresses: [],
   heard: 0,
   answers: true,
+  store: false,
   replicas: [{ server: "eu-2", behind: 2, confirmed: 700 }],
 };
 

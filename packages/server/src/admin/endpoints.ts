@@ -176,6 +176,10 @@ const server = z.object({
     }),
   ),
   heard: z.number().meta({ description: "ms since its last heartbeat." }),
+  store: z.boolean().nullable().meta({
+    description:
+      "Whether its store answers it: if not, no device can connect. null: it did not say.",
+  }),
   answers: z.boolean().meta({
     description: "false: it was asked and did not answer; this is what its last heartbeat said.",
   }),

@@ -12,6 +12,8 @@ export type ControlRequest = "status" | "drain";
 /** How a server is, by itself. */
 export interface ServerStatus {
   readonly state: "up" | "draining";
+  /** Whether its store answers it. */
+  readonly store: boolean;
   readonly incarnation: number;
   /** Connections that terminate there. */
   readonly connections: number;
@@ -56,6 +58,7 @@ export function decodeControlRequest(bytes: Uint8Array): ControlRequest {
 
 export function encodeStatus(status: ServerStatus): Uint8Array {
   const out = new ByteWriter().byte(VERSION).byte(STATES.indexOf(status.state));
+  out.byte(status.store ? 1 : 0);
   out.varint(status.incarnation).varint(status.connections).varint(status.cpu);
   out.varint(status.published).varint(status.replicas.length);
   for (const { server, incarnation, version, confirmed } of status.replicas) {
@@ -69,6 +72,7 @@ export function encodeStatus(status: ServerStatus): Uint8Array {
 export function decodeStatus(bytes: Uint8Array): ServerStatus {
   const input = begin(bytes);
   const state = oneOf(STATES, input.byte());
+  const store = input.byte() === 1;
   const [incarnation, connections] = [input.varint(), input.varint()];
   const [cpu, published] = [input.varint(), input.varint()];
   const replicas: ReplicaStatus[] = [];
@@ -78,7 +82,7 @@ export function decodeStatus(bytes: Uint8Array): ServerStatus {
     const version = reached === 0 ? undefined : reached - 1;
     replicas.push({ server, incarnation, version, confirmed });
   }
-  return { state, incarnation, connections, cpu, published, replicas };
+  return { state, store, incarnation, connections, cpu, published, replicas };
 }
 
 export function encodeDeparture({ connections, within }: Departure): Uint8Array {

@@ -14,6 +14,7 @@ const STATUS: ServerStatus = {
   connections: 12,
   cpu: 250,
   published: 40,
+  store: true,
   replicas: [],
 };
 

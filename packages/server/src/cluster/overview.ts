@@ -19,6 +19,8 @@ export interface ServerOverview {
   readonly addresses: readonly Address[];
   /** How long ago its last heartbeat came, ms. */
   readonly heard: Millis;
+  /** Whether its store answers it; null: it did not say. */
+  readonly store: boolean | null;
   /** False: it was asked and did not answer; what is said of it is what its last heartbeat said. */
   readonly answers: boolean;
   /** Of each other server's partition; none where it does not answer. */
@@ -54,6 +56,7 @@ export function overviewOf(
       since,
       addresses,
       heard: Math.round(silence(server) ?? 0),
+      store: answer?.store ?? null,
       answers: answer !== undefined,
       replicas:
         answer === undefined
