@@ -12,23 +12,18 @@ import {
 import { connect } from "@beckon/client";
 import type { Beckon, Message } from "@beckon/client";
 
-import {
-  type NatsProcess,
-  natsTest,
-  startNats,
-} from "../packages/server/src/cluster/test-support/nats.ts";
+import { type NatsProcess, startNats } from "../packages/server/src/cluster/test-support/nats.ts";
 import {
   type PostgresProcess,
-  postgresTest,
   startPostgres,
 } from "../packages/server/src/store/test-support/postgres.ts";
+import { hasEngines, sequentialTest } from "./support/cluster.ts";
 import { API_TOKEN, Installation, type ServerProcess } from "./support/process.ts";
 import { RawDevice } from "./support/raw-device.ts";
 import { until } from "./support/until.ts";
 
 setDefaultTimeout(120_000);
 
-const enginesTest = natsTest === test ? postgresTest : natsTest;
 const DEADLINE_MS = 8_000;
 /** For a machine that does other things as well: the server's own clock keeps the deadline. */
 const SLACK_MS = 10_000;
@@ -38,7 +33,7 @@ let postgres: PostgresProcess;
 let installation: Installation;
 beforeAll(async () => {
   installation = await Installation.create();
-  if (enginesTest !== test) return;
+  if (!hasEngines) return;
   [nats, postgres] = await Promise.all([startNats(), startPostgres()]);
 });
 afterAll(async () => {
@@ -159,7 +154,7 @@ async function gone({ child }: ServerProcess, since: number): Promise<void> {
 }
 
 describe("B3: devices go on with their conversation while their server is emptied", () => {
-  enginesTest(
+  sequentialTest(
     "by beckon drain: nothing is lost, repeated or out of order (L1, L2, L3)",
     async () => {
       const servers = await Promise.all(
@@ -194,7 +189,7 @@ describe("B3: devices go on with their conversation while their server is emptie
     },
   );
 
-  enginesTest("one server after the other, by SIGTERM, and back again", async () => {
+  sequentialTest("one server after the other, by SIGTERM, and back again", async () => {
     const names = ["eu-1", "eu-2"];
     const servers = await Promise.all(names.map((name) => serve(name, "rolled")));
     await ready(servers);

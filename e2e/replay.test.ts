@@ -3,27 +3,21 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 
 import { SQL } from "bun";
 
-import {
-  type NatsProcess,
-  natsTest,
-  startNats,
-} from "../packages/server/src/cluster/test-support/nats.ts";
+import { type NatsProcess, startNats } from "../packages/server/src/cluster/test-support/nats.ts";
 import {
   type PostgresProcess,
-  postgresTest,
   startPostgres,
 } from "../packages/server/src/store/test-support/postgres.ts";
+import { hasEngines, sequentialTest } from "./support/cluster.ts";
 import { Installation } from "./support/process.ts";
 import { until } from "./support/until.ts";
 
 setDefaultTimeout(180_000);
 
-const enginesTest = natsTest === test ? postgresTest : natsTest;
-
 let nats: NatsProcess;
 let postgres: PostgresProcess;
 let here: Installation;
-if (enginesTest === test) {
+if (hasEngines) {
   beforeAll(async () => {
     [nats, postgres, here] = await Promise.all([
       startNats(),
@@ -66,7 +60,7 @@ const FAULTLESS = {
 };
 
 describe("servers in processes of their own", () => {
-  enginesTest("L1 to L5 hold, and a wake brings two together (M8)", async () => {
+  sequentialTest("L1 to L5 hold, and a wake brings two together (M8)", async () => {
     const child = start("--messages", "600", "--in-flight", "8");
     const result: unknown = await new Response(child.stdout).json();
     expect(result).toMatchObject({ ...FAULTLESS, acked: 600, delivered: 600 });
@@ -75,7 +69,7 @@ describe("servers in processes of their own", () => {
     expect(await schemas()).toEqual([]);
   });
 
-  enginesTest("the same while one after the other is killed, as by kill -9", async () => {
+  sequentialTest("the same while one after the other is killed, as by kill -9", async () => {
     const args = ["--messages", "600", "--devices-per-user", "2", "--chaos", "2"];
     const child = start(...args, "--in-flight", "4");
     const result: unknown = await new Response(child.stdout).json();
@@ -83,7 +77,7 @@ describe("servers in processes of their own", () => {
     expect((result as { kills: number }).kills).toBeGreaterThan(0);
   });
 
-  enginesTest("the same with devices by WebSocket and by TCP", async () => {
+  sequentialTest("the same with devices by WebSocket and by TCP", async () => {
     const args = ["--messages", "600", "--devices-per-user", "2", "--chaos", "2"];
     const child = start(...args, "--in-flight", "4", "--protocols", "ws,tcp");
     const result: unknown = await new Response(child.stdout).json();
@@ -96,7 +90,7 @@ describe("servers in processes of their own", () => {
     expect(Math.min(connectsByProtocol.ws, connectsByProtocol.tcp)).toBeGreaterThan(50);
   });
 
-  enginesTest("one that is interrupted leaves nothing behind", async () => {
+  sequentialTest("one that is interrupted leaves nothing behind", async () => {
     const child = start("--messages", "100000", "--progress", "json");
     const reader = child.stdout.getReader();
     await reader.read();
