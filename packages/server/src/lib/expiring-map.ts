@@ -1,9 +1,11 @@
+import { AgingMap } from "./aging-map.ts";
+
 /** A map of bounded size whose entries end; at the bound the one that was not asked for the longest goes. */
 export class ExpiringMap<V> {
   readonly #capacity: number;
   readonly #now: () => number;
   /** In the order of their last use. */
-  readonly #entries = new Map<string, Entry<V>>();
+  readonly #entries = new AgingMap<Entry<V>>();
 
   /** `now`: milliseconds, by a clock that never goes back. */
   constructor(capacity: number, now: () => number) {
@@ -25,13 +27,8 @@ export class ExpiringMap<V> {
   }
 
   set(key: string, value: V, ms: number): void {
-    this.#entries.delete(key);
     this.#entries.set(key, { value, until: this.#now() + ms });
-    if (this.#entries.size <= this.#capacity) return;
-    for (const oldest of this.#entries.keys()) {
-      this.#entries.delete(oldest);
-      return;
-    }
+    if (this.#entries.size > this.#capacity) this.#entries.delete(this.#entries.oldest!);
   }
 }
 

@@ -1,4 +1,4 @@
-import { AgingMap } from "./aging-map.ts";
+import { AgingMap } from "../lib/aging-map.ts";
 
 /** Devices that were connected a moment ago, the most recent ones. */
 export class Departures {

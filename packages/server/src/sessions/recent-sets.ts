@@ -1,4 +1,4 @@
-import { AgingMap } from "./aging-map.ts";
+import { AgingMap } from "../lib/aging-map.ts";
 
 /** A version of the set of a user's durable devices. */
 export interface SetFact {

@@ -1,5 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
-import { AgingMap } from "./aging-map.ts";
+import { AgingMap } from "../lib/aging-map.ts";
 import { deviceKey, Departures } from "./departures.ts";
 import { Publication } from "./publication.ts";
 import { setOf, standingOf, type UserDevices } from "./member-reading.ts";
