@@ -47,7 +47,7 @@ class Bed {
       ],
       compose: (_, server) => {
         this.named.push(server.name);
-        return Promise.resolve({ token: "", body: "", urgent: false, expires: 0 });
+        return Promise.resolve({ token: "", body: "", class: "message", expires: 0 });
       },
       addresses: [
         {

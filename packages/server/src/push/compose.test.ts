@@ -63,7 +63,7 @@ const compose = (
 
 test("M7, M9: the device finds the sender's server, the conversation and the preview in its push", async () => {
   const item = await compose();
-  expect(item).toMatchObject({ token: "t0ken", urgent: true, expires: intent.expires });
+  expect(item).toMatchObject({ token: "t0ken", class: "message", expires: intent.expires });
   expect(await open(item)).toEqual({
     server,
     conversation: "ann",
@@ -79,9 +79,9 @@ test("the envelope names the device's key, so that it knows which to open it wit
   expect(decodeWake(decodeBase64Url(beckon)!).key).toBe(2 ** 40);
 });
 
-test("a silent wake can wait, a call cannot", async () => {
-  expect((await compose({ class: "silent" })).urgent).toBe(false);
-  expect((await compose({ class: "call" })).urgent).toBe(true);
+test("a push service learns whether it can wait, or rings", async () => {
+  expect((await compose({ class: "silent" })).class).toBe("silent");
+  expect((await compose({ class: "call" })).class).toBe("call");
 });
 
 test("M12: a server that names no address is not named at all", async () => {

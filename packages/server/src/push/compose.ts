@@ -40,8 +40,8 @@ export async function composeWake(
   return {
     token: intent.push.token,
     body: JSON.stringify({ beckon: encodeBase64Url(encodeWake(wake)) }),
-    // A vendor delays what is not, and a silent one has nothing to show at once.
-    urgent: intent.class !== "silent",
+    // There are none of `none`.
+    class: intent.class === "none" ? "silent" : intent.class,
     expires: intent.expires,
     collapse: collapseOf(intent),
   };

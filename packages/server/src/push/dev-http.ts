@@ -20,7 +20,7 @@ const batch = z.object({
       z.object({
         token: z.string().min(1).max(4096),
         body: z.string().max(4096),
-        urgent: z.boolean(),
+        class: z.enum(["message", "call", "silent"]),
         expires: z.number(),
       }),
     )

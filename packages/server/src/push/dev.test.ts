@@ -10,7 +10,7 @@ import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
 const item = (token: string, body: string, expires = Date.now() + 60_000): PushItem => ({
   token,
   body,
-  urgent: false,
+  class: "message",
   expires,
 });
 

@@ -30,7 +30,7 @@ export function providerSuite(test: Test, make: () => Promise<ProviderFixture>):
   const item = (token: string, body: string): PushItem => ({
     token,
     body,
-    urgent: true,
+    class: "message",
     expires: Date.now() + 60_000,
   });
 

@@ -1,4 +1,7 @@
-import type { Millis } from "@beckon/protocol";
+import type { Millis, WakeClass } from "@beckon/protocol";
+
+/** Of what a device is told; of `none` it is told nothing. */
+export type PushClass = Exclude<WakeClass, "none">;
 
 /** One notification for one device's registration. */
 export interface PushItem {
@@ -6,7 +9,8 @@ export interface PushItem {
   readonly token: string;
   /** JSON that the push carries: `{"beckon": …}`. */
   readonly body: string;
-  readonly urgent: boolean;
+  /** A vendor delays what is silent; a call rings at once, or not at all. */
+  readonly class: PushClass;
   readonly expires: Millis;
   /**
    * It replaces one for this device that still waits at the push service and has the same: 32 characters of base64url, which tell nobody

@@ -16,7 +16,7 @@ export function headersOf(item: PushItem, now: Millis): Record<string, string | 
     "content-type": "application/octet-stream",
     "content-encoding": "aes128gcm",
     ttl: Math.min(LONGEST_TTL, Math.max(0, ttl)),
-    urgency: item.urgent ? "high" : "normal",
+    urgency: item.class === "silent" ? "normal" : "high",
     ...(item.collapse === undefined ? {} : { topic: item.collapse }),
   };
 }

@@ -61,7 +61,7 @@ const item = (
 ): PushItem => ({
   token,
   body,
-  urgent: true,
+  class: "message",
   expires: Date.now() + 60_000,
   ...more,
 });
@@ -107,7 +107,7 @@ describe("what a push service is told", () => {
     const to = provider();
     await to.send([
       item(phone.token, "1", { collapse, expires: Date.now() + 30_000 }),
-      item(phone.token, "2", { urgent: false, expires: Date.now() + 90 * 86_400_000 }),
+      item(phone.token, "2", { class: "silent", expires: Date.now() + 90 * 86_400_000 }),
       item(phone.token, "3", { expires: Date.now() - 1 }),
     ]);
     expect(service.refusals).toEqual([]);

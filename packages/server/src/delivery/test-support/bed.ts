@@ -133,7 +133,7 @@ export class TestServer {
       addressesOf: (server) => ({ name: server, addresses: [] }),
       compose: (intent) => {
         bed.pushes.push(intent);
-        return Promise.resolve({ token: "", body: "", urgent: true, expires: 0 });
+        return Promise.resolve({ token: "", body: "", class: "message", expires: 0 });
       },
       onConnected: (session) => this.delivery.remind(session),
       onOutcome: () => undefined,
