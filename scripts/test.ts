@@ -30,6 +30,26 @@ for (const check of checks) {
 
 const { code, output } = await run(process.execPath, "test", "--parallel");
 
+/** Lines of a failure that are shown once more. */
+const SHOWN = 60;
+
+// Once more at the end: between thousands of lines nobody finds them, and a log may keep its end alone.
+for (const failure of failures(output)) console.log(`\n${failure}`);
+
+/** What failed, with what was printed since the result before it. */
+function failures(printed: string): string[] {
+  const found: string[] = [];
+  let since: string[] = [];
+  for (const line of printed.split("\n")) {
+    since.push(line);
+    // The list at the end of the run begins with the number of them, and has no more than their names.
+    const isListed = since.length === 1 || since.some((each) => /^\d+ tests failed:$/.test(each));
+    if (line.startsWith("(fail)") && !isListed) found.push(since.slice(-SHOWN).join("\n"));
+    if (/^\((pass|fail|skip|todo)\)/.test(line)) since = [];
+  }
+  return found;
+}
+
 /** What the suites of the ports said: `conformance: PORT on BACKEND: LAWS`, or `skipped`. */
 const ports = new Map<string, { backend: string; laws: number }[]>();
 for (const [, port, backend, laws] of output.matchAll(/^conformance: (\w+) on (\w+): (\w+)$/gm)) {
