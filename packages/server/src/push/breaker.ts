@@ -15,10 +15,11 @@ export class Breaker {
   #until: Millis = 0;
   #trying = false;
 
-  /** How long to wait; 0: go ahead, and say what became of it by `succeeded` or `failed`. */
+  /** How long to wait, whole ms; 0: go ahead, and say what became of it by `succeeded` or `failed`. */
   admit(now: Millis): Millis {
     if (this.#failures < FAILURES) return 0;
-    if (now < this.#until) return this.#until - now;
+    // A store that keeps times as integers takes no part of one.
+    if (now < this.#until) return Math.ceil(this.#until - now);
     if (this.#trying) return FIRST_REST;
     this.#trying = true;
     return 0;
