@@ -39,7 +39,7 @@ export interface ConnectOptions {
 }
 
 export interface PushOptions {
-  /** As the server names it: "dev", "webpush", "apns", "fcm". */
+  /** As the server names it: "webpush", "fcm", "apns", "webhook", "dev". */
   readonly provider: string;
   /** What the push service calls this device; for "webpush" `JSON.stringify(subscription)`. */
   readonly token: string;

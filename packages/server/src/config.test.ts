@@ -7,17 +7,21 @@ import { join } from "node:path";
 
 import { ConfigError, describeConfig, loadConfig, type LoadOptions } from "./config.ts";
 import { Authority } from "./gateway/test-support/certificates.ts";
+import { PROJECT, serviceAccountFile } from "./push/test-support/service-account.ts";
 import { generateVapidKey, vapidJwk } from "./push/vapid.ts";
 
 const SECRET = "a secret of thirty-two bytes, or more";
 
 const VAPID = generateVapidKey();
+const WHSEC = `whsec_${"A".repeat(32)}`;
 
 const folder = mkdtempSync(join(tmpdir(), "beckon-config-"));
 beforeAll(async () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   await writeFile(join(folder, "secret"), `${SECRET}\n`);
   await writeFile(join(folder, "vapid.jwk"), JSON.stringify(vapidJwk(VAPID)));
+  await writeFile(join(folder, "account.json"), serviceAccountFile());
+  await writeFile(join(folder, "whsec"), `${WHSEC}\n`);
   await writeFile(join(folder, "short"), "short\n");
   await writeFile(join(folder, "pass"), "p@ss\n");
   await writeFile(join(folder, "nats.creds"), "creds");
@@ -449,6 +453,36 @@ describe("every problem has its key and line", () => {
         "2: push.webpush.key_file: secret: must be a private key of P-256, as JWK: beckon vapid makes one",
       ],
     ],
+    [
+      "[push.fcm]\nservice_account_file = 'secret'",
+      [
+        "2: push.fcm.service_account_file: secret: must be the JSON of a service account, with type, project_id, client_email, private_key and token_uri, as Google's console makes it",
+      ],
+    ],
+    [
+      `[push.fcm]\nservice_account_file = 'account.json'\nurl = 'http://fcm'\ntitle = '${"é".repeat(25)}'\nbody = ''`,
+      [
+        "3: push.fcm.url: must be an https:// URL (http:// only to this machine)",
+        "4: push.fcm.title: must have 48 bytes or fewer",
+        "5: push.fcm.body: must not be empty",
+      ],
+    ],
+    [
+      "[push.webhook]\nurl = 'http://example.com/pushes'",
+      [
+        "2: push.webhook.url: must be an https:// URL (http:// only to this machine, or to a name without a dot)",
+      ],
+    ],
+    [
+      "[push.webhook]\nurl = 'https://example.com/pushes'",
+      ["1: push.webhook.secret_file: missing; so is push.webhook.secret"],
+    ],
+    [
+      "[push.webhook]\nurl = 'https://example.com/pushes'\nsecret_file = 'secret'",
+      [
+        "3: push.webhook.secret_file: secret: must be whsec_ and 24 to 64 random bytes in base64: one, or two lines while one replaces the other",
+      ],
+    ],
     ["[push.apns]\nkey = 1", ["1: push.apns: APNs is not available yet; use [push.dev]"]],
     [
       "[push.dev]\nurl = 'http://example.com'",
@@ -655,6 +689,23 @@ describe("the environment", () => {
       (c) => c.push.webpush?.allow[0]?.address,
       "10.0.0.0",
     ],
+    BECKON_PUSH_FCM_SERVICE_ACCOUNT_FILE: [
+      join(folder, "account.json"),
+      (c) => c.push.fcm?.account.project,
+      PROJECT,
+    ],
+    BECKON_PUSH_FCM_URL: ["https://a.b/", (c) => c.push.fcm?.url.host, "a.b"],
+    BECKON_PUSH_FCM_NOTIFICATION: ["true", (c) => c.push.fcm?.text.isShown, true],
+    BECKON_PUSH_FCM_TITLE: ["t", (c) => c.push.fcm?.text.title, "t"],
+    BECKON_PUSH_FCM_BODY: ["b", (c) => c.push.fcm?.text.body, "b"],
+    BECKON_PUSH_FCM_CALL_BODY: ["c", (c) => c.push.fcm?.text.callBody, "c"],
+    BECKON_PUSH_WEBHOOK_URL: ["http://app:1/", (c) => c.push.webhook?.url.host, "app:1"],
+    BECKON_PUSH_WEBHOOK_SECRET: [WHSEC, (c) => c.push.webhook?.secrets[0]?.length, 24],
+    BECKON_PUSH_WEBHOOK_SECRET_FILE: [
+      join(folder, "whsec"),
+      (c) => c.push.webhook?.secrets[0]?.length,
+      24,
+    ],
     BECKON_LIMITS_CONNECTIONS: ["11", (c) => c.maxConnections, 11],
     BECKON_LIMITS_PAYLOAD: ["12", (c) => c.limits.payload, 12],
     BECKON_LIMITS_MESSAGE_BYTES: ["3000", (c) => c.limits.messageBytes, 3000],
@@ -688,6 +739,9 @@ describe("the environment", () => {
       BECKON_PUSH_WEBPUSH_KEY_FILE: join(folder, "vapid.jwk"),
       BECKON_PUSH_WEBPUSH_SUBJECT: "https://a.b/",
     },
+    BECKON_PUSH_FCM: { BECKON_PUSH_FCM_SERVICE_ACCOUNT_FILE: join(folder, "account.json") },
+    BECKON_PUSH_WEBHOOK_URL: { BECKON_PUSH_WEBHOOK_SECRET: WHSEC },
+    BECKON_PUSH_WEBHOOK: { BECKON_PUSH_WEBHOOK_URL: "https://a.b/" },
     BECKON_POSTGRES: { BECKON_STORE: "postgres://u@h/d" },
   };
   type Postgres = Extract<Loaded["store"], { kind: "postgres" }>;

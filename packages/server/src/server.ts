@@ -39,8 +39,10 @@ import { createNode } from "./node.ts";
 import type { Node, StopOptions } from "./node.ts";
 import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
+import { fcmProvider } from "./push/fcm.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { sealWithWebCrypto } from "./push/seal.ts";
+import { webhookProvider } from "./push/webhook.ts";
 import { webPushProvider } from "./push/webpush.ts";
 import { adminBackend, statusOf } from "./service.ts";
 import { openPostgres } from "./store/postgres.ts";
@@ -508,7 +510,8 @@ function warnOfFiles(connections: number, log: Log): void {
   log.warn("limits.files", { count, reason });
 }
 
-function configuredProviders({ push: { dev, webpush } }: Config, log: Log): PushProvider[] {
+function configuredProviders({ push }: Config, log: Log): PushProvider[] {
+  const { dev, webpush, fcm, webhook } = push;
   return [
     ...(dev === undefined ? [] : [devHttpProvider(dev.url, fetch)]),
     ...(webpush === undefined
@@ -522,6 +525,8 @@ function configuredProviders({ push: { dev, webpush } }: Config, log: Log): Push
             log,
           }),
         ]),
+    ...(fcm === undefined ? [] : [fcmProvider({ ...fcm, clock: systemClock, log })]),
+    ...(webhook === undefined ? [] : [webhookProvider({ ...webhook, clock: systemClock, log })]),
   ];
 }
 

@@ -6,6 +6,8 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TlsFiles } from "../gateway/certificate-watch.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import type { LogLevel } from "../lib/log.ts";
+import type { FcmText } from "../push/fcm-message.ts";
+import type { ServiceAccount } from "../push/service-account.ts";
 import type { VapidKey } from "../push/vapid.ts";
 import type { StoreLimits } from "../store/store.ts";
 
@@ -50,6 +52,16 @@ export interface PushChoice {
     readonly subject: string;
     /** Beside the public internet: where endpoints may lead. */
     readonly allow: readonly AddressRange[];
+  };
+  readonly fcm?: {
+    readonly account: ServiceAccount;
+    readonly url: URL;
+    readonly text: FcmText;
+  };
+  readonly webhook?: {
+    readonly url: URL;
+    /** What requests are signed with. */
+    readonly secrets: readonly Uint8Array[];
   };
 }
 

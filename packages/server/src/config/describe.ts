@@ -78,7 +78,7 @@ function describeVapid({ webpush }: PushChoice): string {
   return `# Pages subscribe with the applicationServerKey ${webpush.key.publicKey}\n`;
 }
 
-function describePush({ dev, webpush }: PushChoice): object {
+function describePush({ dev, webpush, fcm, webhook }: PushChoice): object {
   return {
     ...(dev === undefined ? {} : { dev: { url: maskUrl(dev.url) } }),
     ...(webpush === undefined
@@ -90,6 +90,19 @@ function describePush({ dev, webpush }: PushChoice): object {
             allow: webpush.allow.map(formatRange),
           },
         }),
+    ...(fcm === undefined
+      ? {}
+      : {
+          fcm: {
+            service_account_file: MASK,
+            url: maskUrl(fcm.url),
+            notification: fcm.text.isShown,
+            title: fcm.text.title,
+            body: fcm.text.body,
+            call_body: fcm.text.callBody,
+          },
+        }),
+    ...(webhook === undefined ? {} : { webhook: { url: maskUrl(webhook.url), secret: MASK } }),
   };
 }
 

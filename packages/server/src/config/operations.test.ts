@@ -1,5 +1,8 @@
 /** docs/operations.md and the code say the same. */
-import { expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { parse } from "smol-toml";
 
@@ -9,8 +12,16 @@ import { describeConfig, loadConfig } from "../config.ts";
 import { Counters } from "../delivery/counters.ts";
 import { parseDuration } from "../lib/duration.ts";
 import { createMetrics } from "../lib/metrics.ts";
+import { serviceAccountFile } from "../push/test-support/service-account.ts";
 import { leavesOf } from "./environment.ts";
 import { schema } from "./schema.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "beckon-operations-"));
+  await writeFile(join(folder, "account.json"), serviceAccountFile());
+});
+afterAll(() => rm(folder, { recursive: true }));
 
 const text = await Bun.file(new URL("../../../../docs/operations.md", import.meta.url)).text();
 
@@ -32,7 +43,11 @@ test("every key of the configuration", () => {
 });
 
 test("every default", async () => {
-  const env = { BECKON_AUTH_SECRET: "x".repeat(32), BECKON_AUTH_SEND: "anyone" };
+  const env = {
+    BECKON_AUTH_SECRET: "x".repeat(32),
+    BECKON_AUTH_SEND: "anyone",
+    BECKON_PUSH_FCM_SERVICE_ACCOUNT_FILE: join(folder, "account.json"),
+  };
   const shown = async (more: object): Promise<object> =>
     parse(describeConfig(await loadConfig(undefined, { ...env, ...more })));
   const defaults = { ...(await shown({ BECKON_STORE: "postgres://u@h/d" })), ...(await shown({})) };

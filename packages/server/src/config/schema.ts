@@ -6,6 +6,7 @@ import { parseRange } from "../gateway/address.ts";
 import type { AddressRange } from "../gateway/address.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
+import { LONGEST_TEXT } from "../push/fcm-message.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
 import type { Config, HostPort, PushChoice } from "./config.ts";
 import { bus, type GivenBus, type GivenNats, type GivenPostgres } from "./engines.ts";
@@ -22,13 +23,26 @@ export interface Given extends Omit<Config, Resolved> {
   readonly clusterKey: GivenSecret;
   readonly auth: GivenAuth;
   readonly apiToken: GivenSecret;
-  readonly push: Omit<PushChoice, "webpush"> & { readonly webpush?: GivenWebPush };
+  readonly push: Pick<PushChoice, "dev"> & {
+    readonly webpush?: GivenWebPush;
+    readonly fcm?: GivenFcm;
+    readonly webhook?: GivenWebhook;
+  };
 }
 
 export interface GivenWebPush {
   readonly keyFile: string;
   readonly subject: string;
   readonly allow: readonly AddressRange[];
+}
+
+export interface GivenFcm extends Omit<NonNullable<PushChoice["fcm"]>, "account"> {
+  readonly serviceAccountFile: string;
+}
+
+export interface GivenWebhook {
+  readonly url: URL;
+  readonly secret: GivenSecret;
 }
 
 export interface GivenAuth {
@@ -95,7 +109,7 @@ const httpsUrl = z.string().transform((text, context): URL => {
 });
 
 /** Pushes are sealed: beside this machine, plain HTTP goes to a name without a dot, which only a private network has. */
-const devPushUrl = z.string().transform((text, context): URL => {
+const pushUrl = z.string().transform((text, context): URL => {
   const url = parseUrl(text);
   if (url?.protocol === "http:" && /^[\w-]*[a-z][\w-]*$/.test(url.hostname)) return url;
   const secure = httpsUrl.safeParse(text);
@@ -225,14 +239,51 @@ const webpush = z
     allow,
   }));
 
+const shownText = z
+  .string()
+  .refine(
+    (text) => Buffer.byteLength(text) <= LONGEST_TEXT,
+    `must have ${LONGEST_TEXT} bytes or fewer`,
+  );
+
+const fcm = z
+  .strictObject({
+    service_account_file: z.string(),
+    url: httpsUrl.default(new URL("https://fcm.googleapis.com/")),
+    notification: z.boolean().default(false),
+    title: shownText.default(""),
+    body: shownText.min(1, "must not be empty").default("New message"),
+    call_body: shownText.min(1, "must not be empty").default("Incoming call"),
+  })
+  .transform(({ service_account_file, url, notification, title, body, call_body }): GivenFcm => ({
+    serviceAccountFile: service_account_file,
+    url,
+    text: { title, body, callBody: call_body, isShown: notification },
+  }));
+
+const webhook = z
+  .strictObject({
+    url: pushUrl,
+    secret: z.string().optional(),
+    secret_file: z.string().optional(),
+  })
+  .transform(({ url, secret, secret_file }): GivenWebhook => ({
+    url,
+    secret: { text: secret, file: secret_file },
+  }));
+
 const push = z
   .strictObject({
-    dev: z.strictObject({ url: devPushUrl }).optional(),
+    dev: z.strictObject({ url: pushUrl }).optional(),
     webpush: webpush.optional(),
+    fcm: fcm.optional(),
+    webhook: webhook.optional(),
   })
-  .transform(({ dev, webpush }): Given["push"] => ({
+  .transform(({ dev, webpush, fcm, webhook }): Given["push"] => ({
     ...(dev === undefined ? {} : { dev }),
     ...(webpush === undefined ? {} : { webpush }),
+    ...(fcm === undefined ? {} : { fcm }),
+    ...(webhook === undefined ? {} : { webhook }),
   }));
 
 const count = (most: number, byDefault: number): z.ZodDefault<z.ZodInt> =>
@@ -396,7 +447,6 @@ export const schema: z.ZodType<Given> = z
 
 export const NOT_YET: Readonly<Record<string, string>> = {
   "push.apns": "APNs is not available yet; use [push.dev]",
-  "push.fcm": "FCM is not available yet; use [push.dev]",
 };
 
 function isOneHost(a: string, b: string): boolean {

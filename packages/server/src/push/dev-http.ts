@@ -5,6 +5,7 @@ import { streamSSE } from "hono/streaming";
 import * as z from "zod";
 
 import type { DevPushService } from "./dev.ts";
+import { outcomesOf } from "./outcomes.ts";
 import { PUSH_ANSWER_MS } from "./provider.ts";
 import type { PushOutcome, PushProvider } from "./provider.ts";
 
@@ -25,17 +26,6 @@ const batch = z.object({
       }),
     )
     .max(ITEMS),
-});
-
-const answer = z.object({
-  outcomes: z.array(
-    z.discriminatedUnion("kind", [
-      z.object({ kind: z.literal("sent") }),
-      z.object({ kind: z.literal("gone") }),
-      z.object({ kind: z.literal("retry"), after: z.number() }),
-      z.object({ kind: z.literal("rejected"), reason: z.string() }),
-    ]),
-  ),
 });
 
 /**
@@ -98,8 +88,8 @@ export function devHttpProvider(url: URL, fetch: typeof globalThis.fetch): PushP
         body: JSON.stringify({ items }),
         signal,
       });
-      const { outcomes } = answer.parse(await response.json());
-      if (outcomes.length === items.length) return outcomes;
+      const outcomes = outcomesOf(await response.json(), items.length);
+      if (outcomes !== undefined) return outcomes;
     } catch {
       // Not there, or not such a service: nobody can say what became of the pushes.
     }

@@ -27,6 +27,7 @@ export function providerSuite(test: Test, make: () => Promise<ProviderFixture>):
       await fixture.close();
     }
   };
+  const body = (n: number): string => JSON.stringify({ beckon: String(n) });
   const item = (token: string, body: string): PushItem => ({
     token,
     body,
@@ -37,13 +38,13 @@ export function providerSuite(test: Test, make: () => Promise<ProviderFixture>):
   test(
     "says one outcome an item, in order, and delivers what it sent",
     withFixture(async ({ provider, known: [a, b], gone, received, arrived }) => {
-      const items = [item(a, "1"), item(gone, "2"), item(b, "3"), item(a, "4")];
+      const items = [item(a, body(1)), item(gone, body(2)), item(b, body(3)), item(a, body(4))];
       const outcomes = await provider.send(items);
       expect(outcomes.map(({ kind }) => kind)).toEqual(["sent", "gone", "sent", "sent"]);
       await arrived(a, 2);
       await arrived(b, 1);
-      expect(received(a)).toEqual(["1", "4"]);
-      expect(received(b)).toEqual(["3"]);
+      expect(received(a)).toEqual([body(1), body(4)]);
+      expect(received(b)).toEqual([body(3)]);
     }),
   );
 
@@ -51,7 +52,7 @@ export function providerSuite(test: Test, make: () => Promise<ProviderFixture>):
     "takes an empty batch, and a large one",
     withFixture(async ({ provider, known: [a, b], arrived }) => {
       expect(await provider.send([])).toEqual([]);
-      const items = Array.from({ length: 60 }, (_, i) => item(i % 2 === 0 ? a : b, String(i)));
+      const items = Array.from({ length: 60 }, (_, i) => item(i % 2 === 0 ? a : b, body(i)));
       expect(new Set((await provider.send(items)).map(({ kind }) => kind))).toEqual(
         new Set(["sent"]),
       );

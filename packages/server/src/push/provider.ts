@@ -35,7 +35,7 @@ export const PUSH_ANSWER_MS: Millis = 5_000;
  * {@link PUSH_ANSWER_MS}, so that no other server takes the intents for abandoned meanwhile (L5).
  */
 export interface PushProvider {
-  /** As registrations name it: "dev", "apns", "fcm", "webpush". */
+  /** As registrations name it: "webpush", "fcm", "apns", "webhook", "dev". */
   readonly name: string;
   /** What is wrong with a registration, as far as can be seen without asking; undefined: nothing. Never says a part of the token. */
   fault?(token: string): string | undefined;

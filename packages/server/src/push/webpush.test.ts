@@ -1,6 +1,4 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { createServer, connect as connectTo } from "node:net";
-import type { AddressInfo, Server } from "node:net";
 
 import * as fc from "fast-check";
 
@@ -13,6 +11,8 @@ import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
 import { sealWithWebCrypto } from "./seal.ts";
+import { listenTap } from "./test-support/tap.ts";
+import { pass, until } from "./test-support/waiting.ts";
 import { type Mood, type Subscriber, WebPushService } from "./test-support/web-push-service.ts";
 import { generateVapidKey } from "./vapid.ts";
 import { type WebPushOptions, webPushProvider } from "./webpush.ts";
@@ -71,14 +71,6 @@ async function sendOne(to: PushProvider, one: PushItem): Promise<PushOutcome> {
   return outcome!;
 }
 
-async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
 describe("conformance", () => {
   providerSuite(test, async (): Promise<ProviderFixture> => {
     const service = await WebPushService.start();
@@ -128,6 +120,7 @@ describe("what a push service is told", () => {
   test("B5, L11: no address, no user and no text in all the bytes that leave", async () => {
     const service = await start();
     const tap = await listenTap(service.port);
+    cleanups.push(tap.close);
     const phone = service.subscribe(key.publicKey, `http://127.0.0.1:${tap.port}`);
     const intent: WakeIntent = {
       user: "bob-the-recipient",
@@ -272,20 +265,6 @@ describe("a push service that is away", () => {
     return service;
   };
   const clockOf = (): VirtualClock => new VirtualClock(Date.now());
-
-  /** Time goes on, in small steps, until it answers. */
-  async function pass(clock: VirtualClock, promise: Promise<unknown>): Promise<number> {
-    const start = clock.monotonic();
-    const progress = { isDone: false };
-    void promise.then(() => (progress.isDone = true));
-    const deadline = Date.now() + 10_000;
-    while (!progress.isDone && Date.now() < deadline) {
-      await clock.advance(20);
-      // Sockets have to be heard in between.
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-    return clock.monotonic() - start;
-  }
 
   test("L5: is waited for less than 5 s, however many pushes there are", async () => {
     const service = await silent();
@@ -471,23 +450,3 @@ test("whatever devices registered: one outcome each, and none of them spoils the
     { numRuns: 100 },
   );
 });
-
-interface Tap {
-  readonly port: number;
-  /** What went through it to the service. */
-  readonly sent: Buffer[];
-}
-
-/** Passes everything on, and keeps it. */
-async function listenTap(to: number): Promise<Tap> {
-  const sent: Buffer[] = [];
-  const server: Server = createServer((socket) => {
-    const service = connectTo(to, "127.0.0.1");
-    socket.on("data", (chunk) => sent.push(Buffer.from(chunk)));
-    socket.pipe(service).pipe(socket);
-    for (const end of [socket, service]) end.on("error", () => undefined);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanups.push(() => void server.close());
-  return { port: (server.address() as AddressInfo).port, sent };
-}

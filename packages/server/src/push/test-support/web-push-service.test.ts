@@ -25,7 +25,12 @@ beforeAll(async () => {
     isAllowed: () => true,
   });
   phone = service.subscribe(key.publicKey);
-  const item = { token: phone.token, body: "{}", class: "message" as const, expires: Date.now() + 60_000 };
+  const item = {
+    token: phone.token,
+    body: "{}",
+    class: "message" as const,
+    expires: Date.now() + 60_000,
+  };
   await provider.send([{ ...item, collapse: "topic" }]);
   await provider.close();
   const [{ headers, body }] = phone.requests as [Subscriber["requests"][number]];
