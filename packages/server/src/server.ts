@@ -131,7 +131,7 @@ export function startServer(parts: ServerParts): Server {
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     tickets: createTickets(clusterKey),
     addresses: parts.addresses ?? urls.map(addressOf),
-    compose: (intent, server) => composeWake(intent, server, sealWithWebCrypto),
+    compose: (intent, server, largest) => composeWake(intent, server, sealWithWebCrypto, largest),
     onFailure: failureLog(log, clock),
   });
   node.start();

@@ -26,8 +26,12 @@ export interface WakeParts {
   readonly providers: ReadonlyMap<string, PushProvider>;
   /** The addresses of the server that accepted the message; another's where that one takes no more devices. */
   addressesOf(server: string): ServerAddresses;
-  /** Undefined: nothing can be said to this device. */
-  compose(intent: WakeIntent, server: ServerAddresses): Promise<PushItem | undefined>;
+  /** Undefined: nothing can be said to this device. `largest`: bytes of the body, where the push service takes fewer than others. */
+  compose(
+    intent: WakeIntent,
+    server: ServerAddresses,
+    largest?: number,
+  ): Promise<PushItem | undefined>;
   /** The device is connected, and something is held for it: it is to be looked for in the store (L4). */
   readonly onConnected: (session: Session) => void;
   readonly onOutcome: (outcome: PushOutcome["kind"] | "postponed" | "impossible") => void;
@@ -131,7 +135,7 @@ export class WakeDispatcher {
       intents.map((intent, at) =>
         provider === undefined
           ? Promise.resolve(undefined)
-          : this.#parts.compose(intent, servers[at]!),
+          : this.#parts.compose(intent, servers[at]!, provider.largestBody),
       ),
     );
     const sendable = items.filter((item) => item !== undefined);

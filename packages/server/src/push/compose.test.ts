@@ -186,6 +186,17 @@ describe("what a push can carry", () => {
     );
   });
 
+  test("a push service that takes less gets less, and one that takes more gets no more", async () => {
+    const to = { name: "eu-1", addresses: long(4, 500) };
+    const sizes = [3000, 10_000].map(async (largest) => {
+      const wake = { ...intent, preview: "x".repeat(LIMITS.preview) };
+      return (await composeWake(wake, to, sealWithWebCrypto, largest)).body.length;
+    });
+    const [less, more] = (await Promise.all(sizes)) as [number, number];
+    expect(less).toBeWithin(3000 - 60, 3001);
+    expect(more).toBeWithin(3993 - 60, 3994);
+  });
+
   test("a cut text ends with an ellipsis, or is empty", () => {
     expect(cutUtf8("hello", 5)).toBe("he…");
     expect(cutUtf8("héllo", 5)).toBe("h…");

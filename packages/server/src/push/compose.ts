@@ -14,28 +14,31 @@ const BODY = 3993;
 const AROUND = 13;
 /** Bytes of a wake that are not the hint: tags and lengths, the key's id, nonce and the seal's tag. */
 const ENVELOPE = 11 + (2 + NONCE) + 4 + TAG;
-/** Bytes of a hint. base64url says three bytes in four characters. */
-const LONGEST_HINT = Math.floor(((BODY - AROUND) * 3) / 4) - ENVELOPE;
+/** Bytes of a hint in a body of so many. base64url says three bytes in four characters. */
+const longestHint = (body: number): number => Math.floor(((body - AROUND) * 3) / 4) - ENVELOPE;
 
 const ELLIPSIS = "…";
 
 /**
  * The push for an intent (M7, M9): the addresses of `server` that suit the device, and the preview, cut to what a push can carry,
  * sealed for the device. `server` without addresses: the hint names none, and the device goes to a server that it knows (M12).
+ * `largest`: bytes of the body.
  */
 export async function composeWake(
   intent: WakeIntent,
   server: ServerAddresses,
   seal: Seal,
+  largest: number = BODY,
 ): Promise<PushItem> {
-  const hint = encodeFitting({
+  const content: Hint = {
     server: selectAddresses(server, intent),
     conversation: intent.conversation,
     activity: intent.activity,
     wake: intent.class,
     expires: intent.expires,
     preview: intent.preview,
-  });
+  };
+  const hint = encodeFitting(content, longestHint(Math.min(largest, BODY)));
   const wake = await seal(intent.push.key, intent.device, hint);
   return {
     token: intent.push.token,
@@ -58,17 +61,17 @@ function collapseOf({ push, conversation, class: wake }: WakeIntent): string {
 }
 
 /** The addresses matter more than the end of the preview; the first of them, more than the last. */
-function encodeFitting(hint: Hint): Uint8Array {
+function encodeFitting(hint: Hint, longest: number): Uint8Array {
   const bytes = encodeHint(hint);
-  const over = bytes.length - LONGEST_HINT;
+  const over = bytes.length - longest;
   if (over <= 0) return bytes;
   if (hint.preview !== "") {
     const preview = cutUtf8(hint.preview, utf8Length(hint.preview) - over);
-    return encodeFitting({ ...hint, preview });
+    return encodeFitting({ ...hint, preview }, longest);
   }
   const addresses = hint.server.addresses.slice(0, -1);
   const name = addresses.length === 0 ? "" : hint.server.name;
-  return encodeFitting({ ...hint, server: { name, addresses } });
+  return encodeFitting({ ...hint, server: { name, addresses } }, longest);
 }
 
 /** The beginning of a text, in so many bytes of UTF-8 with the ellipsis; never half a character. */

@@ -37,6 +37,8 @@ export const PUSH_ANSWER_MS: Millis = 5_000;
 export interface PushProvider {
   /** As registrations name it: "webpush", "fcm", "apns", "webhook", "dev". */
   readonly name: string;
+  /** Bytes of a body that it takes, where these are fewer than other services take. */
+  readonly largestBody?: number;
   /** What is wrong with a registration, as far as can be seen without asking; undefined: nothing. Never says a part of the token. */
   fault?(token: string): string | undefined;
   send(items: readonly PushItem[]): Promise<readonly PushOutcome[]>;
