@@ -23,10 +23,10 @@ export class Complaints {
   }
 
   /** In our own words, and of a bounded number. */
-  tell(reason: string): void {
+  tell(reason: string, event: "push.rejected" | "push.unreachable" = "push.rejected"): void {
     if (this.#told.get(reason) !== undefined) return;
     this.#told.set(reason, true, ONCE);
-    this.#log.warn("push.rejected", { provider: this.#provider, reason });
+    this.#log.warn(event, { provider: this.#provider, reason });
   }
 
   reject(reason: string): PushOutcome {
