@@ -8,16 +8,28 @@ import { join } from "node:path";
 import { ConfigError, describeConfig, loadConfig, type LoadOptions } from "./config.ts";
 import { Authority } from "./gateway/test-support/certificates.ts";
 import { PROJECT, serviceAccountFile } from "./push/test-support/service-account.ts";
+import { readApnsKey } from "./push/apns-key.ts";
 import { generateVapidKey, vapidJwk } from "./push/vapid.ts";
 
 const SECRET = "a secret of thirty-two bytes, or more";
 
 const VAPID = generateVapidKey();
 const WHSEC = `whsec_${"A".repeat(32)}`;
+const P8 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
+  type: "pkcs8",
+  format: "pem",
+});
+const APNS = `[push.apns]
+key_file = "apns.p8"
+key_id = "ABC123DEFG"
+team_id = "DEF123GHIJ"
+topic = "com.example.chat"
+`;
 
 const folder = mkdtempSync(join(tmpdir(), "beckon-config-"));
 beforeAll(async () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  await writeFile(join(folder, "apns.p8"), P8);
   await writeFile(join(folder, "secret"), `${SECRET}\n`);
   await writeFile(join(folder, "vapid.jwk"), JSON.stringify(vapidJwk(VAPID)));
   await writeFile(join(folder, "account.json"), serviceAccountFile());
@@ -483,7 +495,31 @@ describe("every problem has its key and line", () => {
         "3: push.webhook.secret_file: secret: must be whsec_ and 24 to 64 random bytes in base64: one, or two lines while one replaces the other",
       ],
     ],
-    ["[push.apns]\nkey = 1", ["1: push.apns: APNs is not available yet; use [push.dev]"]],
+    [
+      "[push.apns]\nkey_id = 'abc'\nteam_id = 'DEF123GHIJK'\nenvironment = 'prod'\ntopics = ['x']",
+      [
+        "1: push.apns.key_file: missing",
+        "2: push.apns.key_id: must be 10 capital letters and digits",
+        "3: push.apns.team_id: must be 10 capital letters and digits",
+        "1: push.apns.topic: missing",
+        '5: push.apns.topics.0: must be a bundle id, such as "com.example.chat"',
+        "4: push.apns.environment: must be one of production, sandbox",
+      ],
+    ],
+    [
+      APNS.replace("apns.p8", "secret"),
+      [
+        "2: push.apns.key_file: secret: must be a private key of P-256 in PEM: the .p8 file that Apple made for APNs",
+      ],
+    ],
+    [`${APNS}url = 'https://relay.example.com/apns'`, ["6: push.apns.url: must have no path"]],
+    [
+      `${APNS}alert_body = ''\nurl = 'http://relay.example.com'`,
+      [
+        "7: push.apns.url: must be an https:// URL (http:// only to this machine)",
+        "6: push.apns.alert_body: must have 1 to 200 characters",
+      ],
+    ],
     [
       "[push.dev]\nurl = 'http://example.com'",
       [
@@ -677,6 +713,26 @@ describe("the environment", () => {
     BECKON_AUTH_SEND: ["https://a/b", (c) => c.send.kind, "ask"],
     BECKON_AUTH_SEND_TOKEN: ["s", (c) => "token" in c.send && c.send.token, "s"],
     BECKON_API_TOKEN: ["fedcba9876543210", (c) => c.apiToken, "fedcba9876543210"],
+    BECKON_PUSH_APNS_KEY_FILE: [
+      join(folder, "apns.p8"),
+      (c) => c.push.apns?.key.jwk,
+      readApnsKey(P8),
+    ],
+    BECKON_PUSH_APNS_KEY_ID: ["K123456789", (c) => c.push.apns?.key.keyId, "K123456789"],
+    BECKON_PUSH_APNS_TEAM_ID: ["T123456789", (c) => c.push.apns?.key.teamId, "T123456789"],
+    BECKON_PUSH_APNS_TOPIC: ["a.b", (c) => c.push.apns?.topics, ["a.b"]],
+    BECKON_PUSH_APNS_TOPICS_0: ["a.c", (c) => c.push.apns?.topics[1], "a.c"],
+    BECKON_PUSH_APNS_ENVIRONMENT: [
+      "sandbox",
+      (c) => c.push.apns?.url.href,
+      "https://api.sandbox.push.apple.com/",
+    ],
+    BECKON_PUSH_APNS_URL: ["https://a:2197", (c) => c.push.apns?.url.host, "a:2197"],
+    BECKON_PUSH_APNS_ALERT_TITLE: ["T", (c) => c.push.apns?.alerts.title, "T"],
+    BECKON_PUSH_APNS_ALERT_BODY: ["B", (c) => c.push.apns?.alerts.message, { text: "B" }],
+    BECKON_PUSH_APNS_ALERT_LOC_KEY: ["K", (c) => c.push.apns?.alerts.message, { key: "K" }],
+    BECKON_PUSH_APNS_CALL_BODY: ["C", (c) => c.push.apns?.alerts.call, { text: "C" }],
+    BECKON_PUSH_APNS_CALL_LOC_KEY: ["K", (c) => c.push.apns?.alerts.call, { key: "K" }],
     BECKON_PUSH_DEV_URL: ["http://push:1/", (c) => c.push.dev?.url.host, "push:1"],
     BECKON_PUSH_WEBPUSH_KEY_FILE: [
       join(folder, "vapid.jwk"),
@@ -735,6 +791,12 @@ describe("the environment", () => {
     },
     BECKON_BUS: { BECKON_STORE: "postgres://u@h/d" },
     BECKON_NATS: { BECKON_STORE: "postgres://u@h/d", BECKON_BUS: "nats://a" },
+    BECKON_PUSH_APNS: {
+      BECKON_PUSH_APNS_KEY_FILE: join(folder, "apns.p8"),
+      BECKON_PUSH_APNS_KEY_ID: "ABC123DEFG",
+      BECKON_PUSH_APNS_TEAM_ID: "DEF123GHIJ",
+      BECKON_PUSH_APNS_TOPIC: "com.example.chat",
+    },
     BECKON_PUSH_WEBPUSH: {
       BECKON_PUSH_WEBPUSH_KEY_FILE: join(folder, "vapid.jwk"),
       BECKON_PUSH_WEBPUSH_SUBJECT: "https://a.b/",
@@ -906,6 +968,35 @@ describe("--check", () => {
     for (const secret of ["hidden", "0123456789abcdef", "thirty-two", "ann", "pass@"]) {
       expect(shown).not.toContain(secret);
     }
+  });
+
+  test("shows whom APNs takes this system for, and no key", async () => {
+    const { push } = await load(MINIMAL + APNS);
+    expect(push.apns).toEqual({
+      key: { jwk: readApnsKey(P8), keyId: "ABC123DEFG", teamId: "DEF123GHIJ" },
+      url: new URL("https://api.push.apple.com"),
+      topics: ["com.example.chat"],
+      alerts: {
+        title: undefined,
+        message: { text: "New message" },
+        call: { text: "Incoming call" },
+      },
+    });
+    const shown = describeConfig(await load(MINIMAL + APNS));
+    expect(shown).toContain(`[push.apns]
+key_file = "***"
+key_id = "ABC123DEFG"
+team_id = "DEF123GHIJ"
+topic = "com.example.chat"
+topics = []
+url = "https://api.push.apple.com/"
+alert_body = "New message"
+call_body = "Incoming call"
+`);
+    const again = shown
+      .replace('key_file = "***"', 'key_file = "apns.p8"')
+      .replaceAll("***", SECRET);
+    expect(describeConfig(await load(again))).toBe(shown);
   });
 
   test("what it shows is a configuration, and the same one", async () => {

@@ -10,7 +10,7 @@ import { ConfigError } from "./config/problem.ts";
 import { resolveBus, resolveStore } from "./config/resolve-engines.ts";
 import { resolvePush } from "./config/resolve-push.ts";
 import { resolveTls } from "./config/resolve-tls.ts";
-import { type Given, type GivenAuth, isForeign, NOT_YET, schema } from "./config/schema.ts";
+import { type Given, type GivenAuth, isForeign, schema } from "./config/schema.ts";
 import { readSettings } from "./config/settings.ts";
 import { readPublicKey, type TokenKeys } from "./gateway/token-keys.ts";
 import { whyUnread } from "./lib/why-unread.ts";
@@ -52,7 +52,6 @@ export async function loadConfig(
     env,
     prefix: "BECKON_",
     isForeign,
-    notYet: NOT_YET,
   });
   const files = new Files(settings, path === undefined ? "." : dirname(path));
   const config = await resolveConfig(settings.value, files, isStrict);

@@ -37,6 +37,7 @@ import { openFilesLimit } from "./lib/open-files.ts";
 import { createMetrics } from "./lib/metrics.ts";
 import { createNode } from "./node.ts";
 import type { Node, StopOptions } from "./node.ts";
+import { apnsProvider } from "./push/apns.ts";
 import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
 import { fcmProvider } from "./push/fcm.ts";
@@ -511,9 +512,10 @@ function warnOfFiles(connections: number, log: Log): void {
 }
 
 function configuredProviders({ push }: Config, log: Log): PushProvider[] {
-  const { dev, webpush, fcm, webhook } = push;
+  const { apns, dev, webpush, fcm, webhook } = push;
   return [
     ...(dev === undefined ? [] : [devHttpProvider(dev.url, fetch)]),
+    ...(apns === undefined ? [] : [apnsProvider({ ...apns, clock: systemClock, log })]),
     ...(webpush === undefined
       ? []
       : [

@@ -6,6 +6,8 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TlsFiles } from "../gateway/certificate-watch.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import type { LogLevel } from "../lib/log.ts";
+import type { ApnsKey } from "../push/apns-key.ts";
+import type { AlertTexts } from "../push/apns-notification.ts";
 import type { FcmText } from "../push/fcm-message.ts";
 import type { ServiceAccount } from "../push/service-account.ts";
 import type { VapidKey } from "../push/vapid.ts";
@@ -45,6 +47,7 @@ export interface Config {
 
 /** Push services that are used. */
 export interface PushChoice {
+  readonly apns?: ApnsChoice;
   readonly dev?: { readonly url: URL };
   readonly webpush?: {
     readonly key: VapidKey;
@@ -63,6 +66,15 @@ export interface PushChoice {
     /** What requests are signed with. */
     readonly secrets: readonly Uint8Array[];
   };
+}
+
+/** Apple's. */
+export interface ApnsChoice {
+  readonly key: ApnsKey;
+  readonly url: URL;
+  /** Bundle ids; that of devices that name none first. */
+  readonly topics: readonly [string, ...string[]];
+  readonly alerts: AlertTexts;
 }
 
 /** What holds what must survive. */

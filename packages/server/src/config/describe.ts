@@ -5,7 +5,7 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TokenKeys } from "../gateway/token-keys.ts";
 import { drainCapacity } from "../gateway/drain-plan.ts";
 import { formatDuration } from "../lib/duration.ts";
-import type { Config, HostPort, PushChoice } from "./config.ts";
+import type { ApnsChoice, Config, HostPort, PushChoice } from "./config.ts";
 
 const MASK = "***";
 
@@ -78,8 +78,9 @@ function describeVapid({ webpush }: PushChoice): string {
   return `# Pages subscribe with the applicationServerKey ${webpush.key.publicKey}\n`;
 }
 
-function describePush({ dev, webpush, fcm, webhook }: PushChoice): object {
+function describePush({ apns, dev, webpush, fcm, webhook }: PushChoice): object {
   return {
+    ...(apns === undefined ? {} : { apns: describeApns(apns) }),
     ...(dev === undefined ? {} : { dev: { url: maskUrl(dev.url) } }),
     ...(webpush === undefined
       ? {}
@@ -103,6 +104,21 @@ function describePush({ dev, webpush, fcm, webhook }: PushChoice): object {
           },
         }),
     ...(webhook === undefined ? {} : { webhook: { url: maskUrl(webhook.url), secret: MASK } }),
+  };
+}
+
+function describeApns({ key, url, topics: [topic, ...topics], alerts }: ApnsChoice): object {
+  const { title, message, call } = alerts;
+  return {
+    key_file: MASK,
+    key_id: key.keyId,
+    team_id: key.teamId,
+    topic,
+    topics,
+    url: maskUrl(url),
+    ...(title === undefined ? {} : { alert_title: title }),
+    ...("key" in message ? { alert_loc_key: message.key } : { alert_body: message.text }),
+    ...("key" in call ? { call_loc_key: call.key } : { call_body: call.text }),
   };
 }
 

@@ -1,21 +1,31 @@
+import { readApnsKey } from "../push/apns-key.ts";
 import { readServiceAccount } from "../push/service-account.ts";
 import { readVapidKey } from "../push/vapid.ts";
 import { readWebhookSecrets } from "../push/webhook-sign.ts";
 import type { PushChoice } from "./config.ts";
 import type { Files } from "./files.ts";
-import type { Given, GivenFcm, GivenWebhook, GivenWebPush } from "./schema.ts";
+import type { Given, GivenApns, GivenFcm, GivenWebhook, GivenWebPush } from "./schema.ts";
 
 /** Without those whose files are not as they should be; the problem has been told. */
 export async function resolvePush(
-  { dev, webpush, fcm, webhook }: Given["push"],
+  { dev, apns, webpush, fcm, webhook }: Given["push"],
   files: Files,
 ): Promise<PushChoice> {
   return {
     ...(dev === undefined ? {} : { dev }),
+    ...(apns === undefined ? {} : await resolveApns(apns, files)),
     ...(webpush === undefined ? {} : await resolveWebPush(webpush, files)),
     ...(fcm === undefined ? {} : await resolveFcm(fcm, files)),
     ...(webhook === undefined ? {} : await resolveWebhook(webhook, files)),
   };
+}
+
+async function resolveApns(
+  { keyFile, keyId, teamId, ...rest }: GivenApns,
+  files: Files,
+): Promise<Pick<PushChoice, "apns">> {
+  const jwk = await readAs(readApnsKey, "push.apns.key_file", keyFile, files);
+  return jwk === undefined ? {} : { apns: { key: { jwk, keyId, teamId }, ...rest } };
 }
 
 async function resolveWebPush(

@@ -8,7 +8,7 @@ import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
 import { LONGEST_TEXT } from "../push/fcm-message.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
-import type { Config, HostPort, PushChoice } from "./config.ts";
+import type { ApnsChoice, Config, HostPort, PushChoice } from "./config.ts";
 import { bus, type GivenBus, type GivenNats, type GivenPostgres } from "./engines.ts";
 import { type GivenSecret, type GivenStore, nats, postgres, store } from "./engines.ts";
 
@@ -24,10 +24,17 @@ export interface Given extends Omit<Config, Resolved> {
   readonly auth: GivenAuth;
   readonly apiToken: GivenSecret;
   readonly push: Pick<PushChoice, "dev"> & {
+    readonly apns?: GivenApns;
     readonly webpush?: GivenWebPush;
     readonly fcm?: GivenFcm;
     readonly webhook?: GivenWebhook;
   };
+}
+
+export interface GivenApns extends Omit<ApnsChoice, "key"> {
+  readonly keyFile: string;
+  readonly keyId: string;
+  readonly teamId: string;
 }
 
 export interface GivenWebPush {
@@ -272,15 +279,68 @@ const webhook = z
     secret: { text: secret, file: secret_file },
   }));
 
+/** Of a key, and of a team. */
+const appleId = z.string().regex(/^[A-Z\d]{10}$/, "must be 10 capital letters and digits");
+const bundleId = z
+  .string()
+  .regex(/^[\w-]+(\.[\w-]+)+$/, 'must be a bundle id, such as "com.example.chat"')
+  .max(155);
+/** What a lock screen shows; it takes room from the addresses in a wake. */
+const alertText = z.string().regex(/^.{1,200}$/su, "must have 1 to 200 characters");
+
+const APNS = {
+  production: new URL("https://api.push.apple.com"),
+  sandbox: new URL("https://api.sandbox.push.apple.com"),
+};
+
+const apns = z
+  .strictObject({
+    key_file: z.string(),
+    key_id: appleId,
+    team_id: appleId,
+    topic: bundleId,
+    topics: z
+      .array(bundleId, 'must be a list of bundle ids, such as ["com.example.chat"]')
+      .max(100)
+      .default([]),
+    environment: z.enum(["production", "sandbox"]).default("production"),
+    url: httpsUrl
+      .refine(({ pathname, search }) => pathname + search === "/", "must have no path")
+      .optional(),
+    alert_title: alertText.optional(),
+    alert_body: alertText.default("New message"),
+    alert_loc_key: alertText.optional(),
+    call_body: alertText.default("Incoming call"),
+    call_loc_key: alertText.optional(),
+  })
+  .transform((given): GivenApns => ({
+    keyFile: given.key_file,
+    keyId: given.key_id,
+    teamId: given.team_id,
+    url: given.url ?? APNS[given.environment],
+    topics: [given.topic, ...given.topics],
+    alerts: {
+      title: given.alert_title,
+      message:
+        given.alert_loc_key === undefined
+          ? { text: given.alert_body }
+          : { key: given.alert_loc_key },
+      call:
+        given.call_loc_key === undefined ? { text: given.call_body } : { key: given.call_loc_key },
+    },
+  }));
+
 const push = z
   .strictObject({
     dev: z.strictObject({ url: pushUrl }).optional(),
+    apns: apns.optional(),
     webpush: webpush.optional(),
     fcm: fcm.optional(),
     webhook: webhook.optional(),
   })
-  .transform(({ dev, webpush, fcm, webhook }): Given["push"] => ({
+  .transform(({ dev, apns, webpush, fcm, webhook }): Given["push"] => ({
     ...(dev === undefined ? {} : { dev }),
+    ...(apns === undefined ? {} : { apns }),
     ...(webpush === undefined ? {} : { webpush }),
     ...(fcm === undefined ? {} : { fcm }),
     ...(webhook === undefined ? {} : { webhook }),
@@ -444,10 +504,6 @@ export const schema: z.ZodType<Given> = z
     ...given.limits,
     drain: given.drain,
   }));
-
-export const NOT_YET: Readonly<Record<string, string>> = {
-  "push.apns": "APNs is not available yet; use [push.dev]",
-};
 
 function isOneHost(a: string, b: string): boolean {
   return a === b || [a, b].some(isAnyHost);

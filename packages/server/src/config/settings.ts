@@ -13,8 +13,6 @@ import { explain, wording } from "./wording.ts";
 export interface Sources extends Environment {
   /** TOML. */
   readonly file?: ConfigFile;
-  /** Why a key that the schema does not have is none yet. */
-  readonly notYet: Readonly<Record<string, string>>;
 }
 
 export interface Settings<T> {
@@ -45,7 +43,7 @@ export function readSettings<S extends z.ZodType>(
 
   const parsed = schema.safeParse(raw, { error: wording });
   if (!parsed.success) {
-    const issues = parsed.error.issues.flatMap((issue) => explain(issue, leaves, sources.notYet));
+    const issues = parsed.error.issues.flatMap((issue) => explain(issue, leaves));
     throw new ConfigError([...problems, ...tell(issues)]);
   }
   if (problems.length > 0) throw new ConfigError(problems);

@@ -35,14 +35,12 @@ const TYPES: Readonly<Record<string, string>> = {
 export function explain(
   issue: z.core.$ZodIssue,
   leaves: readonly Leaf[],
-  notYet: Readonly<Record<string, string>>,
 ): Omit<Problem, "where">[] {
   const key = issue.path.join(".");
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((name) => {
       const unknown = [...issue.path, name].join(".");
-      const message = notYet[unknown] ?? `unknown key${suggestion(issue.path, name, leaves)}`;
-      return { key: unknown, message };
+      return { key: unknown, message: `unknown key${suggestion(issue.path, name, leaves)}` };
     });
   }
   return [{ key, message: issue.message }];
