@@ -120,6 +120,9 @@ export class Ledger {
       case "clear":
       case "leave":
       case "nextDue":
+      case "unregister":
+      case "quiet":
+      case "mutes":
     }
     return [];
   }

@@ -256,7 +256,9 @@ export class PostgresStore implements SimStore {
         case "arrive":
           return (args[0] as Arrival).durable ? writes.add(call, 1, 0) : this.#read(link, call);
         case "register":
+        case "unregister":
         case "forget":
+        case "quiet":
         case "done":
         case "clear":
         case "leave":

@@ -24,7 +24,7 @@ const SECRET: ReadonlySet<string> = new Set(["token", "ticket", "key"]);
 /** What users write. */
 const CONTENT: ReadonlySet<string> = new Set(["payload", "preview"]);
 /** Times, told as such besides their number. */
-const TIMES: ReadonlySet<string> = new Set(["at", "time", "epoch", "outbox"]);
+const TIMES: ReadonlySet<string> = new Set(["at", "time", "epoch", "outbox", "until"]);
 
 /** Prints the frames of one message, a line each; where the bytes stop being frames, the last line says why. */
 export function describeFrames(message: Uint8Array, options: DescribeOptions = {}): string {

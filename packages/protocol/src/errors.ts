@@ -21,7 +21,8 @@ export type ConnectionErrorCode =
   | "silent"
   | "not-acknowledging"
   | "slow-consumer"
-  | "rate-limited";
+  | "rate-limited"
+  | "not-quieted";
 
 /** Refuse one SEND; ERROR with its number in `send`. */
 export type SendErrorCode =
@@ -133,6 +134,7 @@ const CONNECTION: Rows<ConnectionErrorCode> = {
   ),
   "slow-consumer": row(19, true, CLOSE.slowConsumer, "Read faster; nothing is lost."),
   "rate-limited": row(20, true, CLOSE.rateLimited, "Pace SENDs as WELCOME says."),
+  "not-quieted": row(21, true, undefined, AGAIN),
 };
 
 const SEND: Rows<SendErrorCode> = {

@@ -183,6 +183,26 @@ export interface DrainFrame {
   readonly servers: readonly ServerAddresses[];
 }
 
+/** How long nobody is woken: by one conversation, or on this device at all. */
+export interface QuietFrame {
+  readonly type: "quiet";
+  /** The user who writes; "": this device. */
+  readonly conversation: string;
+  /** 0, or past: no longer. */
+  readonly until: Millis;
+}
+
+export interface QuietedFrame {
+  readonly type: "quieted";
+  /** QUIETs of this connection that are stored. */
+  readonly count: number;
+}
+
+/** Log-out: the system forgets this device. */
+export interface ForgetFrame {
+  readonly type: "forget";
+}
+
 /** A frame of a kind that this version does not know: number of its field in `Frame`. */
 export interface UnknownFrame {
   readonly type: "unknown";
@@ -206,7 +226,10 @@ export type Frame =
   | ByeFrame
   | RedirectFrame
   | MoveFrame
-  | DrainFrame;
+  | DrainFrame
+  | QuietFrame
+  | QuietedFrame
+  | ForgetFrame;
 
 /** The envelope in a push. */
 export interface Wake {

@@ -28,6 +28,7 @@ export const MEANINGS: { readonly [C in ErrorCode]: string } = {
   "slow-consumer":
     "The device reads slower than it is written to; the socket's buffer is at its bound.",
   "rate-limited": "More a second than WELCOME allows. With `send`: that SEND alone is refused.",
+  "not-quieted": "A QUIET could not be stored, as the store does not answer.",
 
   "bad-id": "The message id is not a UUIDv7 of 16 bytes, or its time is more than a day ahead.",
   "id-too-old": "The message id is older than seven days, too old to know repeats by.",

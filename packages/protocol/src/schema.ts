@@ -32,6 +32,9 @@ export const KINDS: { readonly [T in Frame["type"]]: number } = {
   redirect: 15,
   move: 16,
   drain: 17,
+  quiet: 23,
+  quieted: 24,
+  forget: 25,
 };
 
 /** Names of enum values, by number. */
@@ -216,6 +219,9 @@ export const SCHEMAS: {
   redirect: { server: message(1, SERVER), reason: string(2) },
   move: { server: message(1, SERVER), reason: string(2) },
   drain: { within: uint(1), servers: messages(2, SERVER) },
+  quiet: { conversation: string(1), until: uint(2) },
+  quieted: { count: uint(1) },
+  forget: {},
 };
 
 export const WAKE: Schema<Wake> = { key: uint(1), nonce: bytes(2), sealed: bytes(3) };

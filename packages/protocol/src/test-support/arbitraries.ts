@@ -159,6 +159,9 @@ export const arbitraryByType: {
   redirect: fc.record({ type: fc.constant("redirect"), server, reason: text }),
   move: fc.record({ type: fc.constant("move"), server, reason: text }),
   drain: fc.record({ type: fc.constant("drain"), within: uint, servers }),
+  quiet: fc.record({ type: fc.constant("quiet"), conversation: text, until: uint }),
+  quieted: fc.record({ type: fc.constant("quieted"), count: uint }),
+  forget: fc.record({ type: fc.constant("forget") }),
 };
 
 export const arbitraryFrame: Arbitrary<Frame> = fc.oneof(

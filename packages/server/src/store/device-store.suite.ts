@@ -40,7 +40,7 @@ export function deviceStoreLaws(law: Law): void {
         {
           device: "phone",
           protocols: ["ws", "tcp"],
-          push: registration("token of phone"),
+          push: registration("token of bob's phone"),
           seen,
           dormant: false,
         },
@@ -55,7 +55,7 @@ export function deviceStoreLaws(law: Law): void {
     await a.devices.arrive(again);
     const kept = await b.devices.devices("bob");
     expect(kept.devices).toMatchObject([
-      { protocols: ["tcp"], push: registration("token of phone") },
+      { protocols: ["tcp"], push: registration("token of bob's phone") },
     ]);
     await a.devices.arrive(arrival("bob", "phone", { push: registration("new token", 2) }));
     const changed = await b.devices.devices("bob");
@@ -219,6 +219,75 @@ export function deviceStoreLaws(law: Law): void {
     const again = await a.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
     expect(again).toMatchObject({ held: 0, recovered: true, generation: 0 });
   });
+
+  law("forget: its quiet is gone, too", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.wakes.quiet("bob", "phone", "", Number.MAX_SAFE_INTEGER);
+    await b.devices.forget("bob", "phone");
+    await a.devices.arrive(arrival("bob", "phone"));
+    expect((await b.devices.devices("bob")).devices[0]).not.toHaveProperty("quietUntil");
+    expect((await hold(a)).due).toEqual(["phone"]);
+  });
+
+  law("unregister: nobody wakes the device, what is held for it stays", async (harness) => {
+    const { a, b, advance, now } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await b.devices.unregister("bob", "phone");
+    await b.devices.unregister("bob", "tablet");
+    await b.devices.unregister("eve", "phone");
+    expect(await a.wakes.claim("a", MINUTE, ALL)).toEqual([]);
+    expect(await setOf(a, "bob")).toEqual([1, 1]);
+    expect((await a.devices.devices("bob")).devices.map((one) => "push" in one)).toEqual([false]);
+    expect(await a.messages.pending("bob", "phone", ALL)).toHaveLength(1);
+    await a.devices.register("bob", "phone", ["ws"], registration("token of bob's phone"));
+    expect(await b.wakes.claim("b", MINUTE, ALL)).toHaveLength(1);
+    await b.devices.unregister("bob", "phone");
+    advance(7 * DAY);
+    expect(await b.devices.retire(now())).toEqual([{ user: "bob", setVersion: 2, setSize: 0 }]);
+  });
+
+  law(
+    "a token belongs to the device that registered it last, of whichever user",
+    async (harness) => {
+      const { a, b } = harness;
+      const registered = async (): Promise<string[]> => {
+        const all = await Promise.all(["ann", "bob"].map((user) => b.devices.devices(user)));
+        return all.flatMap(({ devices }) =>
+          devices.flatMap(({ device, push }) =>
+            push === undefined ? [] : `${device} ${push.token}`,
+          ),
+        );
+      };
+      const bobs = arrival("bob", "bob's", { push: registration("phone") });
+      const [anns] = await Promise.all([
+        a.devices.arrive(arrival("ann", "ann's", { push: registration("phone") })),
+        a.devices.arrive(arrival("ann", "tablet", { push: registration("tablet") })),
+        hold(a, { user: "ann", to: "ann", from: "eve" }),
+      ]);
+      expect(anns).toMatchObject({ setSize: 1 });
+      await b.devices.arrive(bobs);
+      expect(await registered()).toEqual(["tablet tablet", "bob's phone"]);
+      expect((await a.wakes.claim("a", MINUTE, ALL)).map(({ device }) => device)).not.toContain(
+        "ann's",
+      );
+      // The other way, and between devices of one user; with another provider it is another token.
+      await a.devices.register("ann", "ann's", ["ws"], registration("phone"));
+      await b.devices.register("ann", "tablet", ["ws"], registration("phone", 7));
+      expect(await registered()).toEqual(["tablet phone"]);
+      await b.devices.arrive({ ...bobs, push: { ...registration("phone"), provider: "other" } });
+      expect(await registered()).toEqual(["tablet phone", "bob's phone"]);
+      // All at once, by all handles.
+      const users = ["u1", "u2", "u3", "u4", "u5", "u6"];
+      await Promise.all(
+        users.map((user, at) =>
+          (at % 2 === 0 ? a : b).devices.register(user, "phone", ["ws"], registration("shared")),
+        ),
+      );
+      const holders = await Promise.all(users.map((user) => a.devices.devices(user)));
+      expect(holders.filter(({ devices }) => devices[0]!.push !== undefined)).toHaveLength(1);
+    },
+  );
 
   law("recovered is false until a WELCOME that said so was seen", async ({ a, b }) => {
     const arrive = async (store: Store, lastEpoch: number, epoch: number) =>

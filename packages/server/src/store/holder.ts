@@ -3,7 +3,7 @@ import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Intent } from "./intent.ts";
 import type { Debt } from "./rules.ts";
-import type { WakeIntent } from "./store.ts";
+import type { DeviceRecord, WakeIntent } from "./store.ts";
 
 /** A device, or ("") the user alone. */
 export interface Holder extends Debt {
@@ -16,6 +16,8 @@ export interface Holder extends Debt {
   push: PushRegistration | undefined;
   seen: Millis;
   goneAt: Millis | undefined;
+  /** It is not pushed to before that. */
+  quietUntil: Millis;
   /** Unsettled rows. */
   held: number;
   generation: number;
@@ -32,6 +34,7 @@ export function newHolder(user: string, device: string): Holder {
     push: undefined,
     seen: 0,
     goneAt: undefined,
+    quietUntil: 0,
     missed: false,
     toldEpoch: undefined,
     held: 0,
@@ -53,22 +56,62 @@ export function setOf(user: {
   return { setVersion: user.own?.setVersion ?? 0, setSize: durableOf(user).length };
 }
 
+interface Registered {
+  protocols: readonly string[];
+  push: PushRegistration | undefined;
+  /** Since when nobody can push to it. */
+  goneAt: Millis | undefined;
+}
+
 /** What the device registered. Answers whether that is anything new. */
 export function update(
-  device: Holder,
+  device: Registered,
   protocols: readonly string[],
   push: PushRegistration | undefined,
 ): boolean {
   const isNew = !isSame(device.protocols, protocols);
   if (isNew) device.protocols = protocols;
-  if (push === undefined) return isNew;
+  if (push === undefined || isSamePush(device.push, push)) return isNew;
   device.push = push;
   device.goneAt = undefined;
   return true;
 }
 
+/** Nobody can push to it any more. Answers whether somebody could. */
+export function silence(device: Registered, now: Millis): boolean {
+  if (device.push === undefined) return false;
+  device.push = undefined;
+  device.goneAt = now;
+  return true;
+}
+
+function isSamePush(a: PushRegistration | undefined, b: PushRegistration): boolean {
+  if (a === undefined || !isSameToken(a, b) || a.key.id !== b.key.id) return false;
+  const { key } = b.key;
+  return a.key.key.length === key.length && a.key.key.every((byte, at) => byte === key[at]);
+}
+
+/** Pushes to the one reach the other. */
+export function isSameToken(a: PushRegistration | undefined, b: PushRegistration): boolean {
+  return a?.provider === b.provider && a.token === b.token;
+}
+
 function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, at) => item === b[at]);
+}
+
+export function deviceRecordOf(
+  device: Pick<Holder, "device" | "protocols" | "push" | "seen" | "dormant" | "quietUntil">,
+): DeviceRecord {
+  const { device: name, protocols, push, seen, dormant, quietUntil } = device;
+  return {
+    device: name,
+    protocols,
+    ...(push !== undefined && { push }),
+    seen,
+    dormant,
+    ...(quietUntil > 0 && { quietUntil }),
+  };
 }
 
 /** Of a device with an intent and a registration. */

@@ -9,6 +9,8 @@ export interface Intent {
   attempts: number;
   activity: number;
   conversation: string;
+  /** Its messages are of more than one conversation. */
+  isMixed: boolean;
   server: string;
   preview: string;
   expires: Millis;
@@ -35,6 +37,7 @@ export function newIntent(wake: WakeRequest, due: Millis, expires: Millis): Inte
     attempts: 0,
     activity: 1,
     conversation,
+    isMixed: false,
     server,
     preview,
     expires,
@@ -53,6 +56,7 @@ export function takeOn(
   now: Millis,
 ): void {
   intent.activity++;
+  intent.isMixed ||= wake.conversation !== intent.conversation;
   intent.expires = Math.max(intent.expires, expires);
   if (RANKS[wake.class] >= RANKS[intent.class]) {
     intent.class = wake.class;

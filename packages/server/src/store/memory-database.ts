@@ -6,7 +6,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
-import { durableOf } from "./holder.ts";
+import { deviceRecordOf, durableOf, silence, update } from "./holder.ts";
 import {
   conclude,
   deferForArrival,
@@ -17,6 +17,8 @@ import {
   takeOn,
 } from "./intent.ts";
 import type { Intent } from "./intent.ts";
+import { doesWake, hush, isMuted, mute, mutesOf, quietDevice } from "./quiet.ts";
+import type { Mutes } from "./quiet.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
@@ -36,6 +38,7 @@ import type {
   HoldRequest,
   HoldResult,
   MessageKey,
+  Mute,
   PendingRow,
   RowRef,
   StoreLimits,
@@ -76,6 +79,7 @@ interface Holder {
   /** Of the intent; never goes back, so that a late `clear` cannot mean another one. */
   generation: number;
   intent: Intent | undefined;
+  quietUntil: Millis;
 }
 
 interface Device extends Holder, Debt {
@@ -92,6 +96,7 @@ interface User {
   readonly devices: Map<string, Device>;
   /** The rows that belong to the user alone. Only where there is no durable device. */
   readonly own: Holder;
+  readonly mutes: Mutes;
   setVersion: number;
 }
 
@@ -106,6 +111,8 @@ export class MemoryDatabase implements Transactions {
   #lastRef = 0;
   /** Devices with an intent. */
   readonly #intents = new Set<Device>();
+  /** Devices with a push registration, by its provider and token. */
+  readonly #registered = new Map<string, Device>();
 
   constructor(clock: Pick<Clock, "now">, limits: StoreLimits) {
     this.#clock = clock;
@@ -263,6 +270,7 @@ export class MemoryDatabase implements Transactions {
       if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
       if (device.intent !== undefined) deferForArrival(device.intent, now);
+      hush(device);
     }
     return {
       ...setOf(user),
@@ -282,8 +290,13 @@ export class MemoryDatabase implements Transactions {
     const user = this.#user(userName);
     const device = this.#admit(user, deviceName, now);
     this.#update(device, protocols, push);
-    device.seen = now;
+    if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
     return setOf(user);
+  }
+
+  unregister(userName: string, deviceName: string): void {
+    const device = this.#users.get(userName)?.devices.get(deviceName);
+    if (device !== undefined) this.#silence(device);
   }
 
   /** Makes the device one of the user's durable ones, if it is not. */
@@ -309,6 +322,7 @@ export class MemoryDatabase implements Transactions {
     if (own.rows.size > 0 && own.intent !== undefined) {
       device.generation++;
       device.intent = own.intent;
+      hush(device);
       this.#intents.add(device);
     }
     own.intent = undefined;
@@ -322,10 +336,18 @@ export class MemoryDatabase implements Transactions {
   }
 
   #update(device: Device, protocols: readonly string[], push: PushRegistration | undefined): void {
-    device.protocols = protocols;
-    if (push === undefined) return;
-    device.push = push;
-    device.goneAt = undefined;
+    const before = device.push;
+    if (!update(device, protocols, push) || device.push === before) return;
+    if (before !== undefined) this.#registered.delete(registrationOf(before));
+    const name = registrationOf(device.push!);
+    const other = this.#registered.get(name);
+    if (other !== undefined && other !== device) this.#silence(other);
+    this.#registered.set(name, device);
+  }
+
+  #silence(device: Device): void {
+    if (device.push !== undefined) this.#registered.delete(registrationOf(device.push));
+    silence(device, this.#clock.now());
   }
 
   /** Nothing is held for it any more, and what was is dropped. */
@@ -345,6 +367,7 @@ export class MemoryDatabase implements Transactions {
     const device = user.devices.get(deviceName);
     if (device !== undefined) {
       this.#drop(device);
+      this.#silence(device);
       user.devices.delete(deviceName);
       user.setVersion++;
     }
@@ -358,13 +381,7 @@ export class MemoryDatabase implements Transactions {
     );
     return {
       setVersion: user?.setVersion ?? 0,
-      devices: devices.map(({ device, protocols, push, seen, dormant }) => ({
-        device,
-        protocols,
-        ...(push !== undefined && { push }),
-        seen,
-        dormant,
-      })),
+      devices: devices.map((device) => deviceRecordOf(device)),
     };
   }
 
@@ -393,14 +410,15 @@ export class MemoryDatabase implements Transactions {
   #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.rows.size === 0) this.#deleteIntent(holder);
-    if (wake.class === "none") return false;
     const now = this.#clock.now();
+    if (!doesWake(wake.class, holder.user.mutes.get(wake.conversation), now)) return false;
     const due = now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, now);
     holder.generation++;
     if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
     else takeOn(holder.intent, wake, due, expires, now);
+    hush(holder);
     if (!isDevice(holder)) return false;
     this.#intents.add(holder);
     return !wasDue && isDue(holder.intent, now);
@@ -452,10 +470,8 @@ export class MemoryDatabase implements Transactions {
       const device = this.#users.get(user)?.devices.get(name);
       if (device?.intent?.owner !== owner) continue;
       conclude(device.intent, outcome, now);
-      if (outcome.kind === "gone" && device.push?.token === outcome.token) {
-        device.push = undefined;
-        device.goneAt = now;
-      }
+      hush(device);
+      if (outcome.kind === "gone" && device.push?.token === outcome.token) this.#silence(device);
     }
   }
 
@@ -468,8 +484,30 @@ export class MemoryDatabase implements Transactions {
   }
 
   leave(user: string, name: string): void {
-    const intent = this.#users.get(user)?.devices.get(name)?.intent;
-    if (intent !== undefined) renewForDeparture(intent, this.#clock.now());
+    const device = this.#users.get(user)?.devices.get(name);
+    if (device?.intent === undefined) return;
+    renewForDeparture(device.intent, this.#clock.now());
+    hush(device);
+  }
+
+  quiet(userName: string, deviceName: string, conversation: string, until: Millis): boolean {
+    const now = this.#clock.now();
+    const user = this.#user(userName);
+    if (conversation === "") {
+      const device = user.devices.get(deviceName);
+      if (device !== undefined) quietDevice(device, until, now);
+      return device !== undefined;
+    }
+    mute(user.mutes, conversation, until, now);
+    if (until <= now) return true;
+    for (const holder of [user.own, ...user.devices.values()]) {
+      if (isMuted(holder.intent, conversation)) this.#deleteIntent(holder);
+    }
+    return true;
+  }
+
+  mutes(user: string): Mute[] {
+    return mutesOf(this.#users.get(user)?.mutes ?? [], this.#clock.now());
   }
 
   nextDue(): Millis | undefined {
@@ -483,7 +521,13 @@ export class MemoryDatabase implements Transactions {
   #user(name: string): User {
     let user = this.#users.get(name);
     if (user === undefined) {
-      user = { name, devices: new Map(), own: undefined as never, setVersion: 0 };
+      user = {
+        name,
+        devices: new Map(),
+        own: undefined as never,
+        mutes: new Map(),
+        setVersion: 0,
+      };
       Object.assign(user, { own: newHolder(user, "") });
       this.#users.set(name, user);
     }
@@ -492,7 +536,7 @@ export class MemoryDatabase implements Transactions {
 }
 
 function newHolder(user: User, device: string): Holder {
-  return { user, device, rows: new Map(), generation: 0, intent: undefined };
+  return { user, device, rows: new Map(), generation: 0, intent: undefined, quietUntil: 0 };
 }
 
 function newDevice(user: User, name: string): Device {
@@ -506,6 +550,10 @@ function newDevice(user: User, name: string): Device {
     missed: false,
     toldEpoch: undefined,
   };
+}
+
+function registrationOf({ provider, token }: PushRegistration): string {
+  return `${provider}\0${token}`;
 }
 
 /** Identity of a message: the sender, its device and the id. */

@@ -1,14 +1,23 @@
 /** The transactions: each reads under the locks of its users, decides in memory, and writes all of it with the commit. */
-import type { Millis } from "@beckon/protocol";
+import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import { Decisions, look } from "./postgres-decisions.ts";
-import { setOf } from "./holder.ts";
-import { Holders, lockUsers, makeUsers, readHolders } from "./postgres-holders.ts";
+import { deviceRecordOf, setOf } from "./holder.ts";
+import {
+  Holders,
+  lockTokens,
+  lockUsers,
+  makeUsers,
+  readHolders,
+  readRegistered,
+} from "./postgres-holders.ts";
 import { isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
 import type { Link, Row, Statement } from "./postgres-link.ts";
+import { StoredMutes, readMutesFor, readMutesOf } from "./postgres-mutes.ts";
 import type { Partitions } from "./postgres-partitions.ts";
 import type { Pool } from "./postgres-pool.ts";
 import { Rows, daysAndSeqs, lockUsersOf, markSent, readKept } from "./postgres-rows.ts";
+import { doesWake, mutesOf } from "./quiet.ts";
 import { StoreUnavailable } from "./store.ts";
 import type {
   Arrival,
@@ -16,6 +25,7 @@ import type {
   DeviceRecord,
   DurableSet,
   HoldRequest,
+  Mute,
   PendingRow,
   RowRef,
   StoreLimits,
@@ -24,7 +34,16 @@ import type {
 import type { Operation, Transactions } from "./transactions.ts";
 
 /** A call that changes users which it names. */
-export type UserOperation = "hold" | "arrive" | "register" | "forget" | "done" | "clear" | "leave";
+export type UserOperation =
+  | "hold"
+  | "arrive"
+  | "register"
+  | "unregister"
+  | "forget"
+  | "done"
+  | "clear"
+  | "leave"
+  | "quiet";
 
 export type UserCall = {
   [Name in UserOperation]: {
@@ -64,10 +83,20 @@ const PENDING = `SELECT day, seq::float8, device, id, sender, sender_device, bod
   FROM (${ofHolder("$2")} UNION ALL ${ofHolder("''")}) AS both_holders
   ORDER BY urgency, lane, n, both_holders.seq LIMIT $3`;
 
+/** What a transaction is about: this is locked and read. */
+interface Scope {
+  readonly users: readonly string[];
+  readonly requests?: readonly HoldRequest[];
+  /** Whoever is registered so is locked and read as well. */
+  readonly pushes?: readonly PushRegistration[];
+  /** Users whose mutes change. */
+  readonly muting?: readonly string[];
+}
+
 interface Work {
-  readonly now: Millis;
   readonly holders: Holders;
   readonly rows: Rows;
+  readonly mutes: StoredMutes;
   readonly decisions: Decisions;
 }
 
@@ -114,28 +143,34 @@ export class PostgresDatabase {
     const requests = calls.flatMap((call) => (call.operation === "hold" ? call.args[0] : []));
     await this.#partitions.provideFor(link, requests, this.#now?.() ?? Date.now());
     const relaxed = calls.every(({ operation }) => RELAXED.has(operation));
-    return this.#transaction(link, usersOf(calls), requests, relaxed, ({ decisions }) =>
+    const muting = calls.filter(({ operation }) => operation === "quiet");
+    const scope: Scope = {
+      users: usersOf(calls),
+      requests,
+      pushes: calls.flatMap(pushesOf),
+      muting: usersOf(muting),
+    };
+    return this.#transaction(link, scope, relaxed, (decisions) =>
       calls.map((call) => perform(decisions, call)),
     );
   }
 
-  /** Two round trips: one reads under the locks of the users, one writes and commits. */
+  /** Two round trips: one reads under the locks of the users, one writes and commits. Where somebody registers for push, one before them. */
   async #transaction<Result>(
     link: Link,
-    users: readonly string[],
-    requests: readonly HoldRequest[],
+    scope: Scope,
     relaxed: boolean,
-    decide: (work: Work) => Result,
+    decide: (decisions: Decisions) => Result,
   ): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const work = await this.#begin(link, users, requests);
+        const work = await this.#begin(link, scope);
         if (work === undefined) {
           if (attempt < ATTEMPTS) continue;
           throw new StoreUnavailable("users come and go too fast");
         }
-        const result = decide(work);
-        const written = [...work.rows.flush(), ...work.holders.flush()];
+        const result = decide(work.decisions);
+        const written = [...work.rows.flush(), ...work.holders.flush(), ...work.mutes.flush()];
         await link.run([...(relaxed ? [RELAX] : []), ...written, COMMIT]);
         return result;
       } catch (error) {
@@ -151,11 +186,13 @@ export class PostgresDatabase {
   /** Undefined: a user was not there yet, or not any more; now it is. */
   async #begin(
     link: Link,
-    users: readonly string[],
-    requests: readonly HoldRequest[],
+    { users: named, requests = [], pushes = [], muting = [] }: Scope,
   ): Promise<Work | undefined> {
-    const [, locked, clock, holderRows, kept] = await link.run([
-      BEGIN,
+    const waking = requests.filter(({ wake }) => doesWake(wake.class, undefined, 0));
+    const users = pushes.length > 0 ? await this.#lockTokens(link, named, pushes) : named;
+    const begin = pushes.length > 0 ? [] : [BEGIN];
+    const answers = await link.run([
+      ...begin,
       lockUsers(users),
       [
         `SELECT ${NOW} AS now, pg_current_xact_id()::text::float8 AS transaction`,
@@ -163,16 +200,31 @@ export class PostgresDatabase {
       ],
       readHolders(users),
       ...(requests.length > 0 ? [readKept(requests)] : []),
+      ...(waking.length > 0 ? [readMutesFor(waking)] : []),
+      ...(muting.length > 0 ? [readMutesOf(muting)] : []),
     ]);
+    const [locked, clock, holderRows, ...more] = answers.slice(begin.length);
+    const kept = requests.length > 0 ? more.shift()! : [];
     if (locked!.length < users.length) {
       await link.run([["ROLLBACK"], makeUsers(users)]);
       return undefined;
     }
     const { now, transaction } = clock![0]!;
     const holders = new Holders(users, holderRows!);
-    const rows = new Rows(this.#base + transaction, kept ?? [], this.#partitions.known);
-    const decisions = new Decisions(this.#limits, now, holders, rows);
-    return { now, holders, rows, decisions };
+    const rows = new Rows(this.#base + transaction, kept, this.#partitions.known);
+    const mutes = new StoredMutes(more.flat());
+    const decisions = new Decisions(this.#limits, now, holders, rows, mutes);
+    return { holders, rows, mutes, decisions };
+  }
+
+  /** Begins the transaction. Answers whose users it is about: also those whose devices have one of the tokens. */
+  async #lockTokens(
+    link: Link,
+    users: readonly string[],
+    pushes: readonly PushRegistration[],
+  ): Promise<string[]> {
+    const [, , owners] = await link.run([BEGIN, lockTokens(pushes), readRegistered(pushes)]);
+    return [...new Set([...users, ...owners!.map(({ account }) => account as string)])];
   }
 
   settle(refs: readonly RowRef[]): Promise<void> {
@@ -221,13 +273,7 @@ export class PostgresDatabase {
       const inOrder = [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
       return {
         setVersion: own.setVersion,
-        devices: inOrder.map(({ device, protocols, push, seen, dormant }) => ({
-          device,
-          protocols,
-          ...(push !== undefined && { push }),
-          seen,
-          dormant,
-        })),
+        devices: inOrder.map((device) => deviceRecordOf(device)),
       };
     });
   }
@@ -254,7 +300,7 @@ export class PostgresDatabase {
       );
       const users = found.map(({ account }) => account as string);
       if (users.length === 0) return { changed: [], next: undefined };
-      const changed = await this.#transaction(link, users, [], false, ({ decisions }) =>
+      const changed = await this.#transaction(link, { users }, false, (decisions) =>
         decisions.retire(now),
       );
       return { changed, next: users.length < RETIRE_SLICE ? undefined : users.at(-1) };
@@ -279,7 +325,7 @@ export class PostgresDatabase {
         }));
         const users = [...new Set(due.map(({ user }) => user))];
         claimed.push(
-          ...(await this.#transaction(link, users, [], true, ({ decisions }) =>
+          ...(await this.#transaction(link, { users }, true, (decisions) =>
             decisions.claim(owner, leaseMs, due),
           )),
         );
@@ -297,6 +343,20 @@ export class PostgresDatabase {
         [this.#now?.() ?? null],
       ],
       ([row]) => (row!["none"] === true ? undefined : (row!["wait"] as number)),
+    );
+  }
+
+  mutes(user: string): Promise<Mute[]> {
+    return this.#read(
+      [
+        `SELECT conversation, until::float8, ${NOW} AS now FROM mute WHERE account = $2`,
+        [this.#now?.() ?? null, user],
+      ],
+      (rows) =>
+        mutesOf(
+          rows.map((row) => [row["conversation"] as string, row["until"] as number] as const),
+          (rows[0]?.["now"] as number | undefined) ?? 0,
+        ),
     );
   }
 
@@ -333,6 +393,11 @@ function usersOf(calls: readonly UserCall[]): string[] {
   return [...users];
 }
 
+function pushesOf(call: UserCall): PushRegistration[] {
+  if (call.operation === "register") return [call.args[3]];
+  return call.operation === "arrive" && call.args[0].push !== undefined ? [call.args[0].push] : [];
+}
+
 const PERFORM: {
   readonly [Name in UserOperation]: (
     decisions: Decisions,
@@ -342,10 +407,12 @@ const PERFORM: {
   hold: (decisions, [requests]) => requests.map((request) => decisions.hold(request)),
   arrive: (decisions, args) => decisions.arrive(...args),
   register: (decisions, args) => decisions.register(...args),
+  unregister: (decisions, args) => decisions.unregister(...args),
   forget: (decisions, args) => decisions.forget(...args),
   done: (decisions, args) => decisions.done(...args),
   clear: (decisions, args) => decisions.clear(...args),
   leave: (decisions, args) => decisions.leave(...args),
+  quiet: (decisions, args) => decisions.quiet(...args),
 };
 
 function perform(decisions: Decisions, { operation, args }: UserCall): unknown {

@@ -11,11 +11,13 @@ import {
   renewForDeparture,
   takeOn,
 } from "./intent.ts";
-import { durableOf, setOf, update, wakeIntentOf } from "./holder.ts";
+import { durableOf, isSameToken, setOf, silence, update, wakeIntentOf } from "./holder.ts";
 import type { Holder } from "./holder.ts";
 import type { Holders, User } from "./postgres-holders.ts";
+import type { StoredMutes } from "./postgres-mutes.ts";
 import { refOf } from "./postgres-rows.ts";
 import type { Kept, Rows } from "./postgres-rows.ts";
+import { doesWake, hush, isMuted, mute, quietDevice } from "./quiet.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
@@ -41,12 +43,14 @@ export class Decisions {
   readonly #now: Millis;
   readonly #holders: Holders;
   readonly #rows: Rows;
+  readonly #mutes: StoredMutes;
 
-  constructor(limits: StoreLimits, now: Millis, holders: Holders, rows: Rows) {
+  constructor(limits: StoreLimits, now: Millis, holders: Holders, rows: Rows, mutes: StoredMutes) {
     this.#limits = limits;
     this.#now = now;
     this.#holders = holders;
     this.#rows = rows;
+    this.#mutes = mutes;
   }
 
   // Messages
@@ -82,13 +86,15 @@ export class Decisions {
   #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.held === 0) holder.intent = undefined;
-    if (wake.class === "none") return false;
+    const mutedUntil = this.#mutes.of(holder.user).get(wake.conversation);
+    if (!doesWake(wake.class, mutedUntil, this.#now)) return false;
     const due = this.#now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, this.#now);
     holder.generation++;
     if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
     else takeOn(holder.intent, wake, due, expires, this.#now);
+    hush(holder);
     return holder.device !== "" && !wasDue && isDue(holder.intent, this.#now);
   }
 
@@ -114,6 +120,7 @@ export class Decisions {
     const recovered = tell(device, arrival.lastEpoch, arrival.epoch);
     if (device.intent !== undefined) {
       deferForArrival(device.intent, this.#now);
+      hush(device);
       this.#holders.heldChanged(device);
     }
     return arrivalResult(user, device, recovered);
@@ -128,9 +135,16 @@ export class Decisions {
     const user = this.#holders.user(userName);
     const device = this.#admit(user, deviceName);
     this.#update(device, protocols, push);
-    device.seen = this.#now;
-    this.#holders.changed(device);
+    if (this.#now - device.seen >= SEEN_INTERVAL_MS) {
+      device.seen = this.#now;
+      this.#holders.changed(device);
+    }
     return setOf(user);
+  }
+
+  unregister(userName: string, deviceName: string): void {
+    const device = this.#holders.user(userName).devices.get(deviceName);
+    if (device !== undefined) this.#silence(device);
   }
 
   /** Makes the device one of the user's durable ones, if it is not. */
@@ -162,6 +176,7 @@ export class Decisions {
       if (own.intent !== undefined) {
         device.generation++;
         device.intent = own.intent;
+        hush(device);
       }
       this.#rows.move(own.user, device.device);
       device.held += own.held;
@@ -171,7 +186,20 @@ export class Decisions {
   }
 
   #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
-    if (update(device, protocols, push)) this.#holders.changed(device);
+    const before = device.push;
+    if (!update(device, protocols, push)) return;
+    this.#holders.changed(device);
+    if (push === undefined || device.push === before) return;
+    // Whoever has the token was read, and is locked.
+    for (const user of this.#holders.all()) {
+      for (const other of user.devices.values()) {
+        if (other !== device && isSameToken(other.push, push)) this.#silence(other);
+      }
+    }
+  }
+
+  #silence(device: Holder): void {
+    if (silence(device, this.#now)) this.#holders.changed(device);
   }
 
   /** Nothing is held for it any more, and what was is dropped. */
@@ -240,12 +268,9 @@ export class Decisions {
       const device = this.#holders.user(user).devices.get(name);
       if (device?.intent?.owner !== owner) continue;
       conclude(device.intent, outcome, this.#now);
+      hush(device);
       this.#holders.heldChanged(device);
-      if (outcome.kind === "gone" && device.push?.token === outcome.token) {
-        device.push = undefined;
-        device.goneAt = this.#now;
-        this.#holders.changed(device);
-      }
+      if (outcome.kind === "gone" && device.push?.token === outcome.token) this.#silence(device);
     }
   }
 
@@ -262,7 +287,29 @@ export class Decisions {
     const device = this.#holders.user(user).devices.get(name);
     if (device?.intent === undefined) return;
     renewForDeparture(device.intent, this.#now);
+    hush(device);
     this.#holders.heldChanged(device);
+  }
+
+  quiet(userName: string, deviceName: string, conversation: string, until: Millis): boolean {
+    const user = this.#holders.user(userName);
+    if (conversation === "") {
+      const device = user.devices.get(deviceName);
+      if (device === undefined) return false;
+      quietDevice(device, until, this.#now);
+      this.#holders.changed(device);
+      return true;
+    }
+    const gone = mute(this.#mutes.of(userName), conversation, until, this.#now);
+    this.#mutes.remove(userName, gone);
+    if (until <= this.#now) return true;
+    this.#mutes.set(userName, conversation, until);
+    for (const holder of [user.own, ...user.devices.values()]) {
+      if (!isMuted(holder.intent, conversation)) continue;
+      holder.intent = undefined;
+      this.#holders.heldChanged(holder);
+    }
+    return true;
   }
 }
 

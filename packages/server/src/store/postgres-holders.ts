@@ -16,7 +16,7 @@ export interface User {
 
 const COLUMNS = `account, device, set_version::float8, dormant, protocols, provider, token, key_id::float8, wake_key, seen::float8,
   gone_at::float8, missed, told_epoch::float8, held, generation::float8, class, attempts, activity, conversation, server, preview,
-  expires::float8, due::float8, owner, again`;
+  expires::float8, due::float8, owner, again, quiet_until::float8, mixed`;
 
 /** Always in the order of their names, so that no two transactions wait for each other. */
 export function lockUsers(users: readonly string[]): Statement {
@@ -31,6 +31,29 @@ export function makeUsers(users: readonly string[]): Statement {
   return [
     `INSERT INTO holder (account, device) SELECT unnest($1::text[]), '' ON CONFLICT DO NOTHING`,
     [arrayOf(users)],
+  ];
+}
+
+/** Slots of the locks that keep two transactions from registering one token without seeing each other. */
+const TOKEN_SLOTS = 64;
+const TOKEN_LOCK = 0x42636c00;
+
+/** Before any user, and in one order: nobody who has a user waits for a token. Until the transaction's end. */
+export function lockTokens(pushes: readonly PushRegistration[]): Statement {
+  return [
+    `SELECT pg_advisory_xact_lock(slot, hashtext(current_schema()))::text FROM (
+       SELECT DISTINCT ${TOKEN_LOCK} + (hashtext(token) & ${TOKEN_SLOTS - 1}) AS slot FROM unnest($1::text[]) AS token ORDER BY slot
+     ) AS slots`,
+    [arrayOf(pushes.map(({ token }) => token))],
+  ];
+}
+
+/** Users whose devices are registered with these. */
+export function readRegistered(pushes: readonly PushRegistration[]): Statement {
+  return [
+    `SELECT DISTINCT account FROM unnest($1::text[], $2::text[]) AS x (provider, token)
+     JOIN holder ON holder.token = x.token AND holder.provider = x.provider`,
+    [arrayOf(pushes.map(({ provider }) => provider)), arrayOf(pushes.map(({ token }) => token))],
   ];
 }
 
@@ -113,6 +136,7 @@ const HELD: readonly (readonly [string, string, (holder: Holder) => Value])[] = 
   ["due", "bigint", ({ intent }) => intent?.due ?? null],
   ["owner", "text", ({ intent }) => intent?.owner ?? null],
   ["again", "boolean", ({ intent }) => intent?.again ?? null],
+  ["mixed", "boolean", ({ intent }) => intent?.isMixed ?? null],
 ];
 
 /** What only arrivals and the like change. */
@@ -126,6 +150,7 @@ const REST: readonly (readonly [string, string, (holder: Holder) => Value])[] = 
   ["wake_key", "bytea", ({ push }) => (push === undefined ? null : `\\x${push.key.key.toHex()}`)],
   ["seen", "bigint", ({ seen }) => seen],
   ["gone_at", "bigint", ({ goneAt }) => goneAt ?? null],
+  ["quiet_until", "bigint", ({ quietUntil }) => quietUntil],
 ];
 
 const KEY: typeof HELD = [
@@ -169,6 +194,7 @@ function holderOf(row: Row): Holder {
     push: pushOf(row),
     seen: row["seen"] as number,
     goneAt: (row["gone_at"] as number | null) ?? undefined,
+    quietUntil: row["quiet_until"] as number,
     missed: row["missed"] as boolean,
     toldEpoch: (row["told_epoch"] as number | null) ?? undefined,
     held: row["held"] as number,
@@ -193,6 +219,8 @@ function intentOf(row: Row): Intent | undefined {
     attempts: row["attempts"] as number,
     activity: row["activity"] as number,
     conversation: row["conversation"] as string,
+    // An intent that is older than the column counts as one of several conversations, which no mute takes away.
+    isMixed: row["mixed"] !== false,
     server: row["server"] as string,
     preview: row["preview"] as string,
     expires: row["expires"] as number,

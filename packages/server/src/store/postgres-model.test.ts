@@ -21,10 +21,12 @@ const SHARE: ReadonlySet<string> = new Set([
   "hold",
   "arrive",
   "register",
+  "unregister",
   "forget",
   "done",
   "clear",
   "leave",
+  "quiet",
 ]);
 
 let postgres: PostgresProcess;

@@ -18,6 +18,7 @@ export const ROWS_PER_TRANSACTION = 4_096;
  *
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row has the version of the user's set and is what a
  * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none).
+ * `mute` is a conversation that wakes none of the user's devices until then.
  * `held` is a message for one of them. `day` is of the id, so that who repeats a message after midnight finds it.
  * `numbering.base` is added to a transaction's number: what was restored into another cluster has greater numbers than that one gives.
  * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
@@ -75,6 +76,17 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "CREATE INDEX held_id ON held (id)",
     "CREATE INDEX held_order ON held (account, device, urgency, lane, n, seq)",
     `CREATE TABLE held_${OTHER_DAY} PARTITION OF held FOR VALUES IN (${OTHER_DAY})`,
+  ],
+  [
+    "ALTER TABLE holder ADD COLUMN quiet_until bigint NOT NULL DEFAULT 0, ADD COLUMN mixed boolean",
+    // A token may be longer than what a tree takes.
+    "CREATE INDEX holder_token ON holder USING hash (token) WHERE token IS NOT NULL",
+    `CREATE TABLE mute (
+      account text COLLATE "C" NOT NULL,
+      conversation text COLLATE "C" NOT NULL,
+      until bigint NOT NULL,
+      PRIMARY KEY (account, conversation)
+    )`,
   ],
 ];
 

@@ -200,6 +200,7 @@ function openHandle(
           ? write({ operation: "arrive", args: [arrival] })
           : ask([arrival.user, arrival.device], () => database.lookAt(arrival)),
       register: (...args) => write({ operation: "register", args }),
+      unregister: (...args) => write({ operation: "unregister", args }),
       forget: (...args) => write({ operation: "forget", args }),
       devices: (user) => ask(user, () => database.devices(user)),
       sets: (users) => ask(users, () => database.sets(users)),
@@ -220,6 +221,8 @@ function openHandle(
       clear: (...args) => write({ operation: "clear", args }),
       leave: (...args) => write({ operation: "leave", args }),
       nextDue: () => ask(undefined, () => database.nextDue()),
+      quiet: (...args) => write({ operation: "quiet", args }),
+      mutes: (user) => ask(user, () => database.mutes(user)),
     },
     get batches() {
       return writes.batches;

@@ -43,6 +43,7 @@ const READS: ReadonlySet<SqliteOperation> = new Set<SqliteOperation>([
   "devices",
   "sets",
   "nextDue",
+  "mutes",
 ]);
 
 /**
@@ -231,6 +232,7 @@ const PERFORM: {
   expire: ({ messages }, args) => messages.expire(...args),
   arrive: ({ devices }, args, now) => devices.arrive(...args, now),
   register: ({ devices }, args, now) => devices.register(...args, now),
+  unregister: ({ devices }, args, now) => devices.unregister(...args, now),
   forget: ({ devices }, args) => devices.forget(...args),
   devices: ({ devices }, args) => devices.devices(...args),
   sets: ({ devices }, args) => devices.sets(...args),
@@ -240,6 +242,8 @@ const PERFORM: {
   clear: ({ wakes }, args) => wakes.clear(...args),
   leave: ({ wakes }, args, now) => wakes.leave(...args, now),
   nextDue: ({ wakes }, _args, now) => wakes.nextDue(now),
+  quiet: ({ wakes }, args, now) => wakes.quiet(...args, now),
+  mutes: ({ wakes }, args, now) => wakes.mutes(...args, now),
 };
 
 function perform(open: Open, { operation, args, now }: SqliteCall): unknown {

@@ -2,7 +2,7 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
-import { durableOf, setOf, update } from "./holder.ts";
+import { deviceRecordOf, durableOf, setOf, silence, update } from "./holder.ts";
 import { deferForArrival } from "./intent.ts";
 import {
   HELD_COUNT_LIMIT,
@@ -15,6 +15,7 @@ import {
 } from "./rules.ts";
 import type { Holder, Holders, User } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
+import { hush } from "./quiet.ts";
 import type { Arrival, ArrivalResult, DeviceRecord, DurableSet, StoreLimits } from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 
@@ -46,7 +47,7 @@ export class Devices {
     let recovered = device === undefined || !isOwedTruth(device, arrival.lastEpoch);
     if (arrival.durable) {
       device = this.#admit(user, arrival.device, now);
-      this.#update(device, arrival.protocols, arrival.push);
+      this.#update(device, arrival.protocols, arrival.push, now);
       if (now - device.seen >= SEEN_INTERVAL_MS) {
         device.seen = now;
         this.#holders.changed(device);
@@ -55,6 +56,7 @@ export class Devices {
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
       if (device.intent !== undefined) {
         deferForArrival(device.intent, now);
+        hush(device);
         this.#holders.heldChanged(device);
       }
     }
@@ -75,10 +77,17 @@ export class Devices {
   ): { setVersion: number; setSize: number } {
     const user = this.#holders.user(userName);
     const device = this.#admit(user, deviceName, now);
-    this.#update(device, protocols, push);
-    device.seen = now;
-    this.#holders.changed(device);
+    this.#update(device, protocols, push, now);
+    if (now - device.seen >= SEEN_INTERVAL_MS) {
+      device.seen = now;
+      this.#holders.changed(device);
+    }
     return setOf(user);
+  }
+
+  unregister(userName: string, deviceName: string, now: Millis): void {
+    const device = this.#holders.user(userName).devices.get(deviceName);
+    if (device !== undefined && silence(device, now)) this.#holders.changed(device);
   }
 
   /** Makes the device one of the user's durable ones, if it is not. */
@@ -111,14 +120,26 @@ export class Devices {
       if (own.intent !== undefined) {
         device.generation++;
         device.intent = own.intent;
+        hush(device);
       }
       this.#rows.move(own, device);
     }
     own.intent = undefined;
   }
 
-  #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
-    if (update(device, protocols, push)) this.#holders.changed(device);
+  #update(
+    device: Holder,
+    protocols: readonly string[],
+    push: PushRegistration | undefined,
+    now: Millis,
+  ): void {
+    const before = device.push;
+    if (!update(device, protocols, push)) return;
+    this.#holders.changed(device);
+    if (push === undefined || device.push === before) return;
+    for (const other of this.#holders.withToken(push.provider, push.token)) {
+      if (other !== device && silence(other, now)) this.#holders.changed(other);
+    }
   }
 
   /** Nothing is held for it any more, and what was is dropped. */
@@ -146,13 +167,7 @@ export class Devices {
     const devices = [...user.devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
     return {
       setVersion: user.own?.setVersion ?? 0,
-      devices: devices.map(({ device, protocols, push, seen, dormant }) => ({
-        device,
-        protocols,
-        ...(push !== undefined && { push }),
-        seen,
-        dormant,
-      })),
+      devices: devices.map((device) => deviceRecordOf(device)),
     };
   }
 

@@ -24,7 +24,7 @@ export interface User {
 const COLUMNS = [
   "id, user, device, set_version, dormant, protocols, provider, token, key_id, wake_key, seen, gone_at",
   "missed, told_epoch, held, generation, class, attempts, activity, conversation, server, preview",
-  "expires, due, owner, again",
+  "expires, due, owner, again, quiet_until, mixed",
 ].join(", ");
 
 /** Holders, and users, that are kept over transactions: some 20 MB. */
@@ -58,11 +58,15 @@ export interface HolderRow {
   readonly due: number | null;
   readonly owner: string | null;
   readonly again: number | null;
+  readonly quiet_until: number;
+  /** Null also where the intent is older than the column: taken for one of several conversations, which no mute takes away. */
+  readonly mixed: number | null;
 }
 
 export class Holders {
   readonly #byUser: Statement<HolderRow, [string]>;
   readonly #byId: Statement<HolderRow, [number]>;
+  readonly #byToken: Statement<{ id: number }, [string, string]>;
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #updateHeld: Statement;
@@ -79,17 +83,18 @@ export class Holders {
   constructor(file: SqliteFile) {
     this.#byUser = file.prepare(`SELECT ${COLUMNS} FROM holder WHERE user = ?`);
     this.#byId = file.prepare(`SELECT ${COLUMNS} FROM holder WHERE id = ?`);
+    this.#byToken = file.prepare("SELECT id FROM holder WHERE provider = ? AND token = ?");
     this.#insert = file.prepare(
       `INSERT INTO holder (user, device, set_version, dormant, protocols, seen, missed, held, generation)
        VALUES (?, ?, 0, 0, '[]', 0, 0, 0, 0)`,
     );
     const held = `missed = ?, told_epoch = ?, held = ?, generation = ?, class = ?, attempts = ?, activity = ?,
-      conversation = ?, server = ?, preview = ?, expires = ?, owner = ?, again = ?`;
+      conversation = ?, server = ?, preview = ?, expires = ?, owner = ?, again = ?, mixed = ?`;
     this.#updateHeld = file.prepare(`UPDATE holder SET ${held} WHERE id = ?`);
     this.#updateDue = file.prepare("UPDATE holder SET due = ? WHERE id = ?");
     this.#update = file.prepare(
       `UPDATE holder SET set_version = ?, dormant = ?, protocols = ?, provider = ?, token = ?, key_id = ?,
-        wake_key = ?, seen = ?, gone_at = ?, ${held} WHERE id = ?`,
+        wake_key = ?, seen = ?, gone_at = ?, quiet_until = ?, ${held} WHERE id = ?`,
     );
     this.#delete = file.prepare("DELETE FROM holder WHERE id = ?");
     this.#version = file.prepare("PRAGMA data_version");
@@ -109,6 +114,12 @@ export class Holders {
     if (known !== undefined) return known;
     const row = this.#byId.get(id);
     return row === null ? undefined : this.#take(row);
+  }
+
+  /** Devices that are registered for push with this token. */
+  withToken(provider: string, token: string): Holder[] {
+    this.flush();
+    return this.#byToken.all(provider, token).map(({ id }) => this.byId(id)!);
   }
 
   /** The user's own holder; made where there is none. */
@@ -185,6 +196,7 @@ export class Holders {
       intent?.expires ?? null,
       intent?.owner ?? null,
       intent === undefined ? null : Number(intent.again),
+      intent === undefined ? null : Number(intent.isMixed),
       holder.id,
     ];
     if (holder.storedDue !== intent?.due) {
@@ -205,6 +217,7 @@ export class Holders {
       push?.key.key ?? null,
       holder.seen,
       holder.goneAt ?? null,
+      holder.quietUntil,
       ...held,
     );
   }
@@ -234,6 +247,7 @@ function holderOf(row: HolderRow): Holder {
     push: pushOf(row),
     seen: row.seen,
     goneAt: row.gone_at ?? undefined,
+    quietUntil: row.quiet_until,
     missed: row.missed === 1,
     toldEpoch: row.told_epoch ?? undefined,
     held: row.held,
@@ -255,6 +269,7 @@ function intentOf(row: HolderRow): Intent | undefined {
     attempts: row.attempts!,
     activity: row.activity!,
     conversation: row.conversation!,
+    isMixed: row.mixed !== 0,
     server: row.server!,
     preview: row.preview!,
     expires: row.expires!,

@@ -4,6 +4,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
 import { isDue, newIntent, takeOn } from "./intent.ts";
+import { doesWake, hush } from "./quiet.ts";
 import { firstIdOf, markMissed } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
@@ -43,6 +44,7 @@ export class Messages {
   readonly #after: Statement<unknown, [number, number]>;
   readonly #name: Statement<TailEntry, [number]>;
   readonly #last: Statement<{ last: number }, []>;
+  readonly #mutedUntil: Statement<{ until: number }, [string, string]>;
 
   constructor(file: SqliteFile, limits: StoreLimits, holders: Holders, rows: Rows) {
     this.#limits = limits;
@@ -59,6 +61,7 @@ export class Messages {
     this.#after = file.prepare("SELECT row, holder FROM held WHERE row > ? ORDER BY row LIMIT ?");
     this.#name = file.prepare("SELECT user, device FROM holder WHERE id = ?");
     this.#last = file.prepare("SELECT last FROM counter");
+    this.#mutedUntil = file.prepare("SELECT until FROM mute WHERE user = ? AND conversation = ?");
   }
 
   hold(request: HoldRequest, now: Millis): HoldResult {
@@ -82,7 +85,10 @@ export class Messages {
     if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
 
     const due: string[] = [];
-    for (const holder of takers) if (this.#wake(holder, request, now)) due.push(holder.device);
+    const isHeard = takers.length > 0 && this.#isHeard(request, now);
+    for (const holder of takers) {
+      if (this.#wake(holder, request, isHeard, now)) due.push(holder.device);
+    }
     const rows = old.map(({ row, holder }) => {
       const { device } = this.#holders.byId(holder)!;
       if (request.sent.includes(device)) this.#rows.markSent(row);
@@ -101,17 +107,22 @@ export class Messages {
     };
   }
 
+  #isHeard({ user, wake }: HoldRequest, now: Millis): boolean {
+    return doesWake(wake.class, this.#mutedUntil.get(user, wake.conversation)?.until, now);
+  }
+
   /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest, now: Millis): boolean {
+  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean, now: Millis): boolean {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.held === 0) holder.intent = undefined;
-    if (wake.class === "none") return false;
+    if (!isHeard) return false;
     const due = now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, now);
     holder.generation++;
     if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
     else takeOn(holder.intent, wake, due, expires, now);
+    hush(holder);
     this.#holders.heldChanged(holder);
     return holder.device !== "" && !wasDue && isDue(holder.intent, now);
   }

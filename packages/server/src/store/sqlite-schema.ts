@@ -16,6 +16,7 @@ export const ROWS_PER_MESSAGE = 256;
  *
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row also has the version of the user's set. Its last
  * columns are its wake intent (`class` null: none).
+ * `mute` is a conversation that wakes none of the user's devices until then.
  * `message` has what is the same for all devices of a user. A number is given to each hold that adds rows, in the order of
  * commits; so the order of `held.row` is the order of commits, and the rows of a message need no index.
  * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
@@ -76,6 +77,18 @@ const MIGRATIONS: readonly string[] = [
     redelivered INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX held_order ON held (holder, urgency, lane, n);
+  `,
+  `
+  ALTER TABLE holder ADD COLUMN quiet_until INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE holder ADD COLUMN mixed INTEGER;
+  CREATE INDEX holder_token ON holder (provider, token) WHERE token IS NOT NULL;
+
+  CREATE TABLE mute (
+    user TEXT NOT NULL,
+    conversation TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (user, conversation)
+  ) STRICT, WITHOUT ROWID;
   `,
 ];
 

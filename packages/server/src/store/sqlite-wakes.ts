@@ -2,16 +2,21 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis } from "@beckon/protocol";
 
-import { wakeIntentOf } from "./holder.ts";
+import { silence, wakeIntentOf } from "./holder.ts";
 import { conclude, lease, renewForDeparture } from "./intent.ts";
+import { hush, isMuted, mute, mutesOf, quietDevice } from "./quiet.ts";
+import type { Mutes } from "./quiet.ts";
 import type { Holders } from "./sqlite-holders.ts";
-import type { WakeIntent, WakeOutcome } from "./store.ts";
+import type { Mute, WakeIntent, WakeOutcome } from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 
 export class Wakes {
   readonly #holders: Holders;
   readonly #due: Statement<{ id: number }, [number, number]>;
   readonly #nextDue: Statement<{ due: number | null }, []>;
+  readonly #mutes: Statement<Mute, [string]>;
+  readonly #setMute: Statement;
+  readonly #deleteMute: Statement;
 
   constructor(file: SqliteFile, holders: Holders) {
     this.#holders = holders;
@@ -22,6 +27,9 @@ export class Wakes {
     this.#nextDue = file.prepare(
       "SELECT min(due) AS due FROM holder WHERE due IS NOT NULL AND token IS NOT NULL",
     );
+    this.#mutes = file.prepare("SELECT conversation, until FROM mute WHERE user = ?");
+    this.#setMute = file.prepare("INSERT OR REPLACE INTO mute VALUES (?, ?, ?)");
+    this.#deleteMute = file.prepare("DELETE FROM mute WHERE user = ? AND conversation = ?");
   }
 
   claim(owner: string, leaseMs: Millis, limit: number, now: Millis): WakeIntent[] {
@@ -58,10 +66,10 @@ export class Wakes {
       const device = this.#holders.user(user).devices.get(name);
       if (device?.intent?.owner !== owner) continue;
       conclude(device.intent, outcome, now);
+      hush(device);
       this.#holders.heldChanged(device);
       if (outcome.kind === "gone" && device.push?.token === outcome.token) {
-        device.push = undefined;
-        device.goneAt = now;
+        silence(device, now);
         this.#holders.changed(device);
       }
     }
@@ -80,7 +88,43 @@ export class Wakes {
     const device = this.#holders.user(user).devices.get(name);
     if (device?.intent === undefined) return;
     renewForDeparture(device.intent, now);
+    hush(device);
     this.#holders.heldChanged(device);
+  }
+
+  quiet(
+    userName: string,
+    deviceName: string,
+    conversation: string,
+    until: Millis,
+    now: Millis,
+  ): boolean {
+    const user = this.#holders.user(userName);
+    if (conversation === "") {
+      const device = user.devices.get(deviceName);
+      if (device === undefined) return false;
+      quietDevice(device, until, now);
+      this.#holders.changed(device);
+      return true;
+    }
+    const gone = mute(this.#mutesOf(userName), conversation, until, now);
+    for (const name of gone) this.#deleteMute.run(userName, name);
+    if (until <= now) return true;
+    this.#setMute.run(userName, conversation, until);
+    for (const holder of [user.own, ...user.devices.values()]) {
+      if (holder === undefined || !isMuted(holder.intent, conversation)) continue;
+      holder.intent = undefined;
+      this.#holders.heldChanged(holder);
+    }
+    return true;
+  }
+
+  mutes(user: string, now: Millis): Mute[] {
+    return mutesOf(this.#mutesOf(user), now);
+  }
+
+  #mutesOf(user: string): Mutes {
+    return new Map(this.#mutes.all(user).map((row) => [row.conversation, row.until]));
   }
 
   nextDue(now: Millis): Millis | undefined {

@@ -1,12 +1,14 @@
 /** Each law of the suite is broken on purpose, and the suite has to notice by that law's name. */
 import { expect, test } from "bun:test";
 
+import type { PushRegistration } from "@beckon/protocol";
+
 import { createMemoryDatabase } from "./memory.ts";
 import type { HoldRequest, Store, StoreLimits } from "./store.ts";
 import { SUITE_LIMITS, storeSuite } from "./store.suite.ts";
 import type { StoreHarness } from "./store.suite.ts";
 import { steppedClock } from "./test-support/harness.ts";
-import { DAY, HOUR, arrival, newId, registration } from "./test-support/requests.ts";
+import { DAY, HOUR, START, arrival, newId, registration } from "./test-support/requests.ts";
 
 interface Parts {
   messages?: Partial<Store["messages"]>;
@@ -71,6 +73,14 @@ const stolenByAnother: Fault = ({ devices }) => ({
       await devices.arrive(arrival(user, "thief"));
       return devices.register(user, ...rest);
     },
+  },
+});
+
+/** Nobody hears that a conversation shall be quiet. */
+const muteless: Fault = ({ wakes }) => ({
+  wakes: {
+    quiet: async (user, device, conversation, until) =>
+      conversation !== "" || wakes.quiet(user, device, conversation, until),
   },
 });
 
@@ -275,6 +285,50 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
   "forget: the device, its rows and its intent are gone": ({ devices }) => ({
     devices: { forget: async (user) => (await devices.sets([user]))[0]! },
   }),
+  "forget: its quiet is gone, too": ({ devices, wakes }) => ({
+    devices: {
+      forget: async (user, device) => {
+        const set = await devices.forget(user, device);
+        await devices.arrive(arrival(user, device));
+        await wakes.quiet(user, device, "", Number.MAX_SAFE_INTEGER);
+        return set;
+      },
+    },
+  }),
+  "unregister: nobody wakes the device, what is held for it stays": ({ devices }) => ({
+    devices: { unregister: async (user, device) => void (await devices.forget(user, device)) },
+  }),
+  "a token belongs to the device that registered it last, of whichever user": ({ devices }) => {
+    const own = (user: string, device: string, push: PushRegistration): PushRegistration => ({
+      ...push,
+      token: `${user}'s ${device}'s ${push.token}`,
+    });
+    return {
+      devices: {
+        arrive: (wanted) =>
+          devices.arrive({
+            ...wanted,
+            ...(wanted.push && { push: own(wanted.user, wanted.device, wanted.push) }),
+          }),
+        register: (user, device, protocols, push) =>
+          devices.register(user, device, protocols, own(user, device, push)),
+        devices: async (user) => {
+          const found = await devices.devices(user);
+          return {
+            ...found,
+            devices: found.devices.map((one) =>
+              one.push === undefined
+                ? one
+                : {
+                    ...one,
+                    push: { ...one.push, token: one.push.token.replace(/^.*'s /, "") },
+                  },
+            ),
+          };
+        },
+      },
+    };
+  },
   "recovered is false until a WELCOME that said so was seen": ({ devices }) => ({
     devices: {
       arrive: (wanted) => devices.arrive({ ...wanted, lastEpoch: wanted.epoch }),
@@ -415,6 +469,51 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
     wakes: { nextDue: async () => ((await wakes.nextDue()) === undefined ? undefined : 1) },
   }),
   "a device that became dormant is not woken": withLimits({ dormantAfterMs: 31 * DAY }),
+
+  // Quiet
+  "a quiet conversation wakes none of the user's devices, and is held as ever": muteless,
+  "what is held for a user without a device is quiet, too": muteless,
+  "a call rings in a quiet conversation": withWake((wake) => ({
+    class: wake.class === "call" ? "message" : wake.class,
+  })),
+  "a conversation's quiet ends by its time or by a word, and what came meanwhile is not pushed": ({
+    wakes,
+  }) => ({
+    wakes: {
+      quiet: (user, device, conversation, until) =>
+        wakes.quiet(user, device, conversation, until === 0 ? START + DAY : until),
+    },
+  }),
+  "an intent that is the quiet conversation's alone is not pushed again": muteless,
+  "a user has 1,000 quiet conversations: the one that ends first is forgotten": ({ wakes }) => ({
+    wakes: {
+      quiet: async (user, device, conversation, until) =>
+        conversation === "one more" || wakes.quiet(user, device, conversation, until),
+    },
+  }),
+  "a quiet device is not pushed to, nor rung; at the end it is woken once": ({ wakes }) => ({
+    wakes: {
+      quiet: async (user, device, conversation, until) => {
+        const isKnown = await wakes.quiet(user, device, conversation, until);
+        await wakes.quiet(user, device, conversation, 0);
+        return isKnown;
+      },
+    },
+  }),
+  "what a device's quiet has kept is due when it is lifted, or ends sooner": ({ wakes }) => ({
+    wakes: {
+      quiet: async (user, device, conversation, until) =>
+        until === 0 || wakes.quiet(user, device, conversation, until),
+    },
+  }),
+  "an arrival does not end the device's quiet": ({ devices, wakes }) => ({
+    devices: {
+      arrive: async (wanted) => {
+        await wakes.quiet(wanted.user, wanted.device, "", 0);
+        return devices.arrive(wanted);
+      },
+    },
+  }),
 };
 
 async function open(limits: StoreLimits, fault: Fault): Promise<StoreHarness> {

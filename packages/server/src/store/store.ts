@@ -170,6 +170,8 @@ export interface DeviceRecord {
   /** Time of the last arrival or registration. */
   readonly seen: Millis;
   readonly dormant: boolean;
+  /** It is not pushed to before that, which may be past. */
+  readonly quietUntil?: Millis;
 }
 
 /** Version of the set of a user's durable devices, dormant ones left out, and how many there are. Unknown user: 0 and 0. */
@@ -182,20 +184,23 @@ export interface DurableSet {
 export interface DeviceStore {
   /**
    * A device connects. Registers a durable one that is new (or dormant), takes on what changed, writes nothing when nothing did
-   * (but `seen`, at most once an hour). The first durable device of a user takes over the rows that belong to the user alone,
+   * (but `seen`, at most once an hour). A push registration takes its token from whichever other device has it: that one has none
+   * from then on. The first durable device of a user takes over the rows that belong to the user alone,
    * and gets an intent for them; the 17th makes the longest unseen dormant. Each change of the set of durable devices raises its
    * version by exactly one, and makes it larger by one at most. A session device only reads.
    */
   arrive(arrival: Arrival): Promise<ArrivalResult>;
-  /** Registers for push without a connection; the same set rules. The newest wake key is kept; the SDK keeps the last two. */
+  /** Registers for push without a connection; the same rules. The newest wake key is kept; the SDK keeps the last two. */
   register(
     user: string,
     device: string,
     protocols: readonly string[],
     push: PushRegistration,
   ): Promise<{ setVersion: number; setSize: number }>;
+  /** The device has no push registration any more; what is held for it stays. It is as if its push service had not known the token. */
+  unregister(user: string, device: string): Promise<void>;
   /**
-   * Log-out: the device, its rows and its intent are gone. That raises the version of its user's set, also where it was dormant: it may be
+   * Log-out: the device, its rows, its quiet and its intent are gone. That raises the version of its user's set, also where it was dormant: it may be
    * connected, and its server has to look. The version outlives the user's last device.
    */
   forget(user: string, device: string): Promise<{ setVersion: number; setSize: number }>;
@@ -238,6 +243,11 @@ export type WakeOutcome =
   /** The push service does not know the token: the registration is removed if it is still this one; a newer one is due now. */
   | { readonly kind: "gone"; readonly token: string };
 
+export interface Mute {
+  readonly conversation: string;
+  readonly until: Millis;
+}
+
 export interface WakeStore {
   /**
    * Claims intents that are due and whose device has a push registration, longest due first: nobody else gets them for
@@ -265,6 +275,19 @@ export interface WakeStore {
   leave(user: string, device: string): Promise<void>;
   /** Time until the next intent can be claimed; undefined when there is none. Bounded by a scan of one index. */
   nextDue(): Promise<Millis | undefined>;
+  /**
+   * `until` past: no longer.
+   *
+   * With a conversation (`WakeRequest.conversation`): what is held for the user from then on as a message of it, and is no call, wakes none of
+   * the user's devices: it makes no intent, and none takes it on. An intent that has nothing else to say is gone. At most 1,000 a user
+   * (`MUTES_PER_USER`); one more, and the one that ends first is forgotten.
+   *
+   * With "": this device's intents cannot be claimed before it. What falls due meanwhile falls due then; what has waited for an end that is
+   * brought forward falls due with it. Answers whether the user has such a device.
+   */
+  quiet(user: string, device: string, conversation: string, until: Millis): Promise<boolean>;
+  /** Conversations that wake none of the user's devices now, in the order of their names. */
+  mutes(user: string): Promise<readonly Mute[]>;
 }
 
 /** One database. */

@@ -32,6 +32,7 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
     devices: {
       arrive: (arrival) => run("arrive", [arrival]),
       register: (user, device, protocols, push) => run("register", [user, device, protocols, push]),
+      unregister: (user, device) => run("unregister", [user, device]),
       forget: (user, device) => run("forget", [user, device]),
       devices: (user) => run("devices", [user]),
       sets: (users) => run("sets", [users]),
@@ -43,6 +44,8 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
       clear: (user, device, generation) => run("clear", [user, device, generation]),
       leave: (user, device) => run("leave", [user, device]),
       nextDue: () => run("nextDue", []),
+      quiet: (...args) => run("quiet", args),
+      mutes: (user) => run("mutes", [user]),
     },
   };
 }

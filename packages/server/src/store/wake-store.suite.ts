@@ -60,7 +60,7 @@ export function wakeStoreLaws(law: Law): void {
       preview: "hi",
       expires: START - HOUR + 30 * DAY,
       protocols: ["ws", "tcp"],
-      push: registration("token of phone"),
+      push: registration("token of bob's phone"),
     });
     expect(phone.generation).toBeGreaterThan(0);
   });
@@ -237,7 +237,7 @@ export function wakeStoreLaws(law: Law): void {
     advance(SECOND);
     await claim(b, "b", MINUTE);
     await done(a, { kind: "later", delay: 0 }, "a");
-    await done(a, { kind: "gone", token: "token of phone" }, "a");
+    await done(a, { kind: "gone", token: "token of bob's phone" }, "a");
     expect(await claim(a)).toEqual([]);
     advance(MINUTE);
     expect(await claim(a)).toMatchObject([{ attempts: 0 }]);
@@ -249,7 +249,7 @@ export function wakeStoreLaws(law: Law): void {
     await claim(a, "a", SECOND);
     await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
     await done(a, { kind: "sent" });
-    await done(a, { kind: "gone", token: "token of phone" });
+    await done(a, { kind: "gone", token: "token of bob's phone" });
     advance(10 * SECOND);
     expect(await claim(b)).toMatchObject([{ attempts: 0 }]);
   });
@@ -415,5 +415,185 @@ export function wakeStoreLaws(law: Law): void {
     await a.devices.retire(now());
     expect(await claim(b)).toEqual([]);
     expect(await b.wakes.nextDue()).toBeUndefined();
+  });
+
+  law(
+    "a quiet conversation wakes none of the user's devices, and is held as ever",
+    async (harness) => {
+      const { a, b } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      await a.devices.arrive(arrival("bob", "laptop"));
+      expect(await b.wakes.quiet("bob", "phone", "eve", START + HOUR)).toBe(true);
+      const kept = await hold(a, { from: "eve" });
+      expect([kept.rows.length, kept.due]).toEqual([2, []]);
+      expect(await claim(b)).toEqual([]);
+      expect(await b.messages.pending("bob", "phone", ALL)).toHaveLength(1);
+      // Another conversation wakes, and does not speak for the quiet one; another user is not concerned.
+      await hold(a, { from: "ann" });
+      await hold(b, { from: "eve", wake: "silent" });
+      await a.devices.arrive(arrival("carol", "phone"));
+      await hold(a, { user: "carol", from: "eve" });
+      const intents = await claim(b);
+      expect(
+        intents
+          .map(({ user, conversation, activity }) => `${user} ${conversation} ${activity}`)
+          .toSorted(),
+      ).toEqual(["bob ann 1", "bob ann 1", "carol eve 1"]);
+    },
+  );
+
+  law("what is held for a user without a device is quiet, too", async ({ a, b }) => {
+    await a.wakes.quiet("bob", "", "eve", START + HOUR);
+    await hold(a, { from: "eve" });
+    expect(await b.devices.arrive(arrival("bob", "phone"))).toMatchObject({
+      held: 1,
+      generation: 0,
+    });
+  });
+
+  law("a call rings in a quiet conversation", async ({ a, b }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.wakes.quiet("bob", "phone", "eve", START + HOUR);
+    expect((await hold(a, { from: "eve", wake: "call" })).due).toEqual(["phone"]);
+    expect(await claim(b)).toMatchObject([{ class: "call", conversation: "eve", activity: 1 }]);
+    await a.wakes.quiet("bob", "phone", "eve", START + 2 * HOUR);
+    await done(b, { kind: "later", delay: 0 });
+    expect(await claim(b)).toMatchObject([{ class: "call" }]);
+  });
+
+  law(
+    "a conversation's quiet ends by its time or by a word, and what came meanwhile is not pushed",
+    async ({ a, b, advance }) => {
+      await a.devices.arrive(arrival("bob", "phone"));
+      await a.wakes.quiet("bob", "phone", "eve", START + MINUTE);
+      await a.wakes.quiet("bob", "phone", "dan", Number.MAX_SAFE_INTEGER);
+      await a.wakes.quiet("bob", "phone", "ann", START);
+      expect(await b.wakes.mutes("bob")).toEqual([
+        { conversation: "dan", until: Number.MAX_SAFE_INTEGER },
+        { conversation: "eve", until: START + MINUTE },
+      ]);
+      expect(await b.wakes.mutes("eve")).toEqual([]);
+      advance(MINUTE - 1);
+      await hold(a, { from: "eve" });
+      await hold(a, { from: "dan" });
+      advance(1);
+      await a.wakes.quiet("bob", "phone", "dan", 0);
+      expect(await b.wakes.mutes("bob")).toEqual([]);
+      expect(await claim(b)).toEqual([]);
+      expect(await b.wakes.nextDue()).toBeUndefined();
+      await hold(a, { from: "eve" });
+      await hold(a, { from: "dan" });
+      expect(await claim(b)).toMatchObject([{ activity: 2 }]);
+    },
+  );
+
+  law("an intent that is the quiet conversation's alone is not pushed again", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("carol", "phone"));
+    await hold(a, { from: "eve" });
+    for (const from of ["ann", "eve"]) await hold(a, { user: "carol", from });
+    await claim(a);
+    for (const user of ["bob", "carol"]) {
+      await b.wakes.quiet(user, "phone", "eve", START + DAY);
+      await done(a, { kind: "sent" }, "a", user);
+    }
+    advance(MINUTE);
+    // Ann's message is unread.
+    expect(await claimed(b)).toEqual(["carol/phone"]);
+    expect((await hold(b, { from: "ann" })).due).toEqual(["phone"]);
+    expect(await claim(b)).toMatchObject([{ user: "bob", attempts: 0, activity: 1 }]);
+  });
+
+  law(
+    "a user has 1,000 quiet conversations: the one that ends first is forgotten",
+    async (harness) => {
+      const { a, b } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      const said = Array.from({ length: 1_000 }, (_, at) =>
+        a.wakes.quiet("bob", "phone", `c${at}`, START + HOUR + ((at + 500) % 1_000)),
+      );
+      await Promise.all(said);
+      await a.wakes.quiet("bob", "phone", "c7", START + DAY);
+      expect(await b.wakes.mutes("bob")).toHaveLength(1_000);
+      await b.wakes.quiet("bob", "phone", "one more", START + MINUTE);
+      const names = (await a.wakes.mutes("bob")).map(({ conversation }) => conversation);
+      expect(names).toHaveLength(1_000);
+      expect(names).toContain("one more");
+      expect(names).not.toContain("c500");
+      expect((await hold(a, { from: "c500" })).due).toEqual(["phone"]);
+    },
+  );
+
+  law("a quiet device is not pushed to, nor rung; at the end it is woken once", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(arrival("bob", "laptop"));
+    expect(await b.wakes.quiet("bob", "phone", "", START + HOUR)).toBe(true);
+    expect(await b.wakes.quiet("bob", "watch", "", START + HOUR)).toBe(false);
+    expect((await a.devices.devices("bob")).devices).toMatchObject([
+      { device: "laptop" },
+      { device: "phone", quietUntil: START + HOUR },
+    ]);
+    expect((await hold(a)).due).toEqual(["laptop"]);
+    expect((await hold(a, { wake: "call" })).due).toEqual([]);
+    await a.wakes.leave("bob", "phone");
+    expect(await claimed(b)).toEqual(["bob/laptop"]);
+    await done(b, { kind: "sent" }, "b", "bob");
+    advance(HOUR - 1);
+    await b.wakes.leave("bob", "phone");
+    expect((await claimed(b)).filter((name) => name === "bob/phone")).toEqual([]);
+    advance(1);
+    expect((await claim(a, "a")).filter(({ device }) => device === "phone")).toMatchObject([
+      { activity: 2, attempts: 0 },
+    ]);
+    await done(a, { kind: "sent" });
+    advance(MINUTE - 1);
+    expect((await claimed(b)).filter((name) => name === "bob/phone")).toEqual([]);
+    // A message that comes when it is over finds nothing quiet.
+    await a.devices.arrive(arrival("carol", "phone"));
+    await a.wakes.quiet("carol", "phone", "", START + HOUR);
+    expect((await hold(a, { user: "carol" })).due).toEqual(["phone"]);
+  });
+
+  law(
+    "what a device's quiet has kept is due when it is lifted, or ends sooner",
+    async (harness) => {
+      const { a, b, advance } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      await hold(a);
+      await claim(a);
+      await b.wakes.quiet("bob", "phone", "", START + DAY);
+      await done(a, { kind: "sent" });
+      advance(HOUR);
+      // Its repeat would have been due long ago.
+      expect(await claim(b)).toEqual([]);
+      expect(await b.wakes.nextDue()).toBe(DAY - HOUR);
+      await a.wakes.quiet("bob", "phone", "", START + 2 * DAY);
+      expect(await b.wakes.nextDue()).toBe(2 * DAY - HOUR);
+      await a.wakes.quiet("bob", "phone", "", START + 2 * HOUR);
+      expect(await b.wakes.nextDue()).toBe(HOUR);
+      await a.wakes.quiet("bob", "phone", "", 0);
+      expect(await claim(b)).toMatchObject([{ attempts: 1 }]);
+      // What has another time of its own keeps it.
+      await done(b, { kind: "later", delay: DAY });
+      expect(await a.wakes.nextDue()).toBe(DAY);
+      await a.wakes.quiet("bob", "phone", "", START + 2 * HOUR);
+      await a.wakes.quiet("bob", "phone", "", 0);
+      expect(await a.wakes.nextDue()).toBe(DAY);
+    },
+  );
+
+  law("an arrival does not end the device's quiet", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.wakes.quiet("bob", "phone", "", START + HOUR);
+    await hold(a);
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    advance(MINUTE);
+    expect(await claim(b)).toEqual([]);
+    await b.wakes.leave("bob", "phone");
+    await hold(b);
+    expect(await claim(b)).toEqual([]);
+    expect(await b.wakes.nextDue()).toBe(HOUR - MINUTE);
   });
 }

@@ -8,7 +8,7 @@ import type { SqliteCall } from "../sqlite-database.ts";
 import type { HoldRequest, HoldResult, PendingRow, RowRef, StorePosition } from "../store.ts";
 import { SUITE_LIMITS } from "../store.suite.ts";
 import { START } from "./requests.ts";
-import { DEVICES, USERS, devicesOf, nextDue, pending, tail } from "./steps.ts";
+import { DEVICES, USERS, devicesOf, mutesOf, nextDue, pending, tail } from "./steps.ts";
 import type { Step } from "./steps.ts";
 
 /** One step, as it is called in each. */
@@ -47,6 +47,7 @@ export class Pair {
     return [
       ...USERS.flatMap((user) => [...DEVICES, "tab"].map((device) => pending(user, device))),
       ...USERS.map(devicesOf),
+      ...USERS.map(mutesOf),
       ...this.#positions.map((_, at) => tail(at)),
       nextDue,
     ];

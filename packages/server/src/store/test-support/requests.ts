@@ -64,7 +64,7 @@ export function arrival(user: string, device: string, wanted: Partial<Arrival> =
     device,
     durable: true,
     protocols: ["ws"],
-    push: registration(`token of ${device}`),
+    push: registration(`token of ${user}'s ${device}`),
     lastEpoch: 0,
     epoch: 1,
     ...wanted,

@@ -53,6 +53,8 @@ export const devicesOf = (user: string): Step => step("devices", { user }, () =>
 export const tail = (position: number): Step =>
   step("tail", { position }, (names) => [names.position(position), ALL]);
 
+export const mutesOf = (user: string): Step => step("mutes", { user }, () => [user]);
+
 export const nextDue: Step = step("nextDue", {}, () => []);
 
 export const claim = (owner: string, leaseMs: Millis): Step =>
@@ -188,6 +190,30 @@ const write: fc.Arbitrary<Step> = fc.oneof(
     weight: 1,
     arbitrary: fc
       .tuple(user, device)
+      .map(([user, device]) => step("unregister", { user, device }, () => [user, device])),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .tuple(
+        user,
+        device,
+        fc.constantFrom("", "c1", "c2"),
+        fc.constantFrom(0, SECOND, MINUTE, HOUR, 40 * DAY),
+      )
+      .map(([user, device, conversation, wait]) =>
+        step("quiet", { user, device, conversation, wait }, (names) => [
+          user,
+          device,
+          conversation,
+          wait === 0 ? 0 : names.now() + wait,
+        ]),
+      ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(user, device)
       .map(([user, device]) => step("leave", { user, device }, () => [user, device])),
   },
 );
@@ -196,6 +222,7 @@ const read: fc.Arbitrary<Step> = fc.oneof(
   fc.tuple(user, device).map(([user, device]) => pending(user, device)),
   fc.nat(5).map(tail),
   user.map(devicesOf),
+  user.map(mutesOf),
   fc.constant(nextDue),
 );
 
