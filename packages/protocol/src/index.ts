@@ -1,5 +1,5 @@
 export type * from "./frames.ts";
-export { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
+export { decodeBase64, decodeBase64Url, encodeBase64Url } from "./base64url.ts";
 export { decodeText, describeFrames, type DescribeOptions } from "./describe.ts";
 export { CLOSE, reconnectPolicy, type ReconnectPolicy } from "./close.ts";
 export { type MessageLimits, readFramesByTable } from "./decode.ts";

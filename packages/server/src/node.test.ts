@@ -109,7 +109,7 @@ class Device {
       close: (code) => void (this.closed ??= code),
       terminate: () => undefined,
     });
-    this.write({ ...HELLO, token: user });
+    this.write({ ...HELLO, token: user, push: { ...HELLO.push!, token: user } });
   }
 
   write(frame: Frame): void {

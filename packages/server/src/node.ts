@@ -24,6 +24,8 @@ import { type DrainPace, planDrain } from "./gateway/drain-plan.ts";
 import type { ConnectionFailure } from "./gateway/failure-log.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
+import { createRegistration } from "./gateway/registration-http.ts";
+import type { HttpHandler } from "./gateway/registration-http.ts";
 import type { Clock } from "./lib/clock.ts";
 import { addressesOf, takesDevices } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
@@ -89,6 +91,8 @@ export class SendRefused extends Error {
 export interface Node {
   readonly name: string;
   readonly gateway: Gateway;
+  /** What devices ask without a connection. */
+  readonly registration: HttpHandler;
   readonly delivery: Delivery;
   readonly table: SessionTable;
   readonly members: Membership;
@@ -167,6 +171,12 @@ export function createNode(parts: NodeParts): Node {
     acknowledgeMs: limits.acknowledge,
   });
   if (parts.observer !== undefined) observeTable(table, parts.observer);
+  const state = (): "up" | "draining" =>
+    members.get(name)?.state === "draining" ? "draining" : "up";
+  const onFailure = (failure: ConnectionFailure): void => {
+    counters.failed(failure.code);
+    parts.onFailure?.(failure);
+  };
   const uuid = (): string => formatUuid(uuidv7(clock.now(), random));
   const gateway = new Gateway({
     server: name,
@@ -182,12 +192,18 @@ export function createNode(parts: NodeParts): Node {
     connectionId: uuid,
     servers: () => [self, ...otherServers(members, name)],
     elsewhere,
-    state: () => (members.get(name)?.state === "draining" ? "draining" : "up"),
+    state,
     pushFault,
-    onFailure(failure) {
-      counters.failed(failure.code);
-      parts.onFailure?.(failure);
-    },
+    onFailure,
+  });
+  const registration = createRegistration({
+    clock,
+    devices: store.devices,
+    table,
+    authenticate: parts.authenticate,
+    state,
+    pushFault,
+    onFailure,
   });
 
   let cancelExpiry: (() => void) | undefined;
@@ -210,6 +226,7 @@ export function createNode(parts: NodeParts): Node {
   return {
     name,
     gateway,
+    registration,
     delivery,
     table,
     members,

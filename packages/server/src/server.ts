@@ -27,6 +27,7 @@ import { createAuthenticate } from "./gateway/jwt.ts";
 import { listenTcp } from "./gateway/listen-tcp.ts";
 import { listenWs } from "./gateway/listen-ws.ts";
 import type { Listener, ListenerOptions } from "./gateway/listener.ts";
+import type { HttpHandler } from "./gateway/registration-http.ts";
 import { createTickets } from "./gateway/ticket.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -122,7 +123,9 @@ export function startServer(parts: ServerParts): Server {
   const { clock, kill: stopClock } = mortal(systemClock);
   const { listen: _, tcp: __, clusterKey, tls: ___, trustedProxies: ____, ...others } = parts;
   const { log = silentLog, ...rest } = others;
-  const listeners = listen(parts, (socket) => node.gateway.accept(socket), log, clock);
+  const accept: ListenerOptions["accept"] = (socket) => node.gateway.accept(socket);
+  const http: HttpHandler = (request, remote) => node.registration(request, remote);
+  const listeners = listen(parts, accept, http, log, clock);
   const urls = listeners.map(({ url }) => url);
   const each = (act: (listener: Listener) => void): void => listeners.forEach(act);
   const node: Node = createNode({
@@ -161,6 +164,7 @@ export function startServer(parts: ServerParts): Server {
 function listen(
   parts: ServerParts,
   accept: ListenerOptions["accept"],
+  http: HttpHandler,
   log: Log,
   clock: Clock,
 ): Listener[] {
@@ -168,7 +172,9 @@ function listen(
   const isTrusted = inRanges(parts.trustedProxies ?? []);
   const common = { accept, maxBufferedBytes: MAX_BUFFERED_BYTES, isTrusted, clock };
   const maxMessageBytes = limits.messageBytes ?? LIMITS.messageBytes;
-  const listeners: Listener[] = [listenWs({ ...common, ...parts.listen, maxMessageBytes, tls })];
+  const listeners: Listener[] = [
+    listenWs({ ...common, ...parts.listen, maxMessageBytes, http, tls }),
+  ];
   const refused = proxyLog(log, clock);
   try {
     for (const { hostname, port, isSecure = false, proxyProtocol = false } of tcp) {

@@ -1,5 +1,5 @@
 import { uuidv7 } from "@beckon/protocol";
-import type { ErrorCode, ProtocolLimits, SendFrame } from "@beckon/protocol";
+import type { ErrorCode, Millis, ProtocolLimits, SendFrame } from "@beckon/protocol";
 
 import type { AdminBackend, Health, UserDevice } from "./admin/backend.ts";
 import type { ServerStatus } from "./cluster/control-messages.ts";
@@ -60,12 +60,21 @@ export function adminBackend(
     },
     async devices(user) {
       const { devices } = await store.devices.devices(user);
-      return listDevices(node.table.lookup(user), devices);
+      return listDevices(node.table.lookup(user), devices, Date.now());
     },
     async forgetDevice(user, device) {
       const set = await store.devices.forget(user, device);
       node.table.announceSet(user, set.setVersion, set.setSize);
     },
+    async quietDevice(user, device, until) {
+      if (await store.wakes.quiet(user, device, "", until)) return;
+      const hint = "Register the device for push, or let it connect, before it is quiet.";
+      throw new NotDone("bad-argument", "the user has no such device", hint);
+    },
+    async mute(user, conversation, until) {
+      await store.wakes.quiet(user, "", conversation, until);
+    },
+    mutes: (user) => store.wakes.mutes(user),
     async servers() {
       const members = node.members.list();
       const answers = new Map<string, ServerStatus>();
@@ -118,19 +127,21 @@ export function statusOf(node: Node, store: boolean): ServerStatus {
 function listDevices(
   sessions: readonly Session[],
   durable: readonly DeviceRecord[],
+  now: Millis,
 ): readonly UserDevice[] {
   const devices = new Map<string, UserDevice>();
-  const pushes = new Map<string, string>();
-  for (const { device, dormant, seen, push } of durable) {
-    if (push !== undefined) pushes.set(device, push.provider);
+  const wakes = new Map<string, Pick<UserDevice, "push" | "quiet">>();
+  for (const { device, dormant, seen, push, quietUntil = 0 } of durable) {
+    const wake = { push: push?.provider ?? null, quiet: quietUntil > now ? quietUntil : null };
+    wakes.set(device, wake);
     if (dormant) continue;
     const away = { server: null, durable: true, background: false, since: seen };
-    devices.set(device, { device, ...away, push: push?.provider ?? null });
+    devices.set(device, { device, ...away, ...wake });
   }
   for (const { device, server, durable, background, epoch } of sessions) {
-    const push = pushes.get(device) ?? null;
+    const wake = wakes.get(device) ?? { push: null, quiet: null };
     // An epoch is the time of the connection, but for clocks that disagree.
-    devices.set(device, { device, server, durable, background, since: epoch, push });
+    devices.set(device, { device, server, durable, background, since: epoch, ...wake });
   }
   return [...devices.values()].sort((a, b) => (a.device < b.device ? -1 : 1));
 }

@@ -60,6 +60,7 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
                 background: false,
                 since: 5,
                 push: null,
+                quiet: null,
               },
               {
                 device: "phone",
@@ -68,6 +69,7 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
                 background: false,
                 since: 4,
                 push: "dev",
+                quiet: 9_000,
               },
             ]
           : [],
@@ -77,6 +79,10 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
       asked.push({ server });
       return Promise.resolve({ connections: 3, within: 10_000 });
     },
+    quietDevice: (user, name, until) => Promise.resolve(void asked.push({ user, name, until })),
+    mute: (user, conversation, until) =>
+      Promise.resolve(void asked.push({ user, conversation, until })),
+    mutes: (user) => Promise.resolve(user === "ann" ? [{ conversation: "eve", until: 9_000 }] : []),
     forgetDevice: (user, device) => Promise.resolve(void asked.push({ user, device })),
     health: () => health,
     metrics: () => Promise.resolve("# TYPE x counter\nx 1\n"),
@@ -310,8 +316,17 @@ describe("GET /v1/users/{user}/devices", () => {
           background: false,
           since: 5,
           push: null,
+          quiet: null,
         },
-        { device: "phone", server: null, durable: true, background: false, since: 4, push: "dev" },
+        {
+          device: "phone",
+          server: null,
+          durable: true,
+          background: false,
+          since: 4,
+          push: "dev",
+          quiet: 9_000,
+        },
       ],
     });
     expect(await (await call(app, "GET", "/v1/users/nobody/devices")).json()).toEqual({
@@ -319,6 +334,50 @@ describe("GET /v1/users/{user}/devices", () => {
     });
     const bad = await call(app, "GET", `/v1/users/${encodeURIComponent("a\u0000b")}/devices`);
     expect((await errorOf(bad)).code).toBe("bad-argument");
+  });
+});
+
+describe("quiet", () => {
+  const until = Number.MAX_SAFE_INTEGER;
+
+  test("PUT and DELETE of a device's", async () => {
+    const { app, asked } = fakeServer();
+    const path = `/v1/users/ann/devices/${encodeURIComponent("a/b")}/quiet`;
+    expect((await call(app, "PUT", path, { until })).status).toBe(204);
+    expect((await call(app, "DELETE", path)).status).toBe(204);
+    expect(asked).toEqual([
+      { user: "ann", name: "a/b", until },
+      { user: "ann", name: "a/b", until: 0 },
+    ]);
+  });
+
+  test("PUT, DELETE and GET of conversations", async () => {
+    const { app, asked } = fakeServer();
+    const path = `/v1/users/ann/mutes/${encodeURIComponent("ü?")}`;
+    expect((await call(app, "PUT", path, { until })).status).toBe(204);
+    expect((await call(app, "DELETE", path)).status).toBe(204);
+    expect(asked).toEqual([
+      { user: "ann", conversation: "ü?", until },
+      { user: "ann", conversation: "ü?", until: 0 },
+    ]);
+    expect(await (await call(app, "GET", "/v1/users/ann/mutes")).json()).toEqual({
+      mutes: [{ conversation: "eve", until: 9_000 }],
+    });
+  });
+
+  test.each([
+    ["no time", {}, "until"],
+    ["no number", { until: "tomorrow" }, "until"],
+    ["one too large", { until: 2 ** 53 }, "until"],
+    ["another key", { until, device: "phone" }, ""],
+  ])("%s is a bad argument", async (_, body, why) => {
+    const { app, asked } = fakeServer();
+    for (const path of ["/v1/users/ann/mutes/eve", "/v1/users/ann/devices/phone/quiet"]) {
+      const error = await errorOf(call(app, "PUT", path, body));
+      expect(error.code).toBe("bad-argument");
+      expect(error.message).toContain(why);
+    }
+    expect(asked).toEqual([]);
   });
 });
 
@@ -476,6 +535,11 @@ describe("GET /openapi.json", () => {
       "post /v1/devices *",
       "get /v1/users/{user}/devices *",
       "delete /v1/devices/{user}/{device} *",
+      "put /v1/users/{user}/devices/{device}/quiet *",
+      "delete /v1/users/{user}/devices/{device}/quiet *",
+      "get /v1/users/{user}/mutes *",
+      "put /v1/users/{user}/mutes/{conversation} *",
+      "delete /v1/users/{user}/mutes/{conversation} *",
       "get /v1/servers *",
       "post /v1/servers/{server}/drain *",
       "get /metrics",

@@ -13,7 +13,9 @@ import {
   readDevice,
   readDeviceName,
   readMessage,
+  readMute,
   readServer,
+  readUntil,
   readUser,
 } from "./endpoints.ts";
 import { type Refusal, refusal, refusalOf, statusOf } from "./errors.ts";
@@ -79,6 +81,29 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
     async forgetDevice(c) {
       const { user, device } = readDeviceName(c.req.param());
       await backend.forgetDevice(user, device);
+      return c.body(null, 204);
+    },
+    async quietDevice(c) {
+      const { user, device } = readDeviceName(c.req.param());
+      await backend.quietDevice(user, device, readUntil(await json(c)));
+      return c.body(null, 204);
+    },
+    async endQuiet(c) {
+      const { user, device } = readDeviceName(c.req.param());
+      await backend.quietDevice(user, device, 0);
+      return c.body(null, 204);
+    },
+    async listMutes(c) {
+      return c.json({ mutes: await backend.mutes(readUser(c.req.param())) });
+    },
+    async mute(c) {
+      const { user, conversation } = readMute(c.req.param());
+      await backend.mute(user, conversation, readUntil(await json(c)));
+      return c.body(null, 204);
+    },
+    async endMute(c) {
+      const { user, conversation } = readMute(c.req.param());
+      await backend.mute(user, conversation, 0);
       return c.body(null, 204);
     },
     async listServers(c) {

@@ -15,6 +15,11 @@ export interface AdminBackend {
   devices(user: string): Promise<readonly UserDevice[]>;
   /** Log-out. A device that is not there is forgotten already. */
   forgetDevice(user: string, device: string): Promise<void>;
+  /** Not pushed to until then; one that is past ends it. Rejects with `bad-argument` where there is no such device. */
+  quietDevice(user: string, device: string, until: Millis): Promise<void>;
+  /** Wakes none of the user's devices until then; one that is past ends it. */
+  mute(user: string, conversation: string, until: Millis): Promise<void>;
+  mutes(user: string): Promise<readonly Mute[]>;
   /** Of the whole system, each asked how it is. */
   servers(): Promise<readonly ServerOverview[]>;
   /** Answers when that server, which may be another one, has begun to send its devices elsewhere; then it ends. */
@@ -63,6 +68,13 @@ export interface UserDevice {
   readonly since: Millis;
   /** The push service that it is registered with; null: none. */
   readonly push: string | null;
+  /** It is not pushed to before then; null: it is. */
+  readonly quiet: Millis | null;
+}
+
+export interface Mute {
+  readonly conversation: string;
+  readonly until: Millis;
 }
 
 export interface Health {

@@ -3,9 +3,10 @@
  * made from it.
  */
 import {
-  decodeBase64Url,
+  decodeBase64,
   type ErrorCode,
   isUuidv7,
+  type Millis,
   parseUuid,
   validDeviceId,
   validUserId,
@@ -14,10 +15,10 @@ import * as z from "zod";
 
 import type { Departure } from "../cluster/control-messages.ts";
 import type { ReplicaOverview, ServerOverview } from "../cluster/overview.ts";
-import type { DeviceRegistration, Health, OutgoingMessage, UserDevice } from "./backend.ts";
+import type { DeviceRegistration, Health, Mute, OutgoingMessage, UserDevice } from "./backend.ts";
 
 export interface Endpoint {
-  readonly method: "get" | "post" | "delete";
+  readonly method: "get" | "post" | "put" | "delete";
   /** With `{name}` for what is in the path. */
   readonly path: string;
   readonly summary: string;
@@ -60,11 +61,6 @@ const uuidv7 = z
   );
 
 const base64 = z.string().regex(/^[\w+/-]*={0,2}$/, "must be base64 or base64url");
-
-/** Of either alphabet, with its padding or without. */
-function decodeBase64(text: string): Uint8Array | undefined {
-  return decodeBase64Url(text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, ""));
-}
 
 /** In JSON Schema: an object that has this. */
 function having(key: string): object {
@@ -138,7 +134,26 @@ const userDevice = z.object({
     .string()
     .nullable()
     .meta({ description: "The push service that it is registered with; null: none." }),
+  quiet: z.number().nullable().meta({
+    description: "It is not pushed to before then, ms since 1970; null: it is.",
+  }),
 }) satisfies z.ZodType<UserDevice>;
+
+const quiet = z.strictObject({
+  until: z.int().min(1).meta({
+    description: "ms since 1970; one that is past ends it, the greatest (2^53-1) is for ever.",
+  }),
+});
+
+const conversation = userId.meta({
+  description: "The user who writes: `from` of the messages.",
+  example: "eve",
+});
+
+const mute = z.object({
+  conversation: z.string(),
+  until: z.number().meta({ description: "ms since 1970." }),
+}) satisfies z.ZodType<Mute>;
 
 const serverName = z
   .string()
@@ -207,6 +222,11 @@ export const endpoints: {
       | "registerDevice"
       | "listDevices"
       | "forgetDevice"
+      | "quietDevice"
+      | "endQuiet"
+      | "listMutes"
+      | "mute"
+      | "endMute"
       | "listServers"
       | "drainServer"
       | "metrics"
@@ -273,6 +293,64 @@ export const endpoints: {
     secured: true,
     params: z.object({ user: userId, device: deviceId }),
     answers: [{ status: 204, description: "Nothing is held for it any more." }],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  quietDevice: {
+    method: "put",
+    path: "/v1/users/{user}/devices/{device}/quiet",
+    summary: "Push nothing to a device until a time",
+    description:
+      "Neither messages nor calls. They are held as ever; when it ends, what is still unread is pushed once, and repeated as ever. A device that is not registered is a `bad-argument`.",
+    secured: true,
+    params: z.object({ user: userId, device: deviceId }),
+    body: quiet,
+    answers: [{ status: 204, description: "It is stored." }],
+    errors: ["bad-argument", "payload-too-large", "store-unavailable", "unavailable", "internal"],
+  },
+  endQuiet: {
+    method: "delete",
+    path: "/v1/users/{user}/devices/{device}/quiet",
+    summary: "Push to a device again",
+    secured: true,
+    params: z.object({ user: userId, device: deviceId }),
+    answers: [{ status: 204, description: "It is pushed to, for what is unread as well." }],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  listMutes: {
+    method: "get",
+    path: "/v1/users/{user}/mutes",
+    summary: "The conversations that wake none of a user's devices",
+    secured: true,
+    params: z.object({ user: userId }),
+    answers: [
+      {
+        status: 200,
+        description: "In the order of their names.",
+        type: "application/json",
+        schema: z.object({ mutes: z.array(mute) }),
+      },
+    ],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  mute: {
+    method: "put",
+    path: "/v1/users/{user}/mutes/{conversation}",
+    summary: "Let a conversation wake none of a user's devices until a time",
+    description:
+      "Its messages are held and delivered as ever, and are not pushed afterwards; its calls ring. At most 1,000 a user; one more, and the one that ends first is forgotten.",
+    secured: true,
+    params: z.object({ user: userId, conversation }),
+    body: quiet,
+    answers: [{ status: 204, description: "It is stored: for what is accepted from now on." }],
+    errors: ["bad-argument", "payload-too-large", "store-unavailable", "unavailable", "internal"],
+  },
+  endMute: {
+    method: "delete",
+    path: "/v1/users/{user}/mutes/{conversation}",
+    summary: "Let a conversation wake a user's devices again",
+    secured: true,
+    params: z.object({ user: userId, conversation }),
+    answers: [{ status: 204, description: "It does." }],
     errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
   },
   listServers: {
@@ -394,6 +472,16 @@ export function readDevice(body: unknown): DeviceRegistration {
 /** @throws {BadRequest} */
 export function readUser(params: unknown): string {
   return check(z.object({ user: userId }), params).user;
+}
+
+/** @throws {BadRequest} */
+export function readMute(params: unknown): { user: string; conversation: string } {
+  return check(z.object({ user: userId, conversation }), params);
+}
+
+/** @throws {BadRequest} */
+export function readUntil(body: unknown): Millis {
+  return check(quiet, body).until;
 }
 
 /** @throws {BadRequest} */

@@ -1,4 +1,4 @@
-import { CLOSE, ERRORS, MEANINGS, ProtocolError, readFrames } from "@beckon/protocol";
+import { CLOSE, ERRORS, MEANINGS, ProtocolError, readFrames, validUserId } from "@beckon/protocol";
 import type {
   AckStatus,
   ConnectionErrorCode,
@@ -7,6 +7,7 @@ import type {
   HelloFrame,
   MessageLimits,
   Millis,
+  QuietFrame,
   Route,
   SendErrorCode,
   SendFrame,
@@ -72,6 +73,10 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   #sends = 0;
   #unanswered = 0;
   #pulls = 0;
+  #quiets = 0;
+  /** One of them is on its way to the store. */
+  #isQuieting = false;
+  #isForgetting = false;
   #rate: SendRate | undefined;
   #refused: RefusedLanes | undefined;
   /** By recipient: what waits, in order. */
@@ -158,6 +163,12 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
         // One that was told to go comes back in a moment (L5).
         this.#goodbye = !this.#isDraining;
         this.close(CLOSE.bye, "bye");
+        return;
+      case "quiet":
+        this.#quiet(frame);
+        return;
+      case "forget":
+        this.#forget();
         return;
       case "unknown":
         this.#error("unsupported", `frame ${frame.field} is not known here`);
@@ -286,6 +297,41 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   #setBackground(background: boolean): void {
     const { identity, device, epoch } = this.#session!;
     this.#parts.table.setBackground(identity.user, device, epoch, background);
+  }
+
+  /** [P-4.11] */
+  #quiet({ conversation, until }: QuietFrame): void {
+    if (this.#isQuieting || (conversation !== "" && !validUserId(conversation))) {
+      this.fail("bad-frame", "QUIET: not a user id, or before the one before it was answered");
+      return;
+    }
+    this.#isQuieting = true;
+    const count = ++this.#quiets;
+    const { identity, device } = this.#session!;
+    const answered = (say: () => void): void => {
+      this.#isQuieting = false;
+      if (this.#stage === "open") say();
+    };
+    this.#parts.store.wakes.quiet(identity.user, device, conversation, until).then(
+      () => answered(() => this.#out.frame({ type: "quieted", count })),
+      () => answered(() => this.#error("not-quieted", MEANINGS["not-quieted"])),
+    );
+  }
+
+  /** [P-4.12] */
+  #forget(): void {
+    if (this.#isForgetting) return;
+    this.#isForgetting = true;
+    const { identity, device } = this.#session!;
+    const { user } = identity;
+    this.#parts.store.devices.forget(user, device).then(
+      ({ setVersion, setSize }) => {
+        this.#goodbye = true;
+        this.close(CLOSE.bye, "bye");
+        this.#parts.table.announceSet(user, setVersion, setSize);
+      },
+      () => this.fail("unavailable"),
+    );
   }
 
   /** AUTH: a new token of the same user, for the same device. */

@@ -1,5 +1,10 @@
 import { encodeOrigin, validDeviceId } from "@beckon/protocol";
-import type { ConnectionErrorCode, HelloFrame, WelcomeFrame } from "@beckon/protocol";
+import type {
+  ConnectionErrorCode,
+  HelloFrame,
+  PushRegistration,
+  WelcomeFrame,
+} from "@beckon/protocol";
 
 import type { Origin } from "../delivery/message.ts";
 import type { DeliverSink } from "../delivery/recipient.ts";
@@ -69,18 +74,23 @@ export async function shakeHands(
 
 function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
   if (!validDeviceId(hello.device)) return { refused: "bad-hello", why: "device: not a device id" };
-  const { push } = hello;
-  if (
-    push !== undefined &&
-    (push.provider === "" || push.token === "" || push.key.key.length !== 32)
-  ) {
-    return { refused: "bad-hello", why: "push: provider, token and a key of 32 bytes are needed" };
-  }
-  const fault = push === undefined ? undefined : parts.pushFault(push);
-  if (fault !== undefined) return { refused: "bad-hello", why: `push: ${fault}` };
+  const fault = hello.push && pushFaultOf(hello.push, parts);
+  if (fault !== undefined) return { refused: "bad-hello", why: fault };
   if (parts.state() !== "up") return { refused: "draining" };
   if (parts.full()) return { refused: "full" };
   return undefined;
+}
+
+/** [P-4.3] What is wrong with a push registration, in words without any of its values. */
+export function pushFaultOf(
+  push: PushRegistration,
+  parts: Pick<GatewayParts, "pushFault">,
+): string | undefined {
+  if (push.provider === "" || push.token === "" || push.key.key.length !== 32) {
+    return "push: provider, token and a key of 32 bytes are needed";
+  }
+  const fault = parts.pushFault(push);
+  return fault && `push: ${fault}`;
 }
 
 /** A ticket that is not good is passed over when there is a token. */

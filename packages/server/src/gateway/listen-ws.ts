@@ -5,6 +5,7 @@ import type { TlsPair } from "./certificate.ts";
 import { preferNewest } from "./listen-newest.ts";
 import { type Listener, type ListenerOptions, urlOf } from "./listener.ts";
 import { remoteOf } from "./remote.ts";
+import type { HttpHandler } from "./registration-http.ts";
 import type { Socket, SocketHandler } from "./socket.ts";
 
 export interface WsListenerOptions extends ListenerOptions {
@@ -13,9 +14,14 @@ export interface WsListenerOptions extends ListenerOptions {
   /** Whether the proxy at this address is believed when it says where a device is. Default: none is. */
   readonly isTrusted?: (address: string) => boolean;
   readonly clock: Clock;
+  /** Answers what is no WebSocket. Undefined, here or as its answer: nobody does. */
+  readonly http?: HttpHandler;
 }
 
 const HEADROOM_BYTES = 64 * 1024;
+
+/** Of a request that is no WebSocket, before anybody has read any of it. */
+const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * For so long a listener that has been replaced goes on to accept what was on its way to it: longer than two thirds of a
@@ -46,19 +52,18 @@ export function listenWs(options: WsListenerOptions): Listener {
     const server = Bun.serve<Attachment>({
       hostname,
       port,
+      maxRequestBodySize: MAX_BODY_BYTES,
       ...(tls === undefined ? {} : { reusePort: true, tls: { cert: tls.cert, key: tls.key } }),
       fetch(request, server) {
         const offered = request.headers.get("sec-websocket-protocol");
+        const peer = server.requestIP(request)?.address ?? "unknown";
+        const remote = remoteOf(peer, request.headers, isTrusted);
         if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-          return new Response("This is a Beckon server: connect with a WebSocket.\n", {
-            status: 426,
-          });
+          return options.http?.(request, remote) ?? notWebSocket();
         }
         if (!offered?.split(",").some((protocol) => protocol.trim() === SUBPROTOCOL)) {
           return new Response(`Ask for the subprotocol ${SUBPROTOCOL}.\n`, { status: 400 });
         }
-        const peer = server.requestIP(request)?.address ?? "unknown";
-        const remote = remoteOf(peer, request.headers, isTrusted);
         const upgraded = server.upgrade(request, {
           data: { handler: undefined, remote },
           headers: { "sec-websocket-protocol": SUBPROTOCOL },
@@ -135,6 +140,10 @@ export function listenWs(options: WsListenerOptions): Listener {
       for (const server of servers) void server.stop(true);
     },
   };
+}
+
+function notWebSocket(): Response {
+  return new Response("This is a Beckon server: connect with a WebSocket.\n", { status: 426 });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Millis, WakeClass } from "@beckon/protocol";
 import type { Intent } from "./intent.ts";
 
 /** Quiet conversations of a user; beyond it the one that ends first is forgotten. */
-export const MUTES_PER_USER = 1_000;
+const MUTES_PER_USER = 1_000;
 
 /** Quiet conversations of one user, and until when. */
 export type Mutes = Map<string, Millis>;
