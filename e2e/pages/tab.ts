@@ -9,7 +9,7 @@ export interface ChatTab {
   readonly state: string;
   send(text: string): void;
   close(): Promise<void>;
-  forget(): Promise<void>;
+  forget(): Promise<"forgotten" | "local">;
 }
 
 const {

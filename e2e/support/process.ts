@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const SECRET = "a secret of 32 bytes, for tests.";
+/** Tokens are signed with it. */
+export const SECRET = "a secret of 32 bytes, for tests.";
 export const API_TOKEN = "a token for the backend";
 
 /** A folder with a configuration, in which `beckon serve` is started and killed as often as a test wants. */

@@ -1,5 +1,6 @@
 /** What an application sees of the SDK. */
 import type { BeckonError } from "./errors.ts";
+import type { Forgotten } from "./log-out.ts";
 import type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
 import type { SendOptions } from "./options.ts";
 import type { State } from "./state.ts";
@@ -36,6 +37,15 @@ export interface Beckon {
   background(value: boolean): void;
   /** Says goodbye and ends. What is unsent rejects with `closed`; what is in a storage is sent by the next run. */
   close(): Promise<void>;
-  /** For a log-out: closes, and removes what is stored on this device. */
-  forget(): Promise<void>;
+  /**
+   * Who is not to wake anybody until then: a conversation (the user who writes) none of the user's devices, or, without one, nobody this
+   * device. A time, ms since 1970; `Infinity`: for ever; 0: no longer. Resolves when a server has stored it, and while offline waits; no
+   * storage keeps it, so the next run does not say it again. Of several words on one conversation the last counts.
+   */
+  quiet(quiet: { readonly conversation?: string; readonly until: Date | number }): Promise<void>;
+  /**
+   * For a log-out: the system forgets this device, nobody pushes to it any more, and what is stored here is removed. `local`: that alone,
+   * as no server could be told within some seconds; until the application's backend forgets the device, or for 30 days, it may be pushed to.
+   */
+  forget(): Promise<Forgotten>;
 }

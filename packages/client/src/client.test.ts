@@ -117,9 +117,112 @@ describe("forget()", () => {
     expect([...(await storage.read())]).not.toBeEmpty();
     const forgetting = beckon.forget();
     clock.run(10);
-    await forgetting;
+    expect(await forgetting).toBe("forgotten");
     expect([...(await storage.read())]).toEqual([]);
     expect(beckon.state.name).toBe("closed");
+    const again = outcome(beckon.forget());
+    clock.run(10);
+    expect(again).toMatchObject({ error: { code: "closed" } });
+  });
+
+  describe("without a connection", () => {
+    const { fetch } = globalThis;
+    afterEach(() => void Object.assign(globalThis, { fetch }));
+
+    /** Answers as each server does: a status, or nothing. */
+    function answering(answers: Readonly<Record<string, number | "never">>) {
+      const asked: { url: string; method: string; authorization: string; body: unknown }[] = [];
+      const stand = (url: string, init: Asking): Promise<object> => {
+        const body: unknown = JSON.parse(init.body);
+        asked.push({ url, method: init.method, ...init.headers, body });
+        const status = answers[new URL(url).hostname];
+        if (status === "never") return new Promise(() => {});
+        if (status === undefined) return Promise.reject(new Error("refused"));
+        const error = { code: status === 503 ? "unavailable" : "device-forbidden", message: "" };
+        return Promise.resolve({ status, json: () => Promise.resolve({ error }) });
+      };
+      Object.assign(globalThis, { fetch: stand });
+      return asked;
+    }
+
+    interface Asking {
+      readonly method: string;
+      readonly headers: { readonly authorization: string };
+      readonly body: string;
+    }
+
+    /** A phone that was connected, and is offline now. */
+    function offline(options: Partial<ConnectOptions> = {}) {
+      const world = setup({ storage: memory(), push: { provider: "dev", token: "t" }, ...options });
+      const beckon = world.start();
+      world.clock.run(50);
+      for (const server of [world.a, world.b]) server.state = "refuses";
+      for (const connection of world.a.connections) connection.close(1006);
+      world.clock.run(50);
+      return { ...world, beckon };
+    }
+
+    test("asks a server that it knows, with a new token", async () => {
+      const asked = answering({ b: 204 });
+      const { beckon, clock } = offline();
+      const forgetting = beckon.forget();
+      clock.run(50);
+      expect(await forgetting).toBe("forgotten");
+      expect(asked.map(({ url }) => url)).toEqual(["http://a/v1/push", "http://b/v1/push"]);
+      expect(asked[1]).toMatchObject({
+        method: "DELETE",
+        authorization: "Bearer token",
+        body: { device: "phone", forget: true },
+      });
+    });
+
+    test.each([
+      ["no server answers", {}],
+      ["they cannot now", { a: 503, b: 503 }],
+      ["they refuse it", { a: 403, b: 403 }],
+    ])("%s: it says that this device alone knows", async (_, answers) => {
+      const asked = answering(answers as never);
+      const storage = memory();
+      const { beckon, clock } = offline({ storage });
+      const forgetting = beckon.forget();
+      clock.run(50);
+      expect(await forgetting).toBe("local");
+      expect(asked).toHaveLength(2);
+      expect([...(await storage.read())]).toEqual([]);
+    });
+
+    test("L10: a server that never answers is not waited for any longer than 10 s", async () => {
+      answering({ a: "never" });
+      const { beckon, clock } = offline();
+      const forgetting = outcome(beckon.forget());
+      clock.run(9_900);
+      expect(forgetting).toEqual({});
+      clock.run(200);
+      expect(forgetting).toEqual({ value: "local" });
+    });
+
+    test("a connection that breaks meanwhile, and a server that does not know the word, leave HTTP", async () => {
+      for (const answer of ["unavailable", "unsupported"] as const) {
+        const asked = answering({ a: 204 });
+        const { clock, a, start } = setup({ storage: memory() });
+        const beckon = start();
+        clock.run(50);
+        a.onForget = (connection) => connection.refuse(answer);
+        const forgetting = beckon.forget();
+        clock.run(11_000);
+        expect(await forgetting).toBe("forgotten");
+        expect(asked.map(({ url }) => url)).toContain("http://a/v1/push");
+      }
+    });
+
+    test("a session device is known to nobody", async () => {
+      const asked = answering({});
+      const { beckon, clock } = offline({ durable: false, push: undefined as never });
+      const forgetting = beckon.forget();
+      clock.run(50);
+      expect(await forgetting).toBe("forgotten");
+      expect(asked).toEqual([]);
+    });
   });
 });
 

@@ -8,6 +8,7 @@ import {
   type HelloFrame,
   type Millis,
   type PushRegistration,
+  validUserId,
   type WelcomeFrame,
 } from "@beckon/protocol";
 
@@ -20,9 +21,11 @@ import { createHandover } from "./handover.ts";
 import { createInbox, type Item, toMessage } from "./inbox.ts";
 import { createJournal } from "./journal.ts";
 import { createListeners, tellOne } from "./listeners.ts";
+import { forgetByHttp, forgetOver, type Forgotten, LOG_OUT_MS } from "./log-out.ts";
 import type { ConnectOptions } from "./options.ts";
 import { createOutbox } from "./outbox.ts";
 import { listen } from "./platform.ts";
+import { createQuiets } from "./quiets.ts";
 import { randomFraction } from "./random.ts";
 import { createSender } from "./sender.ts";
 import { createSession } from "./session.ts";
@@ -51,6 +54,8 @@ export function connect(options: ConnectOptions): Beckon {
   const begin = (own: ConnectOptions): Beckon => start(own, settings);
   return options.storage?.share?.(options, settings, begin) ?? begin(options);
 }
+
+type Told = (outcome: Forgotten) => void;
 
 function start(options: ConnectOptions, settings: Settings): Beckon {
   const { clock, random, transports } = settings;
@@ -92,6 +97,11 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     toMessage,
     (item: Item) => inbox.handled(item),
     report,
+  );
+  const quiets = createQuiets(
+    clock,
+    settings.outboxLimit,
+    () => session.serverTime() - clock.now(),
   );
   const inbox = createInbox(clock, journal, (item) => handover.push(item));
   const dialer = createDialer({
@@ -183,6 +193,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     setState({ ...stateOf("connected"), server, recovered });
     inbox.connected(connection);
     sender.connected(connection);
+    quiets.connected(connection);
   }
 
   function frame(connection: Connection, frame: Frame, deliver: number): void {
@@ -197,6 +208,8 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
         return session.corrected(frame.time);
       case "error":
         return frame.send > 0 ? sender.refused(frame) : warned(connection, frame);
+      case "quieted":
+        return quiets.quieted();
       case "drain":
         return drained(connection, frame);
       default:
@@ -208,9 +221,11 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     current = undefined;
     sender.disconnected();
     inbox.disconnected();
+    quiets.disconnected();
   }
 
   function warned(connection: Connection, { code, message }: ErrorFrame): void {
+    if (quiets.refused(code)) return;
     const error = errorByNumber(code);
     if (error?.code === "token-expiring") void renew(connection);
     else if (error !== undefined) report(new BeckonError(error.code, message));
@@ -311,27 +326,61 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     return new Promise((resolve) => early.push(() => resolve(attempt())));
   }
 
-  /** Ends everything; `clear` removes what is stored. */
-  function shut(error: BeckonError | undefined, clear = false): Promise<void> {
-    closing ??= end(error, clear);
+  /** Ends everything; `told`: of a log-out, which also removes what is stored. */
+  function shut(error: BeckonError | undefined, told?: Told): Promise<void> {
+    closing ??= end(error, told);
     return closing;
   }
 
-  async function end(error: BeckonError | undefined, clear: boolean): Promise<void> {
+  async function end(error: BeckonError | undefined, told: Told | undefined): Promise<void> {
     dialer.stop();
     unlisten();
     handover.close();
-    current?.leave(CLOSE.bye);
     // Another one may have the storage for as long as it likes.
     if (!started) await within(CLOSE_MS, ready);
-    outbox.close(error ?? new BeckonError("closed"));
+    if (told !== undefined) told((await forgotten()) ? "forgotten" : "local");
+    current?.leave(CLOSE.bye);
+    const closed = error ?? new BeckonError("closed");
+    outbox.close(closed);
+    quiets.close(closed);
     setState({ ...stateOf("closed"), error });
     await journal.close();
     try {
-      if (clear) await storage?.clear();
+      if (told !== undefined) await storage?.clear();
     } finally {
       await storage?.close();
     }
+  }
+
+  /** Over the connection, else by HTTP. Of a session device there is nothing to forget. */
+  async function forgotten(): Promise<boolean> {
+    let done = false;
+    const attempt = async (asked: Promise<boolean>): Promise<void> => {
+      done = await asked;
+    };
+    if (current !== undefined) await within(LOG_OUT_MS, attempt(forgetOver(current)));
+    else if (!settings.durable) return true;
+    // Without what was stored there is no device.
+    if (!done && started) await within(LOG_OUT_MS, attempt(forgottenByHttp()));
+    return done;
+  }
+
+  async function forgottenByHttp(): Promise<boolean> {
+    const known = session.servers.flatMap(({ addresses }) => addresses);
+    const token = await credentials.token(createTask());
+    if (typeof token !== "string") return false;
+    return forgetByHttp([...known, ...settings.seeds], session.device, token);
+  }
+
+  /** `heard` is told before the storage is closed. */
+  async function forget(heard?: Told): Promise<Forgotten> {
+    if (closing !== undefined) throw new BeckonError("closed");
+    let outcome: Forgotten = "local";
+    await shut(undefined, (told) => {
+      outcome = told;
+      heard?.(told);
+    });
+    return outcome;
   }
 
   return {
@@ -360,8 +409,16 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
       return states.add(one.state);
     },
     background: setBackground,
+    quiet({ conversation = "", until }) {
+      const time = Math.min(Math.max(0, Math.round(+until)), Number.MAX_SAFE_INTEGER);
+      if (Number.isNaN(time) || (conversation !== "" && !validUserId(conversation))) {
+        return Promise.reject(new BeckonError("bad-argument", "quiet"));
+      }
+      if (closing !== undefined) return Promise.reject(new BeckonError("closed"));
+      return quiets.say(conversation, time);
+    },
     close: () => shut(undefined),
-    forget: () => shut(undefined, true),
+    forget,
   };
 }
 

@@ -2,6 +2,7 @@ export type { Beckon, Events } from "./beckon.ts";
 export { connect } from "./client.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export { BeckonError } from "./errors.ts";
+export type { Forgotten } from "./log-out.ts";
 export type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
 export type {
   AbortSignalLike,
@@ -15,4 +16,4 @@ export type {
 } from "./options.ts";
 export type { State, StateName } from "./state.ts";
 export type { Dial, Transport, TransportHandler } from "./transport.ts";
-export type { Address, ErrorCode } from "@beckon/protocol";
+export type { Address, ErrorCode, WakeKey } from "@beckon/protocol";

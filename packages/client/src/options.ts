@@ -1,4 +1,4 @@
-import type { Address, WakeClass } from "@beckon/protocol";
+import type { Address, WakeClass, WakeKey } from "@beckon/protocol";
 
 import type { Clock } from "./clock.ts";
 import type { Storage } from "./storage.ts";
@@ -43,6 +43,8 @@ export interface PushOptions {
   readonly provider: string;
   /** What the push service calls this device; for "webpush" `JSON.stringify(subscription)`. */
   readonly token: string;
+  /** Wakes are sealed with it. Default: the SDK makes one. Give your own, of 32 random bytes, where `registerPush` needs it, too. */
+  readonly key?: WakeKey;
 }
 
 /** Which of a server's addresses are tried first (M10), and which of several wakes is followed (M11). */

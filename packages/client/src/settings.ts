@@ -31,7 +31,10 @@ export function settle(options: ConnectOptions): Settings {
     throw new BeckonError("bad-argument", "device");
   if (typeof options.token !== "function") throw new BeckonError("bad-argument", "token");
   const random = options.random ?? secureRandom();
-  if (push !== undefined && random === undefined) {
+  if (push?.key !== undefined && push.key.key.length !== 32) {
+    throw new BeckonError("bad-argument", "push.key");
+  }
+  if (push !== undefined && push.key === undefined && random === undefined) {
     throw new BeckonError("unsupported-runtime", "random, for the wake key");
   }
   const transports = { ...webSockets(options, clock), ...options.transports };

@@ -111,12 +111,14 @@ export function createWakes(
       push = options;
       const [newest] = keys;
       if (push === undefined) return Promise.resolve();
-      const { provider, token } = push;
-      const fits = newest?.provider === provider && newest.token === token;
-      if (fits && clock.now() - newest.made < KEY_AGE) return Promise.resolve();
+      const { provider, token, key: given } = push;
+      const isFresh = (of: Key): boolean =>
+        given === undefined ? clock.now() - of.made < KEY_AGE : of.id === given.id;
+      const fits = newest?.provider === provider && newest.token === token && isFresh(newest);
+      if (fits) return Promise.resolve();
       const key: Key = {
-        id: randomInteger(random),
-        key: randomBytes(random, 32),
+        id: given?.id ?? randomInteger(random),
+        key: given?.key ?? randomBytes(random, 32),
         provider,
         token,
         made: clock.now(),

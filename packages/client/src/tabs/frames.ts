@@ -1,5 +1,5 @@
 /** What tabs say to each other. Everything that comes twice is as if it had come once. */
-import type { ErrorCode, WakeClass } from "@beckon/protocol";
+import type { ErrorCode, Millis, WakeClass } from "@beckon/protocol";
 
 import { BeckonError } from "../errors.ts";
 import type { Message } from "../message.ts";
@@ -24,6 +24,12 @@ export type Asking =
   /** What becomes of a message that was listed before. */
   | { readonly kind: "watch"; readonly call: Call; readonly key: string }
   | { readonly kind: "wake"; readonly call: Call; readonly data: unknown }
+  | {
+      readonly kind: "quiet";
+      readonly call: Call;
+      readonly conversation: string;
+      readonly until: Millis;
+    }
   | { readonly kind: "forget"; readonly call: Call };
 
 export type FromTab =

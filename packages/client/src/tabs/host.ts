@@ -4,6 +4,7 @@ import type { Millis } from "@beckon/protocol";
 import type { Beckon } from "../beckon.ts";
 import type { Clock } from "../clock.ts";
 import { BeckonError } from "../errors.ts";
+import type { Forgotten } from "../log-out.ts";
 import type { Ack, Message, Unsent } from "../message.ts";
 import type { ReferredSend, ReferredUnsent } from "../outbox.ts";
 import type { Change, Storage, Stored } from "../storage.ts";
@@ -40,6 +41,9 @@ export interface HostParts {
   gone(tab: string, task: () => void): () => void;
 }
 
+/** As the client has it: `told` is told before the storage is closed. */
+type Forgetting = (told: (outcome: Forgotten) => void) => Promise<Forgotten>;
+
 /** A tab that is known to live. */
 interface Member {
   joined: boolean;
@@ -73,6 +77,8 @@ export function createHost(parts: HostParts): Host {
   let abandoned = false;
   /** Calls that wait for the end. */
   const forgetting: { readonly tab: string; readonly call: Call }[] = [];
+  /** What they are told. */
+  let forgotten: Forgotten = "local";
   let farewell: (() => void) | undefined;
 
   const gate = createGate({
@@ -152,14 +158,18 @@ export function createHost(parts: HostParts): Host {
       }
       case "wake":
         return answer(tab, frame.call, client.onWake(frame.data));
+      case "quiet":
+        return answer(tab, frame.call, client.quiet(frame));
       case "forget":
         forgetting.push({ tab, call: frame.call });
-        client.forget().catch((error: unknown) => {
-          for (const { tab: to, call } of forgetting.splice(0)) {
-            say({ kind: "settled", call, error: toError(error) }, to);
-          }
-          void gate.storage.close();
-        });
+        (client.forget as Forgetting)((outcome) => (forgotten = outcome)).catch(
+          (error: unknown) => {
+            for (const { tab: to, call } of forgetting.splice(0)) {
+              say({ kind: "settled", call, error: toError(error) }, to);
+            }
+            void gate.storage.close();
+          },
+        );
         return;
       case "leave":
         void gate.settled().then(() => {
@@ -246,7 +256,9 @@ export function createHost(parts: HostParts): Host {
   /** The client is closed for good, by a call or by what went wrong: so is each tab. */
   async function end(): Promise<void> {
     leaving = true;
-    for (const { tab, call } of forgetting) say({ kind: "settled", call }, tab);
+    for (const { tab, call } of forgetting) {
+      say({ kind: "settled", call, value: forgotten }, tab);
+    }
     say({ kind: "ended", error: client.state.error }, "");
     if (!others()) return;
     await new Promise<void>((resolve) => {

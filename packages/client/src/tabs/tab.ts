@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { BeckonError } from "../errors.ts";
 import { createHandover, type Handed } from "../handover.ts";
 import { createListeners, tellOne } from "../listeners.ts";
+import type { Forgotten } from "../log-out.ts";
 import type { Ack, Message, Unsent } from "../message.ts";
 import type { AbortSignalLike, SendOptions } from "../options.ts";
 import type { Random } from "../random.ts";
@@ -330,10 +331,21 @@ export function createTab(parts: TabParts): Tab {
     await parts.left();
   }
 
-  async function forget(): Promise<void> {
-    if (closing !== undefined) return closing;
-    await ask<void>({ kind: "forget", call: newCall() }).answer;
+  async function quiet({
+    conversation = "",
+    until,
+  }: Parameters<Beckon["quiet"]>[0]): Promise<void> {
+    if (closing !== undefined) throw state.error ?? new BeckonError("closed");
+    if (pending.size - sends >= CALLS) throw new BeckonError("outbox-full");
+    const call = newCall();
+    return ask<void>({ kind: "quiet", call, conversation, until: Number(until) }).answer;
+  }
+
+  async function forget(): Promise<Forgotten> {
+    if (closing !== undefined) throw new BeckonError("closed");
+    const outcome = await ask<Forgotten>({ kind: "forget", call: newCall() }).answer;
     await ended(undefined);
+    return outcome;
   }
 
   const beckon: Beckon = {
@@ -353,6 +365,7 @@ export function createTab(parts: TabParts): Tab {
       return states.add(one.state);
     },
     background: setBackground,
+    quiet,
     close: () => shut(undefined),
     forget,
   };

@@ -259,7 +259,7 @@ describe("the end", () => {
     const { clock, browser, open } = start();
     const tabs = [browser.page().connect(), browser.page().connect(), browser.page().connect()];
     clock.run(20);
-    settled(clock, tabs[2]!.forget(), 20);
+    expect(settled(clock, tabs[2]!.forget(), 20)).toBe("forgotten");
     expect(names(tabs)).toEqual(["closed", "closed", "closed"]);
     expect([open(), browser.values.size]).toEqual([0, 0]);
     // Once all have heard of it.
@@ -282,6 +282,26 @@ describe("the end", () => {
     ]);
     expect([open(), errors]).toEqual([0, ["revoked", "revoked"]]);
   });
+});
+
+test("each says who is quiet, and the next leader is told what the last one was not answered", () => {
+  const { clock, browser, a } = start();
+  const pages = [browser.page(), browser.page()];
+  const [, second] = pages.map((page) => page.connect());
+  clock.run(20);
+  settled(clock, second!.quiet({ until: 0 }), 20);
+  a.onQuiet = () => {};
+  const quiet = outcome(second!.quiet({ conversation: "eve", until: Infinity }));
+  clock.run(20);
+  a.onQuiet = (connection, _, count) => connection.write({ type: "quieted", count });
+  pages[0]!.crash();
+  clock.run(5_000);
+  expect(quiet).toHaveProperty("value");
+  const said = a.last.frames.filter(({ type }) => type === "quiet");
+  expect(said).toEqual([{ type: "quiet", conversation: "eve", until: Number.MAX_SAFE_INTEGER }]);
+  const bad = outcome(second!.quiet({ until: Number.NaN }));
+  clock.run(20);
+  expect(bad).toMatchObject({ error: { code: "bad-argument" } });
 });
 
 test("what waits is listed in each tab, with what becomes of it", () => {

@@ -9,6 +9,7 @@ import {
   LIMITS,
   type Limits,
   MEANINGS,
+  type QuietFrame,
   readFrames,
   type SendFrame,
   type ServerAddresses,
@@ -43,6 +44,7 @@ export class FakeConnection {
   /** Numbers of DELIVERs that were acknowledged, in the order in which that came. */
   readonly received: number[] = [];
   pulls = 0;
+  quiets = 0;
   delivers = 0;
   open = true;
   /** Nothing passes any more, and nobody is told. */
@@ -93,6 +95,10 @@ export class FakeConnection {
         return this.server.onPull(this, ++this.pulls);
       case "ping":
         return this.server.onPing(this);
+      case "quiet":
+        return this.server.onQuiet(this, frame, ++this.quiets);
+      case "forget":
+        return this.server.onForget(this);
       default:
     }
   }
@@ -207,6 +213,9 @@ export class FakeServer {
   onHello: On<[HelloFrame]> = (connection) => connection.welcome();
   onSend: On<[SendFrame, number]> = (connection, _send, number) => this.ack(connection, number);
   onPull: On<[number]> = (connection, pull) => connection.write({ type: "pulled", pull });
+  onQuiet: On<[QuietFrame, number]> = (connection, _quiet, count) =>
+    connection.write({ type: "quieted", count });
+  onForget: On<[]> = (connection) => connection.refuse("revoked");
   onPing: On<[]> = (connection) =>
     connection.write({ type: "pong", time: this.network.clock.now() });
 

@@ -327,7 +327,9 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
     this.#parts.store.devices.forget(user, device).then(
       ({ setVersion, setSize }) => {
         this.#goodbye = true;
-        this.close(CLOSE.bye, "bye");
+        // No failure: it is what was asked for, in a word that every transport has.
+        this.#error("revoked", MEANINGS.revoked);
+        this.close(CLOSE.revoked, "revoked");
         this.#parts.table.announceSet(user, setVersion, setSize);
       },
       () => this.fail("unavailable"),

@@ -100,12 +100,13 @@ describe("[P-4.12] FORGET", () => {
     const phone = await one.device("bob", { push: push("phone") });
     await one.device("bob", { device: "laptop", push: push("laptop") });
     phone.write({ type: "forget" }, { type: "forget" });
-    expect(await phone.closed).toBe(CLOSE.bye);
+    expect(await phone.closed).toBe(CLOSE.revoked);
     expect((await one.store.devices.devices("bob")).devices.map(({ device }) => device)).toEqual([
       "laptop",
     ]);
     expect(one.server.node.table.lookup("bob")).toMatchObject([{ device: "laptop", setSize: 1 }]);
-    expect(phone.frames.filter(({ type }) => type === "error")).toEqual([]);
+    expect(await phone.frame("error")).toMatchObject({ code: ERRORS.revoked.number, send: 0 });
+    expect(one.server.node.counters.failures.get("revoked")).toBeUndefined();
   });
 
   test("L8: where the store does not answer, it says so", async () => {
@@ -122,6 +123,6 @@ describe("[P-4.12] FORGET", () => {
     const one = begin();
     const tab = await one.device("bob", { device: "tab", durable: false });
     tab.write({ type: "forget" });
-    expect(await tab.closed).toBe(CLOSE.bye);
+    expect(await tab.closed).toBe(CLOSE.revoked);
   });
 });
