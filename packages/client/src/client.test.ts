@@ -181,7 +181,7 @@ describe("forget()", () => {
       ["they cannot now", { a: 503, b: 503 }],
       ["they refuse it", { a: 403, b: 403 }],
     ])("%s: it says that this device alone knows", async (_, answers) => {
-      const asked = answering(answers as never);
+      const asked = answering(answers);
       const storage = memory();
       const { beckon, clock } = offline({ storage });
       const forgetting = beckon.forget();
