@@ -208,3 +208,24 @@ describe("where a device is", () => {
     expect(remotes).toEqual(["127.0.0.1", "2001:db8::9"]);
   });
 });
+
+test("[P-4.13] what is no WebSocket goes to who answers it, also by TLS and from behind a proxy", async () => {
+  const asked: string[] = [];
+  const { port } = listen({
+    tls: authority.issue("one"),
+    isTrusted: inRanges([parseRange("127.0.0.1")!]),
+    http(request, remote) {
+      asked.push(`${request.method} ${remote}`);
+      return request.method === "PUT" ? Promise.resolve(new Response("put")) : undefined;
+    },
+  });
+  const ask = (method: string): Promise<Response> =>
+    fetch(`https://127.0.0.1:${port}/v1/push`, {
+      method,
+      headers: { "x-forwarded-for": "192.0.2.7" },
+      tls: { ca: authority.cert },
+    });
+  expect(await (await ask("PUT")).text()).toBe("put");
+  expect((await ask("GET")).status).toBe(426);
+  expect(asked).toEqual(["PUT 192.0.2.7", "GET 192.0.2.7"]);
+});
