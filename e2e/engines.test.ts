@@ -4,6 +4,8 @@ import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { lastingPort } from "@beckon/server";
+
 import { startNats } from "../packages/server/src/cluster/test-support/nats.ts";
 import type { NatsProcess } from "../packages/server/src/cluster/test-support/nats.ts";
 import { Authority } from "../packages/server/src/gateway/test-support/certificates.ts";
@@ -12,7 +14,6 @@ import type { PostgresProcess } from "../packages/server/src/store/test-support/
 import { Cluster, clusterTest, hasEngines } from "./support/cluster.ts";
 import type { ClusterOptions } from "./support/cluster.ts";
 import type { ClusterServer } from "./support/cluster-server.ts";
-import { freePort } from "./support/free-port.ts";
 import { FLAWLESS, People } from "./support/people.ts";
 import { until } from "./support/until.ts";
 
@@ -134,7 +135,7 @@ describe("NATS", () => {
   clusterTest(
     "L8: of two that form one, the one dies, and then the other: servers go on at the one that is left",
     async () => {
-      const routes = [freePort(), freePort()];
+      const routes = [lastingPort(), lastingPort()];
       const member = (at: number): Promise<NatsProcess> =>
         nats(
           "--cluster_name=n",

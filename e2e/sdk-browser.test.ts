@@ -1,9 +1,9 @@
 /** The SDK in a page of a real browser, with a real server. */
 import { afterEach, beforeEach, expect } from "bun:test";
-import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { DevPushService, systemClock } from "@beckon/server";
+import { DevPushService, lastingPort, systemClock } from "@beckon/server";
 
 import { listenDevPush } from "../packages/server/src/push/listen-dev.ts";
 import { browserTest, useBrowser } from "./support/browser.ts";
@@ -16,6 +16,8 @@ const browser = useBrowser();
 
 let installation: Installation;
 let server: ServerProcess;
+/** Where it is found again when it was away. */
+const AT = { BECKON_LISTEN: `127.0.0.1:${lastingPort()}` };
 let pushes: DevPushService;
 let listener: ReturnType<typeof listenDevPush>;
 
@@ -25,7 +27,7 @@ beforeEach(async () => {
   installation = await Installation.create();
   const file = join(installation.folder, "beckon.toml");
   await appendFile(file, `\n[push.dev]\nurl = "${listener.url.href}"\n`);
-  server = await installation.serve();
+  server = await installation.serve(AT);
 });
 
 afterEach(async () => {
@@ -144,16 +146,12 @@ browserTest(
   async () => {
     const bob = await (await device("bob")).connected();
     const ann = await (await device("ann")).connected();
-    const configuration = join(installation.folder, "beckon.toml");
-    const text = await readFile(configuration, "utf8");
-    const { host } = new URL(server.url);
-    await writeFile(configuration, text.replace(`listen = "127.0.0.1:0"`, `listen = "${host}"`));
     await browser.context.setOffline(true);
     server.child.kill("SIGKILL");
     await server.child.exited;
     await until(() => ann.all("state").at(-1)?.state !== "connected", "the loss to be seen");
     await ann.send(named("bob"), numbered("a", 1, 3));
-    server = await installation.serve();
+    server = await installation.serve(AT);
     // A browser that is offline reaches nobody, however often it tries.
     const tries = ann.all("state").length;
     await until(() => ann.all("state").length > tries + 2, "tries in vain");

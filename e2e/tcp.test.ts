@@ -18,11 +18,10 @@ import {
   type Hint,
   type HelloFrame,
 } from "@beckon/protocol";
-import { DevPushService, devProvider, systemClock } from "@beckon/server";
+import { DevPushService, devProvider, lastingPort, systemClock } from "@beckon/server";
 
 import { Authority } from "../packages/server/src/gateway/test-support/certificates.ts";
 import { DeviceProcess } from "./support/device-process.ts";
-import { freePort } from "./support/free-port.ts";
 import { compileProgram, installPackage } from "./support/package.ts";
 import { Installation, type ServerProcess } from "./support/process.ts";
 import { RawDevice, send } from "./support/raw-device.ts";
@@ -361,8 +360,8 @@ describe("wakes", () => {
   });
 
   test("M12: where the address of tcp is dead, a device that prefers it gets in by ws", async () => {
-    const dead = `tcp://127.0.0.1:${await freePort()}`;
-    const listen = { hostname: "127.0.0.1", port: await freePort() };
+    const dead = `tcp://127.0.0.1:${lastingPort()}`;
+    const listen = { hostname: "127.0.0.1", port: lastingPort() };
     const alive = `ws://127.0.0.1:${listen.port}`;
     const place = { secure: false, network: "", region: "", priority: 0 };
     pushes = new DevPushService(systemClock);
@@ -399,7 +398,7 @@ describe.skipIf(haproxy === null)("behind HAProxy", () => {
         BECKON_LISTENER_0_PROXY_PROTOCOL: "true",
         BECKON_LISTENER_1_PROXY_PROTOCOL: "true",
       });
-      const ports = { tls: await freePort(), tcp: await freePort() };
+      const ports = { tls: lastingPort(), tcp: lastingPort() };
       const part = (scheme: "tls" | "tcp"): string => `
 listen ${scheme}
     bind 127.0.0.1:${ports[scheme]}

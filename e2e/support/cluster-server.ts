@@ -1,9 +1,8 @@
 import { fileURLToPath } from "node:url";
 
-import { DEV_API_TOKEN } from "@beckon/server";
+import { DEV_API_TOKEN, lastingPort } from "@beckon/server";
 
 import type { Wire } from "../../packages/server/src/cluster/test-support/wire.ts";
-import { freePort } from "./free-port.ts";
 import { until } from "./until.ts";
 
 const MAIN = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
@@ -36,8 +35,8 @@ export class ClusterServer {
   /** What it has said, by all processes that were this server. */
   log = "";
   readonly #options: ClusterServerOptions;
-  #port = 0;
-  #adminPort = 0;
+  readonly #port = lastingPort();
+  readonly #adminPort = lastingPort();
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
 
   constructor(options: ClusterServerOptions) {
@@ -46,7 +45,7 @@ export class ClusterServer {
     this.#options = options;
   }
 
-  /** Where devices connect; from the first start on. */
+  /** Where devices connect. */
   get url(): string {
     return `ws://127.0.0.1:${this.#port}`;
   }
@@ -67,8 +66,6 @@ export class ClusterServer {
   /** Starts the process, and waits for nothing. */
   async launch(): Promise<Bun.Subprocess> {
     const { config, write, skewMs } = this.#options;
-    this.#port ||= freePort();
-    this.#adminPort ||= freePort();
     await write(this.#port, this.#adminPort);
     const program = skewMs === 0 ? MAIN : SKEWED;
     const child = Bun.spawn([process.execPath, program, "serve", config], {

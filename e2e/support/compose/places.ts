@@ -4,23 +4,7 @@
  */
 import { join } from "node:path";
 
-/** Below those that a system gives to outgoing connections, one of which could have it by the time that it is listened on. */
-const [LOWEST, HIGHEST] = [20_000, 32_000];
-const ATTEMPTS = 1_000;
-
-function freePort(taken: readonly number[]): number {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
-    if (taken.includes(port)) continue;
-    try {
-      Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
-      return port;
-    } catch {
-      // Somebody has it.
-    }
-  }
-  throw new Error("no port is free");
-}
+import { lastingPort } from "@beckon/server";
 
 export class Places {
   readonly #folder: string;
@@ -50,7 +34,7 @@ export class Places {
     const key = `${service}:${port}`;
     const known = this.#ports.get(key);
     if (known !== undefined) return known;
-    const free = freePort([...this.#ports.values()]);
+    const free = lastingPort();
     this.#ports.set(key, free);
     return free;
   }

@@ -7,6 +7,7 @@ export { createAuthenticate } from "./gateway/jwt.ts";
 export { processLog, silentLog } from "./lib/log.ts";
 export type { Log, LogFields } from "./lib/log.ts";
 export { systemClock } from "./lib/clock.ts";
+export { lastingPort } from "./lib/listen-lasting.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
 export { devPushApp } from "./push/dev-http.ts";
 export { generateVapidKey, vapidJwk } from "./push/vapid.ts";

@@ -1,5 +1,5 @@
 /** A server in a process of its own, on engines that it shares with others; it can be killed, and started again where it was. */
-import { DEV_SECRET } from "@beckon/server";
+import { DEV_SECRET, lastingPort } from "@beckon/server";
 
 import { Failure } from "../failure.ts";
 import { linesOf } from "../lines.ts";
@@ -20,9 +20,8 @@ export interface ServerProcessOptions {
 
 const READY_MS = 30_000;
 const POLL_MS = 50;
-/** Where it says that it listens: for WebSockets, for TCP, for the operator. */
-const SERVES =
-  / ws:\/\/127\.0\.0\.1:(\d+), (?:tcp:\/\/127\.0\.0\.1:(\d+), )?.*http:\/\/127\.0\.0\.1:(\d+)$/;
+/** It says that it listens: for WebSockets, for TCP, for the operator. */
+const SERVES = / ws:\/\/127\.0\.0\.1:\d+, .*http:\/\/127\.0\.0\.1:\d+$/;
 /** Of what it last said. */
 const LINES = 5;
 
@@ -30,15 +29,17 @@ export class ServerProcess {
   readonly name: string;
   readonly #options: ServerProcessOptions;
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
-  #ports = { listen: 0, tcp: 0, admin: 0 };
+  readonly #ports: { readonly listen: number; readonly tcp: number; readonly admin: number };
   #lastLines: string[] = [];
 
   constructor(options: ServerProcessOptions) {
     this.name = options.name;
     this.#options = options;
+    const [listen, admin] = [lastingPort(), lastingPort()];
+    this.#ports = { listen, tcp: options.tcp === true ? lastingPort() : 0, admin };
   }
 
-  /** Where devices connect; from the first start on. */
+  /** Where devices connect. */
   get url(): string {
     return `ws://127.0.0.1:${this.#ports.listen}`;
   }
@@ -56,7 +57,7 @@ export class ServerProcess {
     return this.#child !== undefined;
   }
 
-  /** Resolves when it says where it listens, which stays the same from then on. */
+  /** Resolves when it says that it listens. */
   async start(): Promise<void> {
     const { name, tcp = false, env, command = [...ownCommand(), "serve"] } = this.#options;
     const child = Bun.spawn([...command], {
@@ -93,10 +94,7 @@ export class ServerProcess {
   ): Promise<void> {
     for await (const line of linesOf(stderr)) {
       this.#lastLines = [...this.#lastLines.slice(1 - LINES), line];
-      const [, listen, tcp = 0, admin] = SERVES.exec(line) ?? [];
-      if (listen === undefined) continue;
-      this.#ports = { listen: Number(listen), tcp: Number(tcp), admin: Number(admin) };
-      serves();
+      if (SERVES.test(line)) serves();
     }
   }
 

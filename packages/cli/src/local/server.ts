@@ -5,6 +5,7 @@ import {
   createMemoryBus,
   createServer,
   type Embedding,
+  lastingPort,
   loadConfig,
   type Node,
   systemClock,
@@ -56,9 +57,9 @@ interface Running {
 export class LocalServer {
   readonly name: string;
   readonly #options: LocalServerOptions;
-  #port: number;
-  #tcpPort = 0;
-  #adminPort: number;
+  readonly #port: number;
+  readonly #tcpPort: number;
+  readonly #adminPort: number;
   #running: Running | undefined;
   #starting: Promise<void> | undefined;
   /** Of those that were killed. */
@@ -67,11 +68,12 @@ export class LocalServer {
   constructor(options: LocalServerOptions) {
     this.name = options.name;
     this.#options = options;
-    this.#port = options.port;
-    this.#adminPort = options.adminPort;
+    this.#port = options.port || lastingPort();
+    this.#tcpPort = options.tcp === true ? lastingPort() : this.#port;
+    this.#adminPort = options.adminPort || lastingPort();
   }
 
-  /** Where devices connect; from the first start on. */
+  /** Where devices connect. */
   get url(): string {
     return `ws://127.0.0.1:${this.#port}`;
   }
@@ -116,9 +118,6 @@ export class LocalServer {
       throw error;
     }
     this.#running = { server, bus };
-    this.#port = Number(new URL(server.url!).port);
-    this.#tcpPort = Number(new URL(server.urls[1] ?? server.url!).port);
-    this.#adminPort = Number(server.adminUrl!.port);
   }
 
   #config(): Promise<Config> {

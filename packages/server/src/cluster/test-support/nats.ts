@@ -1,6 +1,7 @@
 import type { test } from "bun:test";
 
 import { testWith } from "../../lib/test-support/engine.ts";
+import { lastingPort } from "../../lib/listen-lasting.ts";
 
 const EXECUTABLE = Bun.which("nats-server");
 const INSTALL = "apt-get install -y nats-server";
@@ -16,47 +17,42 @@ export interface NatsProcess {
   start(): Promise<void>;
 }
 
-/** A real NATS server on loopback, on any port that is free, with these arguments beside that. */
+/** A real NATS server on loopback, with these arguments beside its port. */
 export async function startNats(args: readonly string[] = []): Promise<NatsProcess> {
-  let running = await run(-1, args);
-  const { port } = running;
+  const port = lastingPort();
+  let child = await run(port, args);
   return {
     port,
     get pid() {
-      return running.child.pid;
+      return child.pid;
     },
-    stop: () => end(running.child),
+    stop: () => end(child),
     async start() {
-      running = await run(port, args);
+      child = await run(port, args);
     },
   };
 }
 
-interface Running {
-  readonly child: Bun.Subprocess;
-  readonly port: number;
-}
-
-async function run(at: number, args: readonly string[]): Promise<Running> {
+async function run(port: number, args: readonly string[]): Promise<Bun.Subprocess> {
   if (EXECUTABLE === null) throw new Error(`no nats-server: ${INSTALL}`);
-  const child = Bun.spawn([EXECUTABLE, "--addr", "127.0.0.1", "--port", String(at), ...args], {
+  const child = Bun.spawn([EXECUTABLE, "--addr", "127.0.0.1", "--port", String(port), ...args], {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
   });
   let text = "";
   const decoder = new TextDecoder();
-  const ready = Promise.withResolvers<number>();
+  const ready = Promise.withResolvers<void>();
   const read = async (): Promise<void> => {
     for await (const chunk of child.stderr) {
       text += decoder.decode(chunk, { stream: true });
-      const port = /client connections on 127\.0\.0\.1:(\d+)/.exec(text)?.[1];
-      if (port !== undefined && text.includes("Server is ready")) ready.resolve(Number(port));
+      if (text.includes("Server is ready")) ready.resolve();
     }
     ready.reject(new Error(`nats-server has ended:\n${text}`));
   };
   void read();
-  return { child, port: await ready.promise };
+  await ready.promise;
+  return child;
 }
 
 async function end(child: Bun.Subprocess): Promise<void> {

@@ -3,6 +3,8 @@ import { chownSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { lastingPort } from "../../lib/listen-lasting.ts";
+
 const FOLDERS = [15, 16, 17, 18].map((version) => `/usr/lib/postgresql/${version}/bin`);
 const FOLDER = FOLDERS.find((folder) => existsSync(join(folder, "initdb")));
 /** What brings it on Debian. */
@@ -18,12 +20,6 @@ export interface PostgresProcess {
   /** On the same port, with these settings beside the defaults. */
   start(settings?: Readonly<Record<string, string>>): Promise<void>;
   remove(): Promise<void>;
-}
-
-function freePort(): number {
-  const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  server.stop(true);
-  return server.port;
 }
 
 /** PostgreSQL refuses to run as root. */
@@ -63,7 +59,7 @@ export async function startPostgres(): Promise<PostgresProcess> {
   const folder = mkdtempSync(join(tmpdir(), "beckon-postgres-"));
   giveToPostgres(folder);
   const data = join(folder, "data");
-  const port = freePort();
+  const port = lastingPort();
   await run("initdb", "-D", data, "-A", "trust", "-U", "beckon", "--no-locale", "-E", "UTF8");
   const start = async (settings: Readonly<Record<string, string>> = {}): Promise<void> => {
     const options = [
