@@ -1,6 +1,10 @@
 import { describe, expect, test } from "bun:test";
 
+import { decodeDeliverBody } from "@beckon/protocol";
+
 import { Bed } from "./test-support/bed.ts";
+
+const textOf = (payload: Uint8Array): string => new TextDecoder().decode(payload);
 
 describe("deliver", () => {
   test("M4, M5: to a device on the same server: no hop, no disk", async () => {
@@ -300,6 +304,27 @@ describe("hold", () => {
     await bed.clock.advance(200);
     expect(bob.texts).toEqual(["one", "two"]);
     expect(ann.answers).toEqual(["held wake", "held wake"]);
+  });
+
+  test("L3: what is under way to a connection that may be dead is in the store before what follows it there", async () => {
+    const bed = new Bed();
+    const ann = await bed.server("s1").connect("ann", "phone");
+    const s2 = bed.server("s2");
+    await s2.connect("bob", "phone", { acknowledges: false });
+    await bed.clock.advance(10);
+    bed.slow.hold = 60;
+    ann.send("bob", "one");
+    await bed.clock.advance(240);
+    ann.send("bob", "two");
+    // The first one has waited for long enough and is being held; the second one has not.
+    await bed.clock.advance(30);
+    ann.send("bob", "three");
+    await bed.clock.advance(130);
+    // As the device does over a connection of which s1 has not heard yet.
+    const reading = s2.store.messages.pending("bob", "phone", 10);
+    await bed.clock.advance(0);
+    const texts = (await reading).map(({ body }) => textOf(decodeDeliverBody(body).payload));
+    expect(texts).toEqual(["one", "two", "three"]);
   });
 
   test("a user without a device: the message goes to the first that registers", async () => {

@@ -223,6 +223,9 @@ export class Delivery implements TryOwner {
 
   /** What goes to this destination through the store has to arrive first: so this goes through the store, too (L3). */
   #blocked(message: Message, destination: Destination): void {
+    for (const before of destination.openBefore(message)) {
+      if (before.durable || before.message.setSize === 0) this.#overdue(before);
+    }
     message.silentOnly = false;
     this.#mustHold(message, destination);
   }

@@ -1,6 +1,7 @@
 import type { Session } from "../sessions/table.ts";
 import type { Recipient } from "./recipient.ts";
-import type { Try, TryOwner } from "./message.ts";
+import { isBefore } from "./message.ts";
+import type { Message, Try, TryOwner } from "./message.ts";
 
 const MIN_DEADLINE_MS = 250;
 const MAX_DEADLINE_MS = 2000;
@@ -49,6 +50,16 @@ export class Destination {
       this.#head = 0;
     }
     return this.#tries;
+  }
+
+  /**
+   * What is under way there and comes before the message in its lane, oldest first. Nobody knows yet that it arrives: its connection may be
+   * dead, and the device be reading the store over another one (L3).
+   */
+  openBefore(message: Message): readonly Try[] {
+    return this.tries.filter(
+      (attempt) => attempt.state === "open" && isBefore(attempt.message, message),
+    );
   }
 
   get idle(): boolean {

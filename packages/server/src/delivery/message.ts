@@ -110,6 +110,17 @@ export class Message {
   }
 }
 
+/** Whether both are of one lane, and which was sent first. */
+export function isBefore(one: Message, other: Message): boolean {
+  return (
+    one.n < other.n &&
+    one.n > 0 &&
+    one.to === other.to &&
+    one.origin.key === other.origin.key &&
+    one.origin.outbox === other.origin.outbox
+  );
+}
+
 /**
  * open → acked, or overdue (deadline passed: held, but may still acknowledge), or lost (refused, connection gone).
  * overdue → acked, or lost.
