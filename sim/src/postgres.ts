@@ -3,6 +3,7 @@
  * begin and become visible when they commit, in whatever order that is; its links break, fall silent and are refused; and a crash
  * undoes what it had committed without waiting for the disk. Batches and tail are read and written by the production code.
  */
+import { holdInParts } from "../../packages/server/src/store/hold-parts.ts";
 import { BatchQueue } from "../../packages/server/src/store/postgres-queue.ts";
 import { TailReader } from "../../packages/server/src/store/postgres-tail.ts";
 import type { Pool } from "../../packages/server/src/store/postgres-pool.ts";
@@ -10,6 +11,7 @@ import { StoreUnavailable } from "../../packages/server/src/store/store.ts";
 import type {
   Arrival,
   HoldRequest,
+  HoldResult,
   RowRef,
   Store,
   StoreLimits,
@@ -252,7 +254,12 @@ export class PostgresStore implements SimStore {
       const call = { operation, args };
       switch (operation) {
         case "hold":
-          return hold(writes, args[0] as readonly HoldRequest[]);
+          return holdInParts(
+            args[0] as readonly HoldRequest[],
+            BATCH,
+            (part) =>
+              writes.add({ operation, args: [part] }, part.length, 0) as Promise<HoldResult[]>,
+          );
         case "arrive":
           return (args[0] as Arrival).durable ? writes.add(call, 1, 0) : this.#read(link, call);
         case "register":
@@ -550,19 +557,6 @@ export class PostgresStore implements SimStore {
     else this.#away.delete(server);
     this.#world.record({ kind: "store", server, state: isAway ? "away" : "back" });
   }
-}
-
-/** More than fits into one transaction is several. */
-async function hold(
-  writes: BatchQueue<Call, unknown>,
-  requests: readonly HoldRequest[],
-): Promise<unknown[]> {
-  const parts: Promise<unknown>[] = [];
-  for (let at = 0; at < requests.length; at += BATCH) {
-    const part = requests.slice(at, at + BATCH);
-    parts.push(writes.add({ operation: "hold", args: [part] }, part.length, 0));
-  }
-  return (await Promise.all(parts)).flat();
 }
 
 function usersOf(calls: readonly Call[]): string[] {

@@ -353,7 +353,9 @@ export class Delivery implements TryOwner {
       this.#refuse(message, "store-unavailable");
       return;
     }
-    for (const destination of message.blocks) destination.blockedUntil = number;
+    for (const destination of message.blocks) {
+      destination.blockedUntil = Math.max(destination.blockedUntil, number);
+    }
     unblock(message);
   }
 

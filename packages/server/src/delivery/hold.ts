@@ -29,6 +29,9 @@ interface Waiting {
 export class Holder {
   readonly #parts: HoldParts;
   #waiting: Waiting[] = [];
+  /** Asked for by those whose hold has just ended: they come before all that waits, which was accepted after them (L3). One batch at most. */
+  #again: Waiting[] = [];
+  #isTelling = false;
   #busy = false;
   #deferred = false;
   #last = 0;
@@ -50,8 +53,9 @@ export class Holder {
     return this.#lastOf.get(user) ?? 0;
   }
 
-  /** Answers the hold's number, or 0: the queue is full. */
+  /** Answers the hold's number, which is over 0 and only to be compared, or 0: the queue is full. */
   enqueue(message: Message): number {
+    if (this.#isTelling) return this.#enqueueAgain(message);
     if (this.#waiting.length >= MAX_WAITING) return 0;
     const number = ++this.#last;
     this.#waiting.push({ message, number });
@@ -63,15 +67,28 @@ export class Holder {
     return number;
   }
 
+  /** Its number is between those of what is over and of what waits. */
+  #enqueueAgain(message: Message): number {
+    const next = this.#waiting[0]?.number ?? this.#last + 1;
+    const number = (this.committed + next) / 2;
+    this.#again.push({ message, number });
+    this.#lastOf.set(message.user, Math.max(this.lastOf(message.user), number));
+    return number;
+  }
+
   readonly #commit = (): void => {
     this.#deferred = false;
-    if (this.#busy || this.#waiting.length === 0) return;
+    if (this.#busy || this.#again.length + this.#waiting.length === 0) return;
     this.#busy = true;
-    const batch = this.#waiting.splice(0, MAX_BATCH);
+    const again = this.#again;
+    this.#again = [];
+    const batch = [...again, ...this.#waiting.splice(0, MAX_BATCH - again.length)];
     this.#parts.store.hold(batch.map(({ message }) => this.#parts.request(message))).then(
       (results) => {
         this.#over(batch);
+        this.#isTelling = true;
         batch.forEach(({ message }, at) => this.#parts.held(message, results[at]!));
+        this.#isTelling = false;
         this.#next();
       },
       () => {
@@ -95,7 +112,7 @@ export class Holder {
   }
 
   #next(): void {
-    if (this.#waiting.length > 0) this.#commit();
+    if (this.#again.length + this.#waiting.length > 0) this.#commit();
   }
 }
 

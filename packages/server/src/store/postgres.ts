@@ -6,6 +6,7 @@ import type { Millis } from "@beckon/protocol";
 
 import { systemClock } from "../lib/clock.ts";
 import type { Clock } from "../lib/clock.ts";
+import { holdInParts } from "./hold-parts.ts";
 import { PostgresDatabase } from "./postgres-database.ts";
 import type { UserCall } from "./postgres-database.ts";
 import { Link, unavailable } from "./postgres-link.ts";
@@ -170,17 +171,15 @@ function openHandle(
   const write = <Result>(call: UserCall, count = 1, bytes = 0): Promise<Result> =>
     ask(call.args, () => writes.add(call, count, bytes) as Promise<Result>);
 
-  /** More than fits into one transaction is several: each is safe to repeat. */
+  const holdPart = (requests: readonly HoldRequest[]): Promise<readonly HoldResult[]> => {
+    const part = requests.map(withCleanPreview);
+    const bytes = part.reduce((sum, { body }) => sum + body.length, 0);
+    return write({ operation: "hold", args: [part] }, Math.max(1, part.length), bytes);
+  };
+  /** Each part is safe to repeat. */
   const hold = async (requests: readonly HoldRequest[]): Promise<readonly HoldResult[]> => {
     for (const request of requests) checkRequest(request);
-    const parts: Promise<readonly HoldResult[]>[] = [];
-    for (let at = 0; at < requests.length; at += batch) {
-      const part = requests.slice(at, at + batch).map(withCleanPreview);
-      const bytes = part.reduce((sum, { body }) => sum + body.length, 0);
-      parts.push(write({ operation: "hold", args: [part] }, part.length, bytes));
-    }
-    if (parts.length === 0) return write({ operation: "hold", args: [[]] });
-    return (await Promise.all(parts)).flat();
+    return holdInParts(requests, batch, holdPart);
   };
 
   return {

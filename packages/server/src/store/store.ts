@@ -101,7 +101,7 @@ export interface MessageStore {
    * message, silent); a `call` makes it due after its delay, if that is sooner than it was (where it is leased: at the lease's
    * end or at `done`). An intent whose rows are all gone counts as none: a new one starts. A row that was there already changes
    * no intent. The user's own rows gather an intent too, for the device that adopts them.
-   * One result a request, in order.
+   * Of requests for one user none is seen, nor survives a failure, without those before it (L3). One result a request, in order.
    */
   hold(requests: readonly HoldRequest[]): Promise<readonly HoldResult[]>;
   /**
