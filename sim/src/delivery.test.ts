@@ -86,6 +86,20 @@ describe("what failed once on NATS and PostgreSQL", () => {
   );
 });
 
+describe("L3: what was on its way all the time has not been marked as missing", () => {
+  test.each<[string, number, Engines]>([
+    ["mix", 40, { bus: "nats", store: "memory" }],
+    ["nats-slow", 291, { bus: "nats", store: "memory" }],
+    ["mix", 104, REAL],
+  ])(
+    "%s, seed %d",
+    (scenario, seed, engines) => {
+      expect(simulate(planOf(scenario, seed, engines)).report.falseGaps).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+});
+
 test.each<[string, Engines]>([
   ["in memory", MEMORY],
   ["on NATS and PostgreSQL", REAL],
