@@ -40,12 +40,14 @@ export interface Phone {
 
 export function createPhone({ user, servers, token, listen, events }: PhoneParts): Phone {
   const device = `${user}-phone`;
+  /** By this the push service knows the phone: it says nothing of whose it is. */
+  const pushToken = crypto.randomUUID();
   const storage = memory();
   let client: Beckon | undefined;
   let closing: Promise<void> = Promise.resolve();
   /** The newest push that was not opened. */
   let notification: string | undefined;
-  const deafen = listen(device, (body) => {
+  const deafen = listen(pushToken, (body) => {
     notification = body;
     // A phone in use shows no notification: the application takes the push itself.
     if (client !== undefined) open(client);
@@ -68,7 +70,7 @@ export function createPhone({ user, servers, token, listen, events }: PhoneParts
       token,
       device,
       storage,
-      push: { provider: "dev", token: device },
+      push: { provider: "dev", token: pushToken },
     });
     started.on("message", events.message);
     started.on("state", ({ name, server }) => {
