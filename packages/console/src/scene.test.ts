@@ -28,6 +28,7 @@ const STAGE: Stage = {
   wakes: "sender",
   faults: [],
   day: undefined,
+  applicationServerKey: "",
 };
 
 /** Before the first click. */

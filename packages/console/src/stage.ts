@@ -8,6 +8,7 @@
  * * `POST /dev/acts`: one {@link Act} in JSON; 204, or 400 with `{error: {code, message, hint}}`.
  * * `GET /dev/stage`: what the first event says.
  * * `GET /dev/token?user=USER`: a token for that user, as text. The page and examples use it in place of an application's backend.
+ * * `GET /worker.js`: the page's service worker.
  * * `/push/…`: the dev push service over HTTP (`GET /push/v1/phones/TOKEN` is a phone's ear).
  */
 
@@ -78,6 +79,8 @@ export interface Stage {
   readonly wakes: WakePolicy;
   readonly faults: readonly Fault[];
   readonly day: DayView | undefined;
+  /** What a page subscribes with for Web Push: the public half of the VAPID key. */
+  readonly applicationServerKey: string;
 }
 
 export type StageEvent =

@@ -10,7 +10,7 @@ export { systemClock } from "./lib/clock.ts";
 export { lastingPort } from "./lib/listen-lasting.ts";
 export { DevPushService, devProvider } from "./push/dev.ts";
 export { devPushApp } from "./push/dev-http.ts";
-export { generateVapidKey, vapidJwk } from "./push/vapid.ts";
+export { generateVapidKey, readVapidKey, vapidJwk } from "./push/vapid.ts";
 export type { PushProvider } from "./push/provider.ts";
 export { listenDevPush } from "./push/listen-dev.ts";
 export {

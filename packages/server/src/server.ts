@@ -195,7 +195,10 @@ export interface Embedding {
   readonly authorize?: EmbeddedAuthorize;
   /** Shared by the servers of one process; by default this one is alone. */
   readonly sharedBus?: Bus;
+  /** Beside the configured ones; of one name, this one. */
   readonly providers?: readonly PushProvider[];
+  /** What comes between this server and each of its push services, to try what happens when one fails. Default: nothing. */
+  readonly throughPush?: (provider: PushProvider) => PushProvider;
   /** Default: to the process's standard error, at the configured level. */
   readonly logger?: Log;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
@@ -268,7 +271,8 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
     const tls = options.tls === undefined ? undefined : await loadCertificate(options.tls);
     const store = await openStore(options, log);
     const bus = options.sharedBus ?? (await openBus(options, log));
-    const ownProviders = options.providers === undefined ? configuredProviders(options, log) : [];
+    const ownProviders = configuredProviders(options, log);
+    const { throughPush = (provider) => provider } = options;
     let server: Server | undefined;
     let stopWatching = (): void => undefined;
     try {
@@ -293,7 +297,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
             ? createAuthorize(options.send, systemClock, fetch)
             : embeddedAuthorize(options.authorize, systemClock),
         clusterKey: options.clusterKey,
-        providers: options.providers ?? ownProviders,
+        providers: [...ownProviders, ...(options.providers ?? [])].map(throughPush),
         limits: options.limits,
         maxConnections: options.maxConnections,
         retentionMs: options.storeLimits.retentionMs,

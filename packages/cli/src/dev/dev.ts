@@ -25,15 +25,18 @@ import { createPaint } from "./paint.ts";
 import { Phones } from "./phones.ts";
 import { Ports } from "./ports.ts";
 import { Stage } from "./stage.ts";
+import { prepareWebPush } from "./web-push.ts";
 
 export interface DevOptions {
   /** Of the page; those of the servers follow. 0: any that are free. */
   readonly port: number;
   readonly servers: number;
-  /** For the database; undefined: a temporary folder. */
+  /** For the database and the VAPID key; undefined: a temporary folder. */
   readonly data: string | undefined;
   /** What happens, as JSON instead of lines. */
   readonly json: boolean;
+  /** The process's environment: `BECKON_PUSH_WEBPUSH_…` holds for the servers. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Dev {
@@ -54,6 +57,10 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
   const { default: page } = await import("@beckon/console/page");
   const { default: chat } = await import("@beckon/console/chat");
 
+  const webPush = await prepareWebPush(folder, options.env).catch(async (error: unknown) => {
+    await removeFolder();
+    throw error;
+  });
   const hub = createHub();
   const pushes = new DevPushService(systemClock);
   const ports = new Ports();
@@ -61,6 +68,7 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
   const store = join(folder, "beckon.db");
   const disk = await Disk.open(store);
   const stage: Stage = new Stage({
+    applicationServerKey: webPush.applicationServerKey,
     downMs: DOWN_MS,
     fillDisk: (full) => disk.setFull(full),
     playDay: (tell) => day.play(tell),
@@ -78,8 +86,10 @@ export async function startDev(options: DevOptions, terminal: Terminal): Promise
         store,
         secret: DEV_SECRET,
         apiToken: DEV_API_TOKEN,
+        settings: webPush.settings,
         embedding: {
-          providers: [stage.fallible(devProvider(pushes))],
+          providers: [devProvider(pushes)],
+          throughPush: (provider) => stage.fallible(provider),
           wakeNames: (accepting) => stage.wakeNames(accepting),
           observer: stage.observer(name),
           logger: logTo((text) => stage.failed(name, `${name}: ${text}`)),

@@ -16,6 +16,8 @@ import { Trouble } from "./trouble.ts";
 import { Whereabouts } from "./whereabouts.ts";
 
 export interface StageParts {
+  /** What pages subscribe with for Web Push. */
+  readonly applicationServerKey: string;
   /** Makes the disk full, or gives it room again. */
   readonly fillDisk: (full: boolean) => Promise<void>;
   /** Runs the generated day; tells of it until it is over. */
@@ -75,6 +77,7 @@ export class Stage {
       wakes: this.#wakes,
       faults: [...this.#faults],
       day: this.#day,
+      applicationServerKey: this.#parts.applicationServerKey,
     };
   }
 

@@ -44,3 +44,9 @@ test("a device that the push service has forgotten is not taken for a service th
   trouble.push("s1", "gone", "bob", false);
   expect(events).toMatchObject([{ text: expect.stringContaining("does not know the device") }]);
 });
+
+test("nor is a push that the service refuses", () => {
+  const { events, trouble } = heard();
+  trouble.push("s1", "rejected", "you", false);
+  expect(events).toMatchObject([{ text: expect.stringContaining("refuses the push") }]);
+});

@@ -33,6 +33,11 @@ export class Trouble {
       this.#say(server, "push", text);
       return;
     }
+    if (outcome === "rejected") {
+      const text = `${user} cannot be woken: the push service refuses the push. The message is kept until it connects by itself`;
+      this.#say(server, "push", text);
+      return;
+    }
     const help = onPurpose
       ? 'switch the fault "push-down" off'
       : "see whether the push service runs";

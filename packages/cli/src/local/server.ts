@@ -30,6 +30,8 @@ export interface LocalServerOptions {
   readonly store: string;
   readonly secret: string;
   readonly apiToken?: string;
+  /** What else it is configured with, as environment variables. */
+  readonly settings?: Readonly<Record<string, string>>;
   readonly embedding: Omit<Embedding, "sharedBus" | "processMetrics">;
 }
 
@@ -121,8 +123,9 @@ export class LocalServer {
   }
 
   #config(): Promise<Config> {
-    const { name, tcp = false, store, secret, apiToken } = this.#options;
+    const { name, tcp = false, store, secret, apiToken, settings } = this.#options;
     return loadConfig(undefined, {
+      ...settings,
       BECKON_NAME: name,
       BECKON_LISTEN: `127.0.0.1:${this.#port}`,
       BECKON_ADMIN: `127.0.0.1:${this.#adminPort}`,
