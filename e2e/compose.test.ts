@@ -71,7 +71,7 @@ async function device(user: string): Promise<Running> {
   await writeFile(file, await project.exec(from!, ...mint));
   const [, , ...args] = shown(new RegExp(`npx beckon device ${user} .*`));
   return new Running(
-    ...args.map((word) => (word === `${user}.token` ? file : project.places.outside(word))),
+    args.map((word) => (word === `${user}.token` ? file : project.places.outside(word))),
   );
 }
 

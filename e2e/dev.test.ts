@@ -304,7 +304,7 @@ describe("the secret that everybody knows", () => {
 
 describe("a device", () => {
   test("says so where no development system runs", async () => {
-    const alone = new Running("device", "eve", "--dev", "http://127.0.0.1:1");
+    const alone = new Running(["device", "eve", "--dev", "http://127.0.0.1:1"]);
     expect(await alone.child.exited).toBe(1);
     await until(() => alone.notes.length > 1, "what to do");
     expect(alone.notes.join("\n")).toContain("no development system answers at http://127.0.0.1:1");
@@ -312,17 +312,17 @@ describe("a device", () => {
   });
 
   test("connects to servers of one's own with a token of one's own", async () => {
-    const minted = new Running("token", "--dev", "--user", "ivy");
+    const minted = new Running(["token", "--dev", "--user", "ivy"]);
     await minted.line(/^ey/);
     const { servers } = await dev.stage();
-    const ivy = new Running(
+    const ivy = new Running([
       "device",
       "ivy",
       "--server",
       servers[1]!.url,
       "--token",
       minted.lines[0]!,
-    );
+    ]);
     ivy.type("/help", "hello", "cat: hello", "and more");
     await ivy.line(/^to whom\?/);
     await ivy.line(/^ {2}cat: delivered, local, by s2/);

@@ -20,11 +20,11 @@ export class Running {
   readonly notes: string[] = [];
   readonly child: Bun.Subprocess<"pipe", "pipe", "pipe">;
 
-  constructor(...args: readonly string[]) {
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
     // Another file's tests may have cleaned up after themselves.
     mkdirSync(TEMPORARY, { recursive: true });
     this.child = Bun.spawn([process.execPath, MAIN, ...args], {
-      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: TEMPORARY },
+      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: TEMPORARY, ...env },
       stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
@@ -63,8 +63,17 @@ export class Running {
 export class DevProcess extends Running {
   url = "";
 
-  static async start(...args: readonly string[]): Promise<DevProcess> {
-    const dev = new DevProcess("dev", ...(args.includes("--port") ? [] : ["--port", "0"]), ...args);
+  static start(...args: readonly string[]): Promise<DevProcess> {
+    return DevProcess.startIn({}, ...args);
+  }
+
+  /** With these environment variables, too. */
+  static async startIn(
+    env: Readonly<Record<string, string>>,
+    ...args: readonly string[]
+  ): Promise<DevProcess> {
+    const port = args.includes("--port") ? [] : ["--port", "0"];
+    const dev = new DevProcess(["dev", ...port, ...args], env);
     const look = await dev.line(/^ {2}look +http/);
     dev.url = /http\S+/.exec(look)![0];
     await dev.line(/^Ctrl-C/);
@@ -72,7 +81,7 @@ export class DevProcess extends Running {
   }
 
   device(user: string, ...args: readonly string[]): Running {
-    return new Running("device", user, "--dev", this.url, ...args);
+    return new Running(["device", user, "--dev", this.url, ...args]);
   }
 
   async stage(): Promise<Stage> {

@@ -1,4 +1,5 @@
 /** What happens on the page, and when: clicks in, phones and acts out; what it came to goes into the scene. */
+import { createBrowserPhone, OWNER } from "./browser-phone.ts";
 import { PEOPLE, type Person } from "./cast.ts";
 import { type Crew, createCrew } from "./crew.ts";
 import type { Link } from "./link.ts";
@@ -18,6 +19,10 @@ export interface Director {
   switchWakes(): void;
   day(): void;
   kill(server: string): void;
+  /** This browser becomes a phone; */
+  notify(): void;
+  /** and is none any more. */
+  deafen(): void;
   fault(fault: Fault): void;
   /** Ends all faults that are on. */
   mend(): void;
@@ -28,6 +33,8 @@ interface Parts {
   readonly motion: Motion;
   readonly scene: () => Scene;
   readonly change: (change: Change) => void;
+  /** The data of the push whose notification has opened this page. */
+  readonly opened: string | undefined;
 }
 
 const ANSWER = "Yes! Usual place?";
@@ -43,10 +50,33 @@ const WAIT_MS = 20_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-export function createDirector({ link, motion, scene, change }: Parts): Director {
+export function createDirector({ link, motion, scene, change, opened }: Parts): Director {
   let crew: Crew | undefined;
   /** Messages of the storm that were handed over, while it lasts. */
   let received: Record<Person, number> | undefined;
+
+  const browser = createBrowserPhone({
+    // The last one first: none of the demo's phones begins there.
+    servers: () =>
+      scene()
+        .stage!.servers.map(({ url }) => url)
+        .toReversed(),
+    applicationServerKey: () => scene().stage!.applicationServerKey,
+    token: () => link.token(OWNER),
+    events: {
+      state: (state, server) =>
+        change({ type: "browser", browser: { state, server, problem: undefined } }),
+      message(message) {
+        const text = `${message.from}: ${message.text()}`;
+        const line = { id: message.id, own: false, text, ticks: 2 } as const;
+        change({ type: "browser-line", line });
+      },
+      asking: () => change({ type: "browser", browser: { state: "asking", problem: undefined } }),
+      problem: (problem) => change({ type: "browser", browser: { state: undefined, problem } }),
+    },
+  });
+  if (opened !== undefined) browser.open(opened);
+  let isFirst = true;
 
   function phoneEvents(person: Person): PhoneEvents {
     return {
@@ -250,6 +280,10 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
         if (crew !== undefined) change({ type: "again" });
         // As the first scene says, whatever the page before has left.
         void link.act({ act: "wakes", wakes: "sender" }).then(gather);
+        void browser.resume();
+        // Whom a notification has brought sees what it was about.
+        if (isFirst && opened !== undefined) go("app");
+        isFirst = false;
       }
       if (event.type === "phones-taken") void dismiss();
     },
@@ -278,6 +312,8 @@ export function createDirector({ link, motion, scene, change }: Parts): Director
     },
     day: () => void link.act({ act: "day" }),
     kill: (server) => run(() => killed(server)),
+    notify: () => void browser.start(),
+    deafen: () => void browser.stop(),
     fault(fault) {
       const on = !(scene().stage?.faults.includes(fault) ?? false);
       void link.act({ act: "fault", fault, on });

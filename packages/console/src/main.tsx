@@ -24,6 +24,10 @@ function change(what: Change): void {
   });
 }
 
+/** What the service worker has put there; a link to this page should not have it. */
+const fragment = location.hash.slice(1);
+if (fragment !== "") history.replaceState(null, "", location.pathname + location.search);
+
 const link = openLink(crypto.randomUUID(), {
   event(event) {
     change({ type: "event", event });
@@ -36,5 +40,6 @@ const director = createDirector({
   motion: createMotion(() => document.getElementById("motion")),
   scene: () => scene,
   change,
+  opened: fragment === "" ? undefined : decodeURIComponent(fragment),
 });
 change({ type: "busy", busy: true });

@@ -49,6 +49,17 @@ function after(...changes: readonly Change[]): Scene {
 
 const said = (scene: Scene): string => caption(scene).join(" ");
 
+test("a browser that is a phone stays one, with what was written to it, when the scene begins again", () => {
+  const line = { id: "1", own: false, text: "eve: hello", ticks: 2 } as const;
+  const scene = after(
+    { type: "browser", browser: { state: "connected", server: "s1" } },
+    { type: "browser-line", line },
+    { type: "again" },
+  );
+  const browser = { state: "connected", server: "s1", lines: [line], problem: undefined } as const;
+  expect(scene.browser).toEqual(browser);
+});
+
 describe("M7: the six steps", () => {
   test("before the first click: who is where, by the servers' table, and Send alone glows", () => {
     const scene = after();

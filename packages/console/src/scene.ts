@@ -24,6 +24,16 @@ export interface PhoneScene {
   readonly draft: string;
 }
 
+/** This browser, which can be a phone itself. */
+export interface BrowserScene {
+  /** What the SDK says; undefined: it is none; "asking": its push service has not answered yet. */
+  readonly state: PhoneScene["state"] | "asking";
+  readonly server: string | undefined;
+  readonly lines: readonly Line[];
+  /** Why it can be none. */
+  readonly problem: string | undefined;
+}
+
 /** A push, as the push service sees it and as the phone reads it. */
 export interface Push {
   readonly sealed: string;
@@ -64,6 +74,7 @@ export interface Scene {
   readonly taken: boolean;
   readonly stage: Stage | undefined;
   readonly phones: Readonly<Record<Person, PhoneScene>>;
+  readonly browser: BrowserScene;
   readonly step: Step;
   /** A script is running: what it does next is not for a click. */
   readonly busy: boolean;
@@ -78,6 +89,8 @@ export type Change =
   | { readonly type: "event"; readonly event: StageEvent }
   | { readonly type: "linked"; readonly linked: boolean }
   | { readonly type: "phone"; readonly person: Person; readonly phone: Partial<PhoneScene> }
+  | { readonly type: "browser"; readonly browser: Partial<Omit<BrowserScene, "lines">> }
+  | { readonly type: "browser-line"; readonly line: Line }
   | { readonly type: "line"; readonly person: Person; readonly line: Line }
   /** The line of `person` that had no id has one now, or has more ticks. */
   | {
@@ -107,6 +120,13 @@ const SLEEPING: PhoneScene = {
   draft: "",
 };
 
+const NO_PHONE: BrowserScene = {
+  state: undefined,
+  server: undefined,
+  lines: [],
+  problem: undefined,
+};
+
 export const FIRST_DRAFT = "Lunch at one?";
 
 function phones(): Record<Person, PhoneScene> {
@@ -120,6 +140,7 @@ export function firstScene(): Scene {
     taken: false,
     stage: undefined,
     phones: phones(),
+    browser: NO_PHONE,
     step: "asleep",
     busy: true,
     facts: {},
@@ -137,6 +158,12 @@ export function next(scene: Scene, change: Change): Scene {
       return { ...scene, linked: change.linked };
     case "phone":
       return withPhone(scene, change.person, (phone) => ({ ...phone, ...change.phone }));
+    case "browser":
+      return { ...scene, browser: { ...scene.browser, ...change.browser } };
+    case "browser-line": {
+      const lines = [...scene.browser.lines, change.line].slice(-LINES);
+      return { ...scene, browser: { ...scene.browser, lines } };
+    }
     case "line":
       return withPhone(scene, change.person, (phone) => ({
         ...phone,
@@ -159,7 +186,13 @@ export function next(scene: Scene, change: Change): Scene {
       return { ...scene, token: change.token };
     default:
       // "again"
-      return { ...firstScene(), linked: scene.linked, stage: scene.stage, token: scene.token };
+      return {
+        ...firstScene(),
+        linked: scene.linked,
+        stage: scene.stage,
+        token: scene.token,
+        browser: scene.browser,
+      };
   }
 }
 

@@ -12,6 +12,7 @@ import { EventQueue } from "./event-queue.ts";
 import { guard, refusal } from "./guard.ts";
 import type { Happening } from "./happening.ts";
 import type { Stage } from "./stage.ts";
+import { workerScript } from "./worker.ts";
 
 export interface AppParts {
   readonly stage: Stage;
@@ -32,10 +33,12 @@ const WAITING = 1_000;
 /** A comment this often keeps the connection from being taken for dead, ms. */
 const HEARTBEAT_MS = 15_000;
 const ACT_BYTES = 4_096;
+const SCRIPT = { "content-type": "text/javascript; charset=utf-8", "cache-control": "no-cache" };
 
 export function devApp({ stage, pushes, phones }: AppParts): Hono {
   const app = new Hono();
   app.use(guard);
+  app.get("/worker.js", (c) => c.body(workerScript(), 200, SCRIPT));
   app.get("/dev/events", (c) => events(c, stage, phones));
   app.get("/dev/stage", (c) => c.json(stage.view));
   app.get("/dev/token", (c) => {

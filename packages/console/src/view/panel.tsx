@@ -4,6 +4,7 @@ import { caption, title } from "../captions.ts";
 import { nextMove, type Push, type Scene, standsAt, wakesOf } from "../scene.ts";
 import type { ViewProps } from "./app.tsx";
 import { AppCode } from "./app-code.tsx";
+import { BrowserPhoneCard } from "./browser-phone.tsx";
 import { DayGauges } from "./day-gauges.tsx";
 import { PushOpened } from "./push-opened.tsx";
 
@@ -32,7 +33,7 @@ export function Panel({ scene, director }: ViewProps): VNode {
       {scene.step === "switch" && scene.stage?.day !== undefined ? (
         <DayGauges day={scene.stage.day} />
       ) : null}
-      {scene.step === "app" ? <AppCode scene={scene} /> : null}
+      {scene.step === "app" ? <AppStep scene={scene} director={director} /> : null}
       <p class="go">
         {scene.step === "asleep" ? null : (
           <button
@@ -56,6 +57,19 @@ export function Panel({ scene, director }: ViewProps): VNode {
         ) : null}
       </p>
     </aside>
+  );
+}
+
+/** First what is of interest: the lines, or what was written to this browser. */
+function AppStep(props: ViewProps): VNode {
+  const { scene } = props;
+  const isPhone = scene.browser.state !== undefined;
+  return (
+    <>
+      {isPhone ? <BrowserPhoneCard {...props} /> : null}
+      <AppCode scene={scene} />
+      {isPhone ? null : <BrowserPhoneCard {...props} />}
+    </>
   );
 }
 
