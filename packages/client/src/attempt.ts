@@ -53,7 +53,7 @@ export async function attempt(
   function reach(): Promise<Link | null | undefined> {
     return task.wait((resolve) =>
       race(
-        queue.map(({ address }) => address),
+        queue,
         (address, told) => parts.transports[address.protocol]!(address, told),
         clock,
         failed,
@@ -62,10 +62,11 @@ export async function attempt(
     );
   }
 
-  function failed(address: Address): void {
-    error = new BeckonError("unreachable", address.url);
-    avoided.add(address.url);
-    queue = queue.filter((each) => each.address !== address);
+  function failed(candidate: Candidate): void {
+    const { url } = candidate.address;
+    error = new BeckonError("unreachable", url);
+    avoided.add(url);
+    queue = queue.filter((each) => each !== candidate);
   }
 
   function greet(link: Link, hello: HelloFrame): Promise<Connection | Closing | undefined> {

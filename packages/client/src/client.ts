@@ -280,7 +280,11 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     opening.add(opened);
     const hint = await opened;
     opening.delete(opened);
-    if (hint === undefined || closing !== undefined) return "ignored";
+    if (hint === undefined || closing !== undefined) {
+      // Whatever came: the network is there.
+      dialer.hurry();
+      return "ignored";
+    }
     const forget = dialer.follow(hint);
     // The server took this device for away: what looks like a connection may be none. A living one stays where it is.
     if ((await current?.probe()) === true) {

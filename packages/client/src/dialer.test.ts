@@ -277,6 +277,18 @@ describe("waiting between attempts", () => {
     expect(states.findLast(({ name }) => name === "waiting")!.retryAt).toBeGreaterThan(0);
   });
 
+  test("L9: a server that drops whom it welcomes is left for another one the second time", () => {
+    const { clock, a, b, states, start } = setup();
+    a.onHello = (connection) => {
+      connection.welcome();
+      connection.close(1006);
+    };
+    start();
+    clock.run(5_000);
+    expect([a.connections.length, b.connections.length]).toEqual([2, 1]);
+    expect(states.at(-1)).toMatchObject({ name: "connected", server: "b" });
+  });
+
   test("does not begin anew for a server that accepts and drops", () => {
     const { clock, a, start } = setup();
     a.onHello = (connection) => {

@@ -75,6 +75,8 @@ export function createDialer(parts: DialerParts): Dialer {
         else if (policy === "stop" && !isByItself(error)) return parts.stopped(error);
         if (policy === "elsewhere") leave(outcome);
         if (clock.now() - began >= LASTED_MS) failures = 0;
+        // A server that drops whom it welcomes, again and again, is no better than one that does not answer.
+        else if (failures > 0) leave(outcome);
         // All that were on a server come at once: they spread by their pauses.
         if (policy === "backoff" || failures > 0) await rest(failures, error);
       } else {
@@ -129,6 +131,8 @@ export function createDialer(parts: DialerParts): Dialer {
     run,
     follow(hint) {
       hints = [...hints, hint].slice(-HINTS);
+      // That server lives, whatever was seen of it before.
+      for (const { url } of hint.server.addresses) avoided.delete(url);
       dialling?.interrupt();
       resting?.interrupt();
       return () => (hints = hints.filter((other) => other !== hint));

@@ -1,6 +1,7 @@
-import type { Address } from "@beckon/protocol";
+import type { Address, Millis } from "@beckon/protocol";
 
 import type { Clock } from "./clock.ts";
+import type { Candidate } from "./route.ts";
 import type { Dial, Transport } from "./transport.ts";
 
 /** An open transport. */
@@ -15,26 +16,30 @@ export interface Link {
 }
 
 /** The next address is tried after this, beside those that are on their way. */
-const STAGGER_MS = 250;
+const STAGGER_MS: Millis = 250;
+/** While one that a hint names is on its way, others wait this long: a phone far away takes some round trips. */
+const HEAD_START_MS: Millis = 1_500;
 /** Addresses on their way at once. */
 const AT_ONCE = 4;
 /** A transport that has not opened by then has failed. */
-const OPEN_MS = 10_000;
+const OPEN_MS: Millis = 10_000;
 
 /**
- * Tries the addresses in order, the next one as soon as one fails or after 250 ms, until one opens.
- * `failed` is told each that did not. `settle` is told the outcome once, never before `race` has returned
- * unless there are no addresses; the answer gives up silently.
+ * Tries the addresses in order, the next one as soon as one fails or after 250 ms, until one opens; the others are given up before
+ * any of them has said HELLO. `failed` is told each that did not open. `settle` is told the outcome once, never before `race` has
+ * returned unless there are no addresses; the answer gives up silently.
  */
 export function race(
-  addresses: readonly Address[],
+  candidates: readonly Candidate[],
   dial: Dial,
   clock: Clock,
-  failed: (address: Address) => void,
+  failed: (candidate: Candidate) => void,
   settle: (link: Link | undefined) => void,
 ): () => void {
-  const active = new Map<Address, () => void>();
+  const active = new Map<Candidate, () => void>();
   let index = 0;
+  /** When others than those of hints may be tried. */
+  let others = 0;
   let over = false;
   let cancelNext = (): void => {};
 
@@ -47,8 +52,8 @@ export function race(
 
   function next(): void {
     cancelNext();
-    const address = addresses[index];
-    if (address === undefined) {
+    const candidate = candidates[index];
+    if (candidate === undefined) {
       if (active.size === 0) {
         over = true;
         settle(undefined);
@@ -56,19 +61,28 @@ export function race(
       return;
     }
     if (active.size >= AT_ONCE) return;
+    const isHinted = candidate.hinted !== "";
+    const ahead = [...active.keys()].some(({ hinted }) => hinted !== "");
+    const rest = others - clock.now();
+    if (!isHinted && ahead && rest > 0) {
+      cancelNext = clock.after(rest, next);
+      return;
+    }
+    if (isHinted) others = clock.now() + HEAD_START_MS;
     index++;
-    start(address);
+    start(candidate);
     cancelNext = clock.after(STAGGER_MS, next);
   }
 
-  function start(address: Address): void {
+  function start(candidate: Candidate): void {
+    const { address } = candidate;
     let take: (bytes: Uint8Array) => void = () => {};
     let end = (_code: number, _reason: string): void => fail();
     const transport = dial(address, {
       opened: () => {
-        if (over || !active.has(address)) return;
+        if (over || !active.has(candidate)) return;
         cancelTimeout();
-        active.delete(address);
+        active.delete(candidate);
         giveUp();
         end = () => {};
         settle({
@@ -84,14 +98,14 @@ export function race(
       closed: (code, reason) => end(code, reason),
     });
     const fail = (): void => {
-      if (over || !active.delete(address)) return;
+      if (over || !active.delete(candidate)) return;
       cancelTimeout();
       transport.close();
-      failed(address);
+      failed(candidate);
       next();
     };
     const cancelTimeout = clock.after(OPEN_MS, fail);
-    active.set(address, () => {
+    active.set(candidate, () => {
       cancelTimeout();
       transport.close();
     });

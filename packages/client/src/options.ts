@@ -49,14 +49,14 @@ export interface PushOptions {
 
 /** Which of a server's addresses are tried first (M10), and which of several wakes is followed (M11). */
 export interface Preferences {
-  /** Protocols, best first. Default: in the order of `transports`. */
+  /** Protocols, best first; what is not named comes after them. Default: in the order of `transports`. */
   readonly protocols?: readonly string[];
-  /** Secure addresses before others. Default: true. */
+  /** Secure addresses before others of the same protocol. Default: true. */
   readonly secure?: boolean;
-  /** Among equals. Default: "first" listed. */
+  /** Among those that are equal in protocol, security and the server's own priority: first or last listed, or any. Default: "first". */
   readonly address?: "first" | "last" | "random";
   /** Among wakes that came before the connection: the first or last received, or of the most active conversation. Default: "last". */
-  readonly wake?: "first" | "last" | "active";
+  readonly wake?: "first" | "last" | "most-active";
 }
 
 export interface SendOptions {

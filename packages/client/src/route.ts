@@ -79,7 +79,7 @@ function inRank(
 /** [M11] The wake to be followed first. */
 function inOrder(hints: readonly Hint[], { wake = "last" }: Preferences): Hint[] {
   const latest = [...hints].reverse();
-  if (wake === "active") return latest.sort((a, b) => b.activity - a.activity);
+  if (wake === "most-active") return latest.sort((a, b) => b.activity - a.activity);
   return wake === "first" ? [...hints] : latest;
 }
 

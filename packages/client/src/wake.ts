@@ -28,13 +28,23 @@ export interface Wakes {
   begin(push: PushOptions | undefined): Promise<void>;
 }
 
-/** A key and the registration that it was made for. */
+/** A key and the registration that it was made for; `w/keys` of the storage has them, the newest first. */
 interface Key extends WakeKey {
   readonly provider: string;
   readonly token: string;
   readonly made: Millis;
   readonly registered: boolean;
 }
+
+/** A wake that was opened. */
+interface Opened {
+  /** Names it among others. */
+  readonly name: string;
+  readonly hint: Hint;
+}
+
+/** Names of wakes, and how often they were opened; oldest first. */
+type Openings = readonly (readonly [name: string, times: number])[];
 
 /** A service worker opens it, and then the application. */
 const OPENINGS = 2;
@@ -43,8 +53,10 @@ const COUNTED = 64;
 const KEYS = 2;
 /** A key is replaced after this. */
 const KEY_AGE: Millis = 30 * 86_400_000;
-/** How deep the data of a push may hide what is ours. */
-const DEPTH = 4;
+/** Objects and texts of a push's data that are looked into: those on top first. */
+const LOOKED = 64;
+/** Characters of a text that may be JSON: no push service carries more. */
+const TEXT = 16_384;
 
 export function createWakes(
   clock: Clock,
@@ -54,8 +66,9 @@ export function createWakes(
 ): Wakes {
   /** The newest first. */
   let keys: readonly Key[] = [];
-  /** Names of wakes, and how often they were opened; oldest first. */
-  let opened: readonly (readonly [name: string, times: number])[] = [];
+  let opened: Openings = [];
+  /** What a service worker had opened when this run began. */
+  let byWorker: Openings = [];
   let push: PushOptions | undefined;
 
   function record(): Change[] {
@@ -73,20 +86,13 @@ export function createWakes(
     device: string,
     serverTime: Millis,
   ): Promise<Hint | undefined> {
-    const bytes = decodeBase64Url(find(data, DEPTH) ?? "");
-    if (bytes === undefined || bytes.length === 0) return undefined;
-    const wake = decodeWake(bytes);
-    const key = keys.find(({ id }) => id === wake.key);
-    if (key === undefined) return undefined;
-    const sealed = await crypto.open(key.key, wake.nonce, wake.sealed, encodeText(device));
-    const hint = decodeHint(sealed);
-    const name = `${wake.key} ${wake.nonce.join(" ")}`;
-    const times = opened.find(([other]) => other === name)?.[1] ?? 0;
-    if (hint.expires <= serverTime || times >= OPENINGS) return undefined;
-    const others = opened.filter(([other]) => other !== name);
-    opened = [...others, [name, times + 1] as const].slice(-COUNTED);
+    const wake = await unseal(data, keys, device, crypto);
+    if (wake === undefined || wake.hint.expires <= serverTime) return undefined;
+    const counted = countOpening(wake.name, opened, byWorker);
+    if (counted === undefined) return undefined;
+    opened = counted;
     journal.write([{ key: "w/opened", value: opened }]);
-    return hint;
+    return wake.hint;
   }
 
   return {
@@ -105,7 +111,8 @@ export function createWakes(
     },
     load(key, value) {
       if (key === "w/keys") keys = value as unknown as readonly Key[];
-      if (key === "w/opened") opened = value as unknown as typeof opened;
+      if (key === "w/opened") opened = value as unknown as Openings;
+      if (key === "w/worker") byWorker = value as unknown as Openings;
     },
     begin(options) {
       push = options;
@@ -130,14 +137,68 @@ export function createWakes(
   };
 }
 
-/** What stands under "beckon" in the data of a push, however the push service has wrapped it. */
-function find(data: unknown, depth: number): string | undefined {
-  if (depth === 0) return undefined;
-  if (typeof data === "string") {
-    // JSON as text, as many services pass it on.
-    return data.startsWith("{") ? find(JSON.parse(data), depth - 1) : undefined;
+/** Opens the wake in a push's data. Undefined where there is none for these keys; rejects what is forged, or for another device. */
+async function unseal(
+  data: unknown,
+  keys: readonly WakeKey[],
+  device: string,
+  crypto: SealCrypto,
+): Promise<Opened | undefined> {
+  const bytes = decodeBase64Url(find(data) ?? "");
+  if (bytes === undefined || bytes.length === 0) return undefined;
+  const wake = decodeWake(bytes);
+  const key = keys.find(({ id }) => id === wake.key);
+  if (key === undefined) return undefined;
+  const sealed = await crypto.open(key.key, wake.nonce, wake.sealed, encodeText(device));
+  return { name: `${wake.key} ${wake.nonce.join(" ")}`, hint: decodeHint(sealed) };
+}
+
+/** `own` with one opening more; `others`: those that are counted elsewhere. Undefined: it was opened as often as it may be. */
+function countOpening(name: string, own: Openings, others: Openings): Openings | undefined {
+  const times = (openings: Openings): number =>
+    openings.find(([other]) => other === name)?.[1] ?? 0;
+  if (times(own) + times(others) >= OPENINGS) return undefined;
+  const rest = own.filter(([other]) => other !== name);
+  return [...rest, [name, times(own) + 1] as const].slice(-COUNTED);
+}
+
+/**
+ * What stands under "beckon" in the data of a push, however the push service and the libraries of a platform have wrapped it. Never
+ * throws, whatever it is given.
+ */
+function find(data: unknown): string | undefined {
+  const queue = [data];
+  for (const one of queue) {
+    for (const [name, value] of fieldsOf(one)) {
+      if (name === "beckon" && typeof value === "string") return value;
+      if (queue.length < LOOKED && (typeof value === "object" || isJson(value))) queue.push(value);
+    }
   }
-  if (typeof data !== "object" || data === null) return undefined;
-  const { beckon, data: inner } = data as { readonly beckon?: unknown; readonly data?: unknown };
-  return typeof beckon === "string" ? beckon : find(inner, depth - 1);
+  return undefined;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function fieldsOf(value: unknown): readonly (readonly [name: string, value: unknown])[] {
+  try {
+    const fields = (isJson(value) ? JSON.parse(value) : value) as Fields;
+    if (typeof fields !== "object" || Array.isArray(fields) || ArrayBuffer.isView(fields))
+      return [];
+    return Object.keys(fields).map((name) => [name, fieldOf(fields, name)] as const);
+  } catch {
+    return [];
+  }
+}
+
+/** Many services pass JSON on as text. */
+function isJson(value: unknown): value is string {
+  return typeof value === "string" && value.startsWith("{") && value.length <= TEXT;
+}
+
+function fieldOf(fields: Fields, name: string): unknown {
+  try {
+    return fields[name];
+  } catch {
+    return undefined;
+  }
 }
