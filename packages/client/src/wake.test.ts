@@ -1,64 +1,17 @@
 import { describe, expect, test } from "bun:test";
 
-import {
-  encodeBase64Url,
-  encodeHint,
-  encodeWake,
-  type Hint,
-  type PushRegistration,
-  type ServerAddresses,
-  type WakeKey,
-} from "@beckon/protocol";
+import type { Hint, PushRegistration, WakeKey } from "@beckon/protocol";
 
 import { webCrypto } from "./crypto.ts";
 import type { SealCrypto } from "./options.ts";
 import { memory, type Storage } from "./storage.ts";
 import { PUSH_FORMS } from "./test-support/push-forms.ts";
+import { hintOf, plainCrypto, push } from "./test-support/sealing.ts";
 import { outcome, seededRandom, type Setup, setup } from "./test-support/setup.ts";
 
 const PUSH = { provider: "dev", token: "phone-1" };
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-
-/** Sealing that can be seen through, but not without the key, the nonce and the device. */
-function sealOf(
-  key: Uint8Array,
-  nonce: Uint8Array,
-  text: Uint8Array,
-  device: Uint8Array,
-): Uint8Array {
-  const head = [...key, 0, ...nonce, 0, ...device, 0];
-  return Uint8Array.from([...head, ...text]);
-}
-
-const plainCrypto: SealCrypto = {
-  open(key, nonce, sealed, device) {
-    const head = sealOf(key, nonce, new Uint8Array(0), device);
-    if (!head.every((byte, i) => sealed[i] === byte)) return Promise.reject(new Error("forged"));
-    return Promise.resolve(sealed.slice(head.length));
-  },
-};
-
-function hintOf(server: ServerAddresses, expires: number, fields: Partial<Hint> = {}): Hint {
-  return {
-    server,
-    conversation: "bob",
-    activity: 1,
-    wake: "message",
-    expires,
-    preview: "",
-    ...fields,
-  };
-}
-
-let nonces = 0;
-
-/** What a push carries. */
-function push({ id, key }: WakeKey, hint: Hint, device = "phone"): string {
-  const nonce = new Uint8Array(12).fill(++nonces);
-  const sealed = sealOf(key, nonce, encodeHint(hint), new TextEncoder().encode(device));
-  return JSON.stringify({ beckon: encodeBase64Url(encodeWake({ key: id, nonce, sealed })) });
-}
 
 /** A device that was registered by a first run on server `a`, and sleeps. */
 async function sleeping(): Promise<Setup & { key: WakeKey; storage: Storage }> {

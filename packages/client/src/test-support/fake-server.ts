@@ -236,9 +236,18 @@ export function addressOf(url: string, fields: Partial<Address> = {}): Address {
   return { url, protocol: "ws", secure: false, network: "", region: "", priority: 0, ...fields };
 }
 
+/** What lies between the device and an address, in place of the server's state. */
+export interface Path {
+  readonly state: FakeServer["state"];
+  /** Until it opens or is refused, ms. */
+  readonly latency: number;
+}
+
 export class FakeNetwork {
   readonly clock: VirtualClock;
   readonly servers: FakeServer[] = [];
+  /** By URL. */
+  readonly paths: Map<string, Path> = new Map();
   /** URLs in the order in which they were dialled, and when. */
   readonly dialled: { readonly url: string; readonly at: number }[] = [];
   epoch = 1000;
@@ -263,14 +272,17 @@ export class FakeNetwork {
     const server = this.servers.find(({ addresses }) =>
       addresses.addresses.some(({ url }) => url === address.url),
     );
+    const path = this.paths.get(address.url);
+    const state = path?.state ?? server?.state;
+    const latency = path?.latency ?? LATENCY;
     let closed = false;
     let connection: FakeConnection | undefined;
-    if (server === undefined || server.state === "refuses") {
-      clock.after(LATENCY, () => {
+    if (server === undefined || state === "refuses") {
+      clock.after(latency, () => {
         if (!closed) handler.closed(1006, "");
       });
-    } else if (server.state === "up") {
-      clock.after(LATENCY, () => {
+    } else if (state === "up") {
+      clock.after(latency, () => {
         if (closed) return;
         connection = new FakeConnection(server, address, handler, clock);
         server.connections.push(connection);
