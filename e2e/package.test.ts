@@ -107,7 +107,9 @@ const APP = `
 import { type Ack, BeckonError, connect, type ErrorCode, type Message } from "@beckon/client";
 import { file } from "@beckon/client/file";
 import { indexedDb, memory, type Storage } from "@beckon/client/storage";
+import { beckonWorker, type Woken } from "@beckon/client/worker";
 
+beckonWorker({ show: (wake: Woken | undefined) => wake && { title: wake.from } });
 const storages: Storage[] = [indexedDb("ann"), memory(), file("ann.beckon", { maxBytes: 1_000_000 })];
 const beckon = connect({ servers: ["wss://a"], token: async () => "", storage: storages[0]! });
 const ack: Ack = await beckon.send("bob", "hello", { wake: "call" });

@@ -64,13 +64,14 @@ async function deliver(page: Page, data: string): Promise<void> {
 
 interface Shown {
   readonly title: string;
-  readonly data: string;
+  readonly body: string;
+  readonly data: { readonly beckon: string };
 }
 
 interface WorkerGlobals {
   readonly registration: {
     getNotifications(): Promise<Shown[]>;
-    showNotification(title: string, options: { data: string }): Promise<void>;
+    showNotification(title: string, options: Partial<Shown> & Pick<Shown, "data">): Promise<void>;
   };
   readonly clients: { openWindow: (url: string) => Promise<unknown> };
   dispatchEvent(event: unknown): void;
@@ -89,7 +90,8 @@ const watchShown = (worker: Worker): Promise<void> =>
     scope.shown = new Promise((resolve, reject) => {
       registration.showNotification = async (title, options) => {
         const done = show(title, options);
-        done.then(() => resolve({ title, data: options.data }), reject);
+        const { body = "", data } = options;
+        done.then(() => resolve({ title, body, data }), reject);
         await done;
       };
     });
@@ -113,7 +115,7 @@ const click = (worker: Worker): Promise<string> =>
   });
 
 browserTest(
-  "M7, M8: the notification's click opens the page at the sender's server, where the message is",
+  "M7, M8, M9: the worker shows the preview that was sealed, and the click opens the page at the sender's server",
   async () => {
     const [s1, s2] = system.servers.map(({ url }) => url) as [string, string];
     const phone = service.subscribe(key.publicKey);
@@ -135,9 +137,15 @@ browserTest(
     const [worker] = browser.context.serviceWorkers() as [Worker];
     await watchShown(worker);
     await deliver(first, phone.received[0]!);
-    expect(await shown(worker)).toEqual({ title: "A new message", data: phone.received[0]! });
-    const url = new URL(await click(worker), browser.origin);
+    const data = JSON.parse(phone.received[0]!) as { beckon: string };
+    expect(await shown(worker)).toEqual({
+      title: "ann",
+      body: "Are you there?",
+      data: { ...data, page: "/" },
+    } as Shown);
     await first.close();
+    const url = new URL(await click(worker), browser.origin);
+    expect(JSON.parse(decodeURIComponent(url.hash.slice(1)))).toEqual(data);
 
     const opened = await browser.context.newPage();
     const search = new URLSearchParams({ ...query, subscription: phone.token });
@@ -151,6 +159,16 @@ browserTest(
     await until(async () => (await seen()).woken.length > 0, "the wake's end");
     expect(await seen()).toEqual({ woken: ["connected"], got: ["Are you there?"] });
     expect(await serverOf(opened)).toBe("s1");
+    // The worker has opened it, and the page has.
+    const third = await opened.evaluate(
+      (again) => (globalThis as unknown as Globals).beckon.onWake(again),
+      data,
+    );
+    expect(third).toBe("ignored");
+    await watchShown(worker);
+    await deliver(opened, phone.received[0]!);
+    expect(await shown(worker)).toMatchObject({ title: "Something new" });
+    expect((await seen()).woken).toEqual(["connected"]);
     expect(browser.problems).toEqual([]);
   },
   MS,

@@ -1,7 +1,11 @@
 import { BeckonError } from "./errors.ts";
 import type { Change, Storage, Stored } from "./storage.ts";
 
-const STORE = "values";
+/** Where all of it is, in each database. */
+export const STORE = "values";
+
+/** The database of a storage. */
+export const databaseOf = (name: string): string => `beckon/${name}`;
 
 /**
  * A database of the browser, one for each `name`, as of a user. A second page that uses the same waits until the first is closed
@@ -10,7 +14,7 @@ const STORE = "values";
 export function indexedDb(name: string): Storage {
   const { indexedDB } = globalThis as Partial<typeof globalThis>;
   if (indexedDB === undefined) throw new BeckonError("unsupported-runtime", "indexedDB");
-  const fullName = `beckon/${name}`;
+  const fullName = databaseOf(name);
   const closing = new AbortController();
   let release: (() => void) | undefined;
   let database: IDBDatabase | undefined;
@@ -18,7 +22,7 @@ export function indexedDb(name: string): Storage {
   async function read(): Promise<Iterable<readonly [string, Stored]>> {
     release = await acquire(fullName, closing.signal);
     try {
-      const opened = await open(indexedDB!, fullName);
+      const opened = await openDatabase(indexedDB!, fullName);
       // Whoever wants to remove it, as with the data of the site, is not held up.
       opened.addEventListener("versionchange", () => opened.close());
       database = opened;
@@ -96,7 +100,7 @@ async function acquire(name: string, signal: AbortSignal): Promise<() => void> {
   });
 }
 
-function open(factory: IDBFactory, name: string): Promise<IDBDatabase> {
+export function openDatabase(factory: IDBFactory, name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(name, 1);
     request.addEventListener("upgradeneeded", () => request.result.createObjectStore(STORE));
@@ -105,7 +109,7 @@ function open(factory: IDBFactory, name: string): Promise<IDBDatabase> {
   });
 }
 
-function ended(transaction: IDBTransaction): Promise<void> {
+export function ended(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.addEventListener("complete", () => resolve());
     transaction.addEventListener("abort", () => reject(transaction.error ?? new Error("aborted")));

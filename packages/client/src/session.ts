@@ -35,12 +35,12 @@ export interface Session {
 const SERVERS = 64;
 const ADDRESSES = 16;
 
-interface Identity {
+export interface Identity {
   readonly device: string;
   readonly outbox: number;
 }
 
-interface Place {
+export interface Place {
   readonly epoch: number;
   readonly server: string;
   readonly servers: readonly ServerAddresses[];

@@ -29,7 +29,7 @@ export interface Wakes {
 }
 
 /** A key and the registration that it was made for; `w/keys` of the storage has them, the newest first. */
-interface Key extends WakeKey {
+export interface Key extends WakeKey {
   readonly provider: string;
   readonly token: string;
   readonly made: Millis;
@@ -44,7 +44,7 @@ interface Opened {
 }
 
 /** Names of wakes, and how often they were opened; oldest first. */
-type Openings = readonly (readonly [name: string, times: number])[];
+export type Openings = readonly (readonly [name: string, times: number])[];
 
 /** A service worker opens it, and then the application. */
 const OPENINGS = 2;
@@ -138,7 +138,7 @@ export function createWakes(
 }
 
 /** Opens the wake in a push's data. Undefined where there is none for these keys; rejects what is forged, or for another device. */
-async function unseal(
+export async function unseal(
   data: unknown,
   keys: readonly WakeKey[],
   device: string,
@@ -154,7 +154,7 @@ async function unseal(
 }
 
 /** `own` with one opening more; `others`: those that are counted elsewhere. Undefined: it was opened as often as it may be. */
-function countOpening(name: string, own: Openings, others: Openings): Openings | undefined {
+export function countOpening(name: string, own: Openings, others: Openings): Openings | undefined {
   const times = (openings: Openings): number =>
     openings.find(([other]) => other === name)?.[1] ?? 0;
   if (times(own) + times(others) >= OPENINGS) return undefined;
@@ -166,7 +166,7 @@ function countOpening(name: string, own: Openings, others: Openings): Openings |
  * What stands under "beckon" in the data of a push, however the push service and the libraries of a platform have wrapped it. Never
  * throws, whatever it is given.
  */
-function find(data: unknown): string | undefined {
+export function find(data: unknown): string | undefined {
   const queue = [data];
   for (const one of queue) {
     for (const [name, value] of fieldsOf(one)) {
