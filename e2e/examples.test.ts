@@ -4,6 +4,7 @@ import { cp, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 import { connect } from "@beckon/client";
+import { generateVapidKey } from "@beckon/server";
 
 import { browserTest, useBrowser } from "./support/browser.ts";
 import { installPackage, ROOT } from "./support/package.ts";
@@ -24,6 +25,9 @@ interface Program {
   text(): string;
 }
 
+/** The newest first. */
+const started: Program[] = [];
+
 function start(command: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
   const child = Bun.spawn([...command], {
     cwd: project ?? ROOT,
@@ -38,7 +42,9 @@ function start(command: readonly string[], env: Readonly<Record<string, string>>
     for await (const chunk of child.stdout) text += decoder.decode(chunk, { stream: true });
   };
   void read();
-  return { child, text: () => text };
+  const program = { child, text: () => text };
+  started.unshift(program);
+  return program;
 }
 
 const addressIn = async ({ text }: Program): Promise<string> => {
@@ -72,9 +78,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const program of [bot, backend, dev]) {
-    program?.child.kill("SIGTERM");
-    await program?.child.exited;
+  for (const { child } of started) {
+    child.kill("SIGTERM");
+    await child.exited;
   }
   if (project !== undefined) await rm(dirname(project), { recursive: true, force: true });
 });
@@ -123,4 +129,37 @@ describe("in the browser", () => {
     chat.child.kill("SIGTERM");
     await chat.child.exited;
   });
+
+  browserTest(
+    "a page that asks to be pushed to works where the browser has no push service, and says so",
+    async () => {
+      const serve = start([process.execPath, join(EXAMPLES, "push-browser/serve.mjs")], {
+        PORT: "0",
+      });
+      const origin = await addressIn(serve);
+      await browser.context.grantPermissions(["notifications"], { origin });
+      const query = new URLSearchParams({
+        server: serverUrl(),
+        backend: await addressIn(backend),
+        user: "pia",
+        key: generateVapidKey().publicKey,
+      });
+      const page = await browser.context.newPage();
+      await page.goto(`${origin}/?${query}`);
+      await page.getByText("pia: connected s1").waitFor();
+      await page.getByRole("button", { name: "Notify me" }).click();
+      await page.getByText(/Asking the push service|You are not notified/).waitFor();
+      const scripts = await page.evaluate(async () => {
+        const { active } = await navigator.serviceWorker.ready;
+        return new URL(active!.scriptURL).pathname;
+      });
+      expect(scripts).toBe("/worker.js");
+      await fetch(`${await addressIn(backend)}/orders?user=pia`, { method: "POST" });
+      await page.getByText("shop: Thank you for your order!").waitFor();
+      expect(browser.problems).toEqual([]);
+      await page.close();
+      serve.child.kill("SIGTERM");
+      await serve.child.exited;
+    },
+  );
 });
