@@ -173,3 +173,49 @@ browserTest(
   },
   MS,
 );
+
+browserTest(
+  "L5: a subscription that the browser replaces while no page is open is registered by the worker, and what comes there opens",
+  async () => {
+    const [s1, s2] = system.servers.map(({ url }) => url) as [string, string];
+    const [old, fresh] = [service.subscribe(key.publicKey), service.subscribe(key.publicKey)];
+    const query = { server: s2, token: await system.token("eve"), user: "eve" };
+    const page = await browser.page("webpush", { ...query, subscription: old.token });
+    await until(async () => (await serverOf(page)) === "s2", "the page to be at s2");
+    await page.evaluate(async () => {
+      const { beckon, registered } = globalThis as unknown as Globals;
+      await registered;
+      await navigator.serviceWorker.ready;
+      await beckon.close();
+    });
+    const token = encodeURIComponent(query.token);
+    const isActive = (): Promise<boolean> =>
+      page.evaluate(async (part) => {
+        const { active } = await navigator.serviceWorker.ready;
+        return active?.state === "activated" && active.scriptURL.includes(part);
+      }, token);
+    await until(isActive, "the service worker to be active");
+    const ours = (worker: Worker): boolean => worker.url().includes(token);
+    await until(() => browser.context.serviceWorkers().some(ours), "the service worker");
+    const worker = browser.context.serviceWorkers().find(ours)!;
+    await worker.evaluate(async (subscription) => {
+      const scope = globalThis as unknown as WorkerGlobals;
+      let done: Promise<unknown> | undefined;
+      const waitUntil = (work: Promise<unknown>): void => void (done = work);
+      const newSubscription = JSON.parse(subscription) as unknown;
+      const event = new Event("pushsubscriptionchange");
+      scope.dispatchEvent(Object.assign(event, { newSubscription, waitUntil }));
+      await done;
+    }, fresh.token);
+
+    ann = connect({ servers: [s1], token: () => system.token("ann") });
+    await ann.send("eve", "Where are you?", { preview: "Where are you?" });
+    await until(() => fresh.received.length > 0, "a push to the new subscription", 20_000);
+    expect(old.received).toEqual([]);
+    await watchShown(worker);
+    await deliver(page, fresh.received.at(-1)!);
+    expect(await shown(worker)).toMatchObject({ title: "ann", body: "Where are you?" });
+    expect(browser.problems).toEqual([]);
+  },
+  MS,
+);

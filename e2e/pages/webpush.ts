@@ -9,7 +9,9 @@ const {
   subscription = "",
 } = Object.fromEntries(new URLSearchParams(location.search));
 
-const registered = navigator.serviceWorker.register("/webpush-worker.js");
+const registered = navigator.serviceWorker.register(
+  `/webpush-worker.js?${new URLSearchParams({ token })}`,
+);
 const beckon = connect({
   servers: [server],
   token: () => token,

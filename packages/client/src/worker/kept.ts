@@ -1,5 +1,5 @@
 /** What a storage of this origin keeps for its wakes, read beside the page that has it. */
-import type { Hint } from "@beckon/protocol";
+import type { Hint, WakeKey } from "@beckon/protocol";
 
 import { databaseOf, ended, openDatabase, STORE } from "../indexed-db.ts";
 import type { SealCrypto } from "../options.ts";
@@ -26,6 +26,35 @@ export async function openKept(
   } finally {
     database.close();
   }
+}
+
+/** A device of this origin, as it is registered for Web Push. */
+export interface KeptDevice {
+  readonly storage: string;
+  readonly device: string;
+  /** What is sealed with it the page can open. */
+  readonly key: WakeKey;
+  /** Of the last server first. */
+  readonly servers: readonly string[];
+}
+
+/** The device that was registered last: a browser has one subscription for all who share it. */
+export async function keptDevice(names: readonly string[]): Promise<KeptDevice | undefined> {
+  let last: KeptDevice | undefined;
+  let made = -Infinity;
+  for (const storage of names) {
+    const database = await openDatabase(indexedDB, databaseOf(storage));
+    const [[key] = [], identity, place] = await read(database).finally(() => database.close());
+    if (key?.provider !== "webpush" || identity === undefined || key.made <= made) continue;
+    made = key.made;
+    const servers = (place?.servers ?? [])
+      .toSorted((a, b) => Number(b.name === place?.server) - Number(a.name === place?.server))
+      .flatMap(({ addresses }) => addresses)
+      .filter(({ protocol }) => protocol === "ws")
+      .map(({ url }) => url);
+    last = { storage, device: identity.device, key: { id: key.id, key: key.key }, servers };
+  }
+  return last;
 }
 
 /** Names of the storages of this origin. */

@@ -2,9 +2,11 @@
 import type { Hint, WakeClass } from "@beckon/protocol";
 
 import { webCrypto } from "../crypto.ts";
+import type { BeckonError } from "../errors.ts";
 import type { SealCrypto } from "../options.ts";
+import { registerPush } from "../registration.ts";
 import { find } from "../wake.ts";
-import { keptNames, openKept } from "./kept.ts";
+import { keptDevice, type KeptDevice, keptNames, openKept } from "./kept.ts";
 import type { ChangeEvent, ClickEvent, Page, WorkerScope } from "./scope.ts";
 
 export interface WorkerOptions {
@@ -20,8 +22,11 @@ export interface WorkerOptions {
   ) => Notice | undefined | Promise<Notice | undefined>;
   /** What a click opens where no page is open. Default: "/". */
   readonly page?: string;
-  /** Told a subscription that replaces the one before, as `push.token` has it. */
-  readonly renewed?: (token: string) => void | Promise<void>;
+  /**
+   * The application's token for the user of that storage, as `connect` has it. With it a subscription that the browser has put in the
+   * place of another is registered at once; without it the next page that connects does it.
+   */
+  readonly token?: (storage: string) => string | Promise<string>;
   /** Default: WebCrypto. */
   readonly crypto?: SealCrypto;
 }
@@ -58,30 +63,57 @@ interface Carried {
  * one on a click, with the wake in the fragment of its URL. For the first turn of a service worker.
  */
 export function beckonWorker(options: WorkerOptions): void {
-  const { crypto = webCrypto, storage } = options;
+  const { crypto = webCrypto, storage, token } = options;
+  const names = async (): Promise<readonly string[]> =>
+    storage === undefined ? keptNames() : [storage];
   const open = async (data: unknown): Promise<Woken | undefined> => {
-    for (const name of storage === undefined ? await keptNames() : [storage]) {
+    for (const name of await names()) {
       // What another one's key has sealed is refused.
       const hint = await openKept(data, name, crypto).catch(() => {});
       if (hint !== undefined) return toWoken(hint, name);
     }
     return undefined;
   };
-  runWorker(options, globalThis as unknown as WorkerScope, open);
+  const register = async (subscription: string): Promise<void> => {
+    const kept = token && (await keptDevice(await names()));
+    if (kept) await registerAt(kept, await token(kept.storage), subscription);
+  };
+  runWorker(options, globalThis as unknown as WorkerScope, { open, register });
 }
 
-/** `open` opens what is sealed; in a service worker, or in what a test has for one. */
-export function runWorker(
-  options: WorkerOptions,
-  scope: WorkerScope,
-  open: (data: unknown) => Promise<Woken | undefined>,
-): void {
+/** Servers that are asked until one registers the device. */
+const ASKED = 3;
+
+/** Rejects where none of them did: the next page that connects does it. */
+async function registerAt(kept: KeptDevice, token: string, subscription: string): Promise<void> {
+  const { device, key } = kept;
+  const push = { provider: "webpush", token: subscription };
+  let failure: unknown;
+  for (const server of kept.servers.slice(0, ASKED)) {
+    try {
+      return await registerPush({ server, token, device, push, key });
+    } catch (error) {
+      failure = error;
+      if (!(error as BeckonError).retryable) break;
+    }
+  }
+  throw failure;
+}
+
+/** What a worker needs of the storages of its origin. */
+interface Kept {
+  open(data: unknown): Promise<Woken | undefined>;
+  register(subscription: string): Promise<void>;
+}
+
+/** In a service worker, or in what a test has for one. */
+export function runWorker(options: WorkerOptions, scope: WorkerScope, kept: Kept): void {
   const pages = (): Promise<readonly Page[]> =>
     // A page that was there before the worker is none of its own yet.
     scope.clients.matchAll({ type: "window", includeUncontrolled: true });
 
   async function pushed(beckon: string): Promise<void> {
-    const [wake, all] = await Promise.all([open({ beckon }), pages()]);
+    const [wake, all] = await Promise.all([kept.open({ beckon }), pages()]);
     // What was opened twice is for nobody any more.
     for (const page of wake === undefined ? [] : all) {
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's pages are of its own origin
@@ -107,7 +139,7 @@ export function runWorker(
       newSubscription ??
       (oldSubscription &&
         (await scope.registration.pushManager.subscribe(oldSubscription.options)));
-    if (fresh) await options.renewed?.(JSON.stringify(fresh));
+    if (fresh) await kept.register(JSON.stringify(fresh));
   }
 
   scope.addEventListener("push", (event) => {
