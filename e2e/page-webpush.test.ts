@@ -103,7 +103,11 @@ browserTest(
     const worker = browser.context.serviceWorkers().find(isOurs)!;
     await watchShown(worker);
     await deliverPush(browser, elsewhere, origin, phone.received[0]!);
-    expect(await shown(worker)).toEqual({ title: "A new message", data: phone.received[0]! });
+    expect(await shown(worker)).toEqual({
+      title: "A new message",
+      body: "Beckon has woken this browser.",
+      data: phone.received[0]!,
+    });
     const path = await clickShown(worker);
 
     const opened = await open(path, subscribes(phone.token));

@@ -8,6 +8,7 @@ import type { Page, Worker } from "playwright-core";
 import { WebPushService } from "../packages/server/src/push/test-support/web-push-service.ts";
 import { webPushProvider } from "../packages/server/src/push/webpush.ts";
 import { browserTest, useBrowser } from "./support/browser.ts";
+import { clickShown, deliverPush, shown, watchShown } from "./support/service-worker.ts";
 import { startSystem, type System } from "./support/system.ts";
 import { until } from "./support/until.ts";
 
@@ -48,71 +49,8 @@ interface Globals {
 const serverOf = (page: Page): Promise<string | undefined> =>
   page.evaluate(() => (globalThis as unknown as Globals).beckon.state.server);
 
-/** Hands a push to the page's service worker. */
-async function deliver(page: Page, data: string): Promise<void> {
-  const devtools = await browser.devtools(page);
-  const found = Promise.withResolvers<string>();
-  devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
-    const [registration] = registrations;
-    if (registration !== undefined) found.resolve(registration.registrationId);
-  });
-  await devtools.send("ServiceWorker.enable");
-  const registrationId = await found.promise;
-  const { origin } = browser;
-  await devtools.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
-}
-
-interface Shown {
-  readonly title: string;
-  readonly body: string;
-  readonly data: { readonly beckon: string };
-}
-
-interface WorkerGlobals {
-  readonly registration: {
-    getNotifications(): Promise<Shown[]>;
-    showNotification(title: string, options: Partial<Shown> & Pick<Shown, "data">): Promise<void>;
-  };
-  readonly clients: { openWindow: (url: string) => Promise<unknown> };
-  dispatchEvent(event: unknown): void;
-  shown: Promise<Shown>;
-}
-
-/**
- * From when it resolves `shown` of the worker is the next notification, when it is there. The browser is not asked for it before: it
- * forgets what it has noted and not shown yet when it is.
- */
-const watchShown = (worker: Worker): Promise<void> =>
-  worker.evaluate(() => {
-    const scope = globalThis as unknown as WorkerGlobals;
-    const { registration } = scope;
-    const show = registration.showNotification.bind(registration);
-    scope.shown = new Promise((resolve, reject) => {
-      registration.showNotification = async (title, options) => {
-        const done = show(title, options);
-        const { body = "", data } = options;
-        done.then(() => resolve({ title, body, data }), reject);
-        await done;
-      };
-    });
-  });
-
-const shown = (worker: Worker): Promise<Shown> =>
-  worker.evaluate(() => (globalThis as unknown as WorkerGlobals).shown);
-
-/** As if somebody had clicked on the notification; answers what the worker wants to open, as a browser opens it for people alone. */
-const click = (worker: Worker): Promise<string> =>
-  worker.evaluate(async () => {
-    const scope = globalThis as unknown as WorkerGlobals;
-    const [notification] = await scope.registration.getNotifications();
-    return new Promise<string>((resolve) => {
-      scope.clients.openWindow = (url) => Promise.resolve(resolve(url));
-      const Event = (globalThis as unknown as Record<string, new (...a: unknown[]) => unknown>)[
-        "NotificationEvent"
-      ]!;
-      scope.dispatchEvent(new Event("notificationclick", { notification }));
-    });
-  });
+const deliver = (page: Page, data: string): Promise<void> =>
+  deliverPush(browser, page, browser.origin, data);
 
 browserTest(
   "M7, M8, M9: the worker shows the preview that was sealed, and the click opens the page at the sender's server",
@@ -142,9 +80,9 @@ browserTest(
       title: "ann",
       body: "Are you there?",
       data: { ...data, page: "/" },
-    } as Shown);
+    });
     await first.close();
-    const url = new URL(await click(worker), browser.origin);
+    const url = new URL(await clickShown(worker), browser.origin);
     expect(JSON.parse(decodeURIComponent(url.hash.slice(1)))).toEqual(data);
 
     const opened = await browser.context.newPage();
@@ -199,7 +137,7 @@ browserTest(
     await until(() => browser.context.serviceWorkers().some(ours), "the service worker");
     const worker = browser.context.serviceWorkers().find(ours)!;
     await worker.evaluate(async (subscription) => {
-      const scope = globalThis as unknown as WorkerGlobals;
+      const scope = globalThis as unknown as { dispatchEvent(event: unknown): void };
       let done: Promise<unknown> | undefined;
       const waitUntil = (work: Promise<unknown>): void => void (done = work);
       const newSubscription = JSON.parse(subscription) as unknown;

@@ -5,13 +5,14 @@ import type { Browser } from "./browser.ts";
 
 interface Shown {
   readonly title: string;
+  readonly body: string;
   readonly data: unknown;
 }
 
 interface WorkerGlobals {
   readonly registration: {
     getNotifications(): Promise<unknown[]>;
-    showNotification(title: string, options: { data: unknown }): Promise<void>;
+    showNotification(title: string, options: Partial<Shown> & Pick<Shown, "data">): Promise<void>;
   };
   readonly clients: { openWindow: (url: string) => Promise<unknown> };
   dispatchEvent(event: unknown): void;
@@ -49,7 +50,8 @@ export const watchShown = (worker: Worker): Promise<void> =>
     scope.shown = new Promise((resolve, reject) => {
       registration.showNotification = async (title, options) => {
         const done = show(title, options);
-        done.then(() => resolve({ title, data: options.data }), reject);
+        const { body = "", data } = options;
+        done.then(() => resolve({ title, body, data }), reject);
         await done;
       };
     });

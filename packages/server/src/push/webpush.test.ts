@@ -449,4 +449,4 @@ test("whatever devices registered: one outcome each, and none of them spoils the
     }),
     { numRuns: 100 },
   );
-});
+}, 30_000);
