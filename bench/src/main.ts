@@ -14,6 +14,7 @@ const SCENARIOS: Readonly<Record<string, () => Promise<Scenario>>> = {
   sessions: () => import("./sessions.ts"),
   join: () => import("./join.ts"),
   store: () => import("./store.ts"),
+  wake: () => import("./wake.ts"),
 };
 
 const USAGE = `npm run bench -- SCENARIO [OPTIONS]
@@ -35,8 +36,12 @@ const USAGE = `npm run bench -- SCENARIO [OPTIONS]
   store    durable holds, each settled: SQLite, and a PostgreSQL of its own
              --writers 1,64,1000  --users 20000  --payload 200 (bytes)
              --runs 3  --seconds 3
+  wake     ms from a SEND to the wake of a device that is away, and from its HELLO to the message
+             --rate 2000 (messages a second)  --coalesced 10 (into one wake)  --payload 80 (bytes)
+             --connects 1000 (devices)  --connect-rate 200 (a second)
+             --runs 3  --warmup 2  --seconds 5
 
-  relay, cross, idle and join, which need Linux; the first three:
+  relay, cross, idle, join and wake need Linux; these but join:
              --cores 0,1       of the server, of the load
              --ours floor      measure the floor beside itself: how much is noise
   all:       --json            one object on standard output

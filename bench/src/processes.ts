@@ -32,8 +32,15 @@ export function command(core: number | undefined, file: string, ...args: string[
   return [...pinned, process.execPath, path(file), ...args];
 }
 
+/** Nobody listens there now. */
+export function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  listener.stop(true);
+  return listener.port;
+}
+
 export async function startServer(
-  target: Target,
+  target: Target | "wake-server",
   cores?: Cores,
   ...args: readonly string[]
 ): Promise<RunningServer> {

@@ -35,6 +35,9 @@ export class BeckonDevice implements Reader {
   #onFrame: (frame: Frame | UnknownFrame) => void;
   #onTurn: () => void;
 
+  /** When HELLO was written, ms as `performance.now` counts them. */
+  helloAt = 0;
+
   private constructor(user: string) {
     this.user = user;
     this.#onFrame = () => undefined;
@@ -45,17 +48,21 @@ export class BeckonDevice implements Reader {
     port: number,
     user: string,
     credentials: Credentials,
+    /** What comes with WELCOME in one turn. */
+    onFrame?: (frame: Frame | UnknownFrame) => void,
   ): Promise<{ device: BeckonDevice; welcome: WelcomeFrame }> {
     const device = new BeckonDevice(user);
     const welcome = new Promise<WelcomeFrame>((resolve) => {
       device.#onFrame = (frame) => {
         // Its bytes are views of what the next read overwrites.
         if (frame.type === "welcome") resolve({ ...frame, ticket: frame.ticket.slice() });
+        else if (onFrame !== undefined) onFrame(frame);
         else fail(`${user} got ${JSON.stringify(frame)} instead of WELCOME`);
       };
     });
     device.#socket = await WebSocketClient.connect(port, "/", device, SUBPROTOCOL);
-    frames.write({ ...HELLO, ...credentials });
+    device.write({ ...HELLO, ...credentials });
+    device.helloAt = performance.now();
     device.flush();
     return { device, welcome: await welcome };
   }
@@ -64,6 +71,11 @@ export class BeckonDevice implements Reader {
   listen(onFrame: (frame: Frame | UnknownFrame) => void, onTurn: () => void): void {
     this.#onFrame = onFrame;
     this.#onTurn = onTurn;
+  }
+
+  /** `flush` follows before another device writes. */
+  write(frame: Frame): void {
+    frames.write(frame);
   }
 
   /** Sends what was written to `frames` as one message. */

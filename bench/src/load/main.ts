@@ -3,8 +3,19 @@ import type { LoadTask } from "./task.ts";
 
 import { idleLoad } from "./idle.ts";
 import { relayLoad } from "./relay.ts";
+import { wakeLoad } from "./wake.ts";
 
 const task = JSON.parse(process.argv[2] ?? "") as LoadTask;
-const result = await (task.scenario === "relay" ? relayLoad(task) : idleLoad(task));
-console.log(JSON.stringify(result));
+console.log(JSON.stringify(await run()));
 process.exit();
+
+function run(): Promise<object> {
+  switch (task.scenario) {
+    case "relay":
+      return relayLoad(task);
+    case "idle":
+      return idleLoad(task);
+    case "wake":
+      return wakeLoad(task);
+  }
+}

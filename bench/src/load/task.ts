@@ -58,5 +58,59 @@ export interface IdleResult {
   readonly connectMicros: { readonly [E in Entry]: number };
 }
 
-export type LoadTask = RelayTask | IdleTask;
-export type LoadResult<T extends LoadTask> = T extends RelayTask ? RelayResult : IdleResult;
+/** What is sent to devices that are asleep: what wakes nobody, a wake each, and so many messages to one device that coalesce into one wake. */
+export const SLEEPERS = ["hold", "wake", "coalesce"] as const;
+export type Sleeper = (typeof SLEEPERS)[number];
+
+/** Messages to devices that are asleep, at a pace; then the devices connect, at a pace. */
+export interface WakeTask {
+  readonly scenario: "wake";
+  readonly target: Target;
+  readonly port: number;
+  /** Of the server, whose CPU is read. */
+  readonly pid: number;
+  /** Where the load stands in for a push service. */
+  readonly push: number;
+  /** Messages a second, and for how many seconds before what is measured, and of what is measured. */
+  readonly rate: number;
+  readonly warmup: number;
+  readonly seconds: number;
+  /** Bytes. */
+  readonly payload: number;
+  /** Messages that coalesce into one wake. */
+  readonly coalesced: number;
+  /** Devices that connect, and how many of them a second. */
+  readonly connects: number;
+  readonly connectRate: number;
+}
+
+/** Milliseconds. */
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface WakeResult {
+  /** From writing a SEND to the arrival of its wake at the push service: each to another device; and of the first of those that coalesce. */
+  readonly wake: Latency;
+  readonly coalesce: Latency;
+  /** From writing HELLO to reading the first held message. */
+  readonly hello: Latency;
+  /** CPU of the server for a message that is held, as it is without a wake and with one, and for one that coalesced; microseconds. */
+  readonly micros: { readonly [Kind in Sleeper]: number };
+  /** Share of one core, while each message woke another device. */
+  readonly serverShare: number;
+  readonly loadShare: number;
+  /** Messages a second that were sent meanwhile. */
+  readonly perSecond: number;
+  /** Wakes that came twice: a run that misses one has failed. */
+  readonly repeated: number;
+}
+
+export type LoadTask = RelayTask | IdleTask | WakeTask;
+export type LoadResult<T extends LoadTask> = T extends RelayTask
+  ? RelayResult
+  : T extends IdleTask
+    ? IdleResult
+    : WakeResult;
