@@ -429,10 +429,16 @@ export class MemoryDatabase implements Transactions {
     if (isDevice(holder)) this.#intents.delete(holder);
   }
 
-  claim(owner: string, leaseMs: Millis, limit: number): WakeIntent[] {
+  claim(
+    owner: string,
+    leaseMs: Millis,
+    limit: number,
+    except: readonly string[] = [],
+  ): WakeIntent[] {
     const now = this.#clock.now();
     const due = [...this.#intents]
       .filter(({ push, intent }) => push !== undefined && isDue(intent, now))
+      .filter(({ push }) => !except.includes(push!.provider))
       .sort((a, b) => a.intent!.due! - b.intent!.due!);
     const claimed: WakeIntent[] = [];
     for (const device of due) {

@@ -11,7 +11,7 @@ import {
   readHolders,
   readRegistered,
 } from "./postgres-holders.ts";
-import { isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
+import { arrayOf, isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
 import type { Link, Row, Statement } from "./postgres-link.ts";
 import { StoredMutes, readMutesFor, readMutesOf } from "./postgres-mutes.ts";
 import type { Partitions } from "./postgres-partitions.ts";
@@ -82,6 +82,11 @@ const ofHolder = (device: string): string => `(
 const PENDING = `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered
   FROM (${ofHolder("$2")} UNION ALL ${ofHolder("''")}) AS both_holders
   ORDER BY urgency, lane, n, both_holders.seq LIMIT $3`;
+
+/** Its time is one for the whole statement, and of the column's type: so the index knows where what is due ends. */
+export const DUE: string = `SELECT account, device FROM holder
+  WHERE due <= (SELECT ${NOW}::bigint) AND due IS NOT NULL AND token IS NOT NULL AND provider <> ALL($3::text[])
+  ORDER BY due LIMIT $2`;
 
 /** What a transaction is about: this is locked and read. */
 interface Scope {
@@ -307,17 +312,18 @@ export class PostgresDatabase {
     });
   }
 
-  claim(owner: string, leaseMs: Millis, limit: number): Promise<WakeIntent[]> {
+  claim(
+    owner: string,
+    leaseMs: Millis,
+    limit: number,
+    except: readonly string[],
+  ): Promise<WakeIntent[]> {
     return this.#guard(async (link) => {
       const claimed: WakeIntent[] = [];
       for (;;) {
         const wanted = limit - claimed.length;
         if (wanted <= 0) return claimed;
-        const found = await link.one(
-          `SELECT account, device FROM holder WHERE due <= ${NOW} AND due IS NOT NULL AND token IS NOT NULL
-           ORDER BY due LIMIT $2`,
-          [this.#now?.() ?? null, wanted],
-        );
+        const found = await link.one(DUE, [this.#now?.() ?? null, wanted, arrayOf(except)]);
         if (found.length === 0) return claimed;
         const due = found.map((row) => ({
           user: row["account"] as string,

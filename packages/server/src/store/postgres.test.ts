@@ -2,6 +2,7 @@ import { SQL } from "bun";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { tellConformance } from "../lib/test-support/conformance.ts";
+import { DUE } from "./postgres-database.ts";
 import { openPostgres } from "./postgres.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { Store, StoreLimits } from "./store.ts";
@@ -107,6 +108,19 @@ postgresTest("handles that get in each other's way lose nothing, and count right
   expect([...wrong]).toEqual([]);
   expect([...twice]).toEqual([]);
   expect([...orphans]).toEqual([]);
+});
+
+postgresTest("M7: what waits for its repeat is not read to find what is due", async () => {
+  const schema = "due";
+  const store = await openPostgres(postgres.url, DEFAULT_STORE_LIMITS, { schema });
+  const sql = new SQL(postgres.url, { max: 1 });
+  await sql.unsafe(`SET search_path TO ${schema}`);
+  await sql.unsafe("SET enable_seqscan TO off");
+  const plan = await sql.unsafe(`EXPLAIN ${DUE}`, [null, 10, "{}"]);
+  await sql.close();
+  await store.close();
+  const steps = [...plan].map((row) => String(row["QUERY PLAN"]).trim());
+  expect(steps).toContainEqual(expect.stringMatching(/^Index Cond: \(due <= /));
 });
 
 describe("PostgreSQL keeps the laws of the store", () => {

@@ -215,7 +215,8 @@ function openHandle(
         }),
     },
     wakes: {
-      claim: (owner, leaseMs, limit) => ask(owner, () => database.claim(owner, leaseMs, limit)),
+      claim: (owner, leaseMs, limit, except = []) =>
+        ask([owner, except], () => database.claim(owner, leaseMs, limit, except)),
       done: (...args) => write({ operation: "done", args }),
       clear: (...args) => write({ operation: "clear", args }),
       leave: (...args) => write({ operation: "leave", args }),

@@ -237,7 +237,8 @@ const PERFORM: {
   devices: ({ devices }, args) => devices.devices(...args),
   sets: ({ devices }, args) => devices.sets(...args),
   retire: ({ devices }, args) => devices.retire(...args),
-  claim: ({ wakes }, args, now) => wakes.claim(...args, now),
+  claim: ({ wakes }, [owner, leaseMs, limit, except = []], now) =>
+    wakes.claim(owner, leaseMs, limit, except, now),
   done: ({ wakes }, args, now) => wakes.done(...args, now),
   clear: ({ wakes }, args) => wakes.clear(...args),
   leave: ({ wakes }, args, now) => wakes.leave(...args, now),

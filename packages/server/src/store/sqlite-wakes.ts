@@ -13,6 +13,7 @@ import type { SqliteFile } from "./sqlite-schema.ts";
 export class Wakes {
   readonly #holders: Holders;
   readonly #due: Statement<{ id: number }, [number, number]>;
+  readonly #dueBut: Statement<{ id: number }, [number, string, number]>;
   readonly #nextDue: Statement<{ due: number | null }, []>;
   readonly #mutes: Statement<Mute, [string]>;
   readonly #setMute: Statement;
@@ -24,6 +25,10 @@ export class Wakes {
       `SELECT id FROM holder WHERE due <= ? AND due IS NOT NULL AND token IS NOT NULL
        ORDER BY due LIMIT ?`,
     );
+    this.#dueBut = file.prepare(
+      `SELECT id FROM holder WHERE due <= ? AND due IS NOT NULL AND token IS NOT NULL
+         AND provider NOT IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT ?`,
+    );
     this.#nextDue = file.prepare(
       "SELECT min(due) AS due FROM holder WHERE due IS NOT NULL AND token IS NOT NULL",
     );
@@ -32,12 +37,18 @@ export class Wakes {
     this.#deleteMute = file.prepare("DELETE FROM mute WHERE user = ? AND conversation = ?");
   }
 
-  claim(owner: string, leaseMs: Millis, limit: number, now: Millis): WakeIntent[] {
+  claim(
+    owner: string,
+    leaseMs: Millis,
+    limit: number,
+    except: readonly string[],
+    now: Millis,
+  ): WakeIntent[] {
     const claimed: WakeIntent[] = [];
     for (;;) {
       this.#holders.flush();
       const wanted = limit - claimed.length;
-      const due = wanted > 0 ? this.#due.all(now, wanted) : [];
+      const due = wanted > 0 ? this.#find(now, wanted, except) : [];
       if (due.length === 0) return claimed;
       for (const { id } of due) {
         const device = this.#holders.byId(id)!;
@@ -55,6 +66,11 @@ export class Wakes {
         return claimed;
       }
     }
+  }
+
+  #find(now: Millis, limit: number, except: readonly string[]): { id: number }[] {
+    if (except.length === 0) return this.#due.all(now, limit);
+    return this.#dueBut.all(now, JSON.stringify(except), limit);
   }
 
   done(

@@ -377,6 +377,9 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       arrive: (wanted) => devices.arrive({ push: registration("none"), ...wanted }),
     },
   }),
+  "L5: a claim passes over what it is told to, and takes what is behind it": ({ wakes }) => ({
+    wakes: { claim: (owner, leaseMs, limit) => wakes.claim(owner, leaseMs, limit) },
+  }),
   "sent: due again after 1 min, 10 min and 1 h, then no more until a new message": ({ wakes }) => ({
     wakes: {
       done: (owner, outcomes) =>

@@ -251,9 +251,15 @@ export interface Mute {
 export interface WakeStore {
   /**
    * Claims intents that are due and whose device has a push registration, longest due first: nobody else gets them for
-   * `leaseMs`. An intent without an unsettled row is deleted instead. At most `limit`.
+   * `leaseMs`. An intent without an unsettled row is deleted instead. At most `limit`. Those of registrations with the providers in
+   * `except` are passed over.
    */
-  claim(owner: string, leaseMs: Millis, limit: number): Promise<readonly WakeIntent[]>;
+  claim(
+    owner: string,
+    leaseMs: Millis,
+    limit: number,
+    except?: readonly string[],
+  ): Promise<readonly WakeIntent[]>;
   /**
    * What became of claimed intents. Ignored where the lease is another's by now, or the device has arrived since. A call that came
    * during the lease makes the intent due at once after `sent`.

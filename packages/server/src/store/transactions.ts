@@ -39,7 +39,7 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
       retire: (now) => run("retire", [now]),
     },
     wakes: {
-      claim: (owner, leaseMs, limit) => run("claim", [owner, leaseMs, limit]),
+      claim: (owner, leaseMs, limit, except) => run("claim", [owner, leaseMs, limit, except]),
       done: (owner, outcomes) => run("done", [owner, outcomes]),
       clear: (user, device, generation) => run("clear", [user, device, generation]),
       leave: (user, device) => run("leave", [user, device]),

@@ -178,6 +178,23 @@ export function wakeStoreLaws(law: Law): void {
   });
 
   law(
+    "L5: a claim passes over what it is told to, and takes what is behind it",
+    async ({ a, b, advance }) => {
+      const slow = { ...registration("slow"), provider: "slow" };
+      for (const user of ["u1", "u2", "u3"]) {
+        await a.devices.arrive(arrival(user, "phone", user === "u3" ? {} : { push: slow }));
+        await hold(a, { user, to: user });
+        advance(SECOND);
+      }
+      const users = (intents: readonly { user: string }[]): string[] =>
+        intents.map(({ user }) => user);
+      expect(users(await b.wakes.claim("b", MINUTE, 1, ["slow", "other"]))).toEqual(["u3"]);
+      expect(users(await b.wakes.claim("b", MINUTE, ALL, ["slow"]))).toEqual([]);
+      expect(users(await a.wakes.claim("a", MINUTE, ALL, []))).toEqual(["u1", "u2"]);
+    },
+  );
+
+  law(
     "sent: due again after 1 min, 10 min and 1 h, then no more until a new message",
     async ({ a, b, advance }) => {
       await a.devices.arrive(arrival("bob", "phone"));
