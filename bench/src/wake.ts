@@ -104,8 +104,8 @@ export async function measureWake(
 }
 
 async function ownPostgres(): Promise<AsyncDisposable & { readonly url: string }> {
-  const { url, remove } = await startPostgres();
-  return { url, [Symbol.asyncDispose]: remove };
+  const postgres = await startPostgres();
+  return { url: postgres.url, [Symbol.asyncDispose]: () => postgres.remove() };
 }
 
 function resultOf(store: WakeStore, samples: readonly WakeResult[]): Result {

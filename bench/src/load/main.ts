@@ -6,16 +6,10 @@ import { relayLoad } from "./relay.ts";
 import { wakeLoad } from "./wake.ts";
 
 const task = JSON.parse(process.argv[2] ?? "") as LoadTask;
-console.log(JSON.stringify(await run()));
+console.log(JSON.stringify(await resultOf(task)));
 process.exit();
 
-function run(): Promise<object> {
-  switch (task.scenario) {
-    case "relay":
-      return relayLoad(task);
-    case "idle":
-      return idleLoad(task);
-    case "wake":
-      return wakeLoad(task);
-  }
+function resultOf(of: LoadTask): Promise<object> {
+  if (of.scenario === "relay") return relayLoad(of);
+  return of.scenario === "idle" ? idleLoad(of) : wakeLoad(of);
 }
