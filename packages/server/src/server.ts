@@ -43,7 +43,7 @@ import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
 import { fcmProvider } from "./push/fcm.ts";
 import type { PushProvider } from "./push/provider.ts";
-import { sealWithWebCrypto } from "./push/seal.ts";
+import { sealWithNodeCrypto } from "./push/seal.ts";
 import { webhookProvider } from "./push/webhook.ts";
 import { webPushProvider } from "./push/webpush.ts";
 import { adminBackend, statusOf } from "./service.ts";
@@ -135,7 +135,7 @@ export function startServer(parts: ServerParts): Server {
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     tickets: createTickets(clusterKey),
     addresses: parts.addresses ?? urls.map(addressOf),
-    compose: (intent, server, largest) => composeWake(intent, server, sealWithWebCrypto, largest),
+    compose: (intent, server, largest) => composeWake(intent, server, sealWithNodeCrypto, largest),
     onFailure: failureLog(log, clock),
   });
   node.start();

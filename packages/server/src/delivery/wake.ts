@@ -10,6 +10,11 @@ const SCAN_MS = 1_000;
 /** Longer than a push service may take to answer. */
 const LEASE_MS = 2 * PUSH_ANSWER_MS;
 const BATCH = 256;
+/**
+ * Batches that are with one push service at once. What is due beyond gathers in the store, for this server or another: a service that
+ * hangs holds up nobody's wakes but its own.
+ */
+const UNDER_WAY = 8;
 /** L5: a device that looked connected a moment ago gets this long to come back. */
 const SETTLE_MS = 5_000;
 /** A device that is connected is looked at again: it is closed when it stays silent (L6), or the table was late to hear that it left. */
@@ -41,8 +46,10 @@ export interface WakeParts {
 /** Dispatches wake intents: claims what is due, pushes, and says what became of it (M7, L5). */
 export class WakeDispatcher {
   readonly #parts: WakeParts;
-  #busy = false;
+  #claiming = false;
   #again = false;
+  /** Batches that were claimed, and what became of them is not noted yet: by push service. "": of those that wait for their device. */
+  readonly #underWay = new Map<string, number>();
   #stopped = true;
   #cancel: (() => void) | undefined;
 
@@ -63,7 +70,7 @@ export class WakeDispatcher {
 
   /** A push is under way, or what became of it is being noted: who ends now may have it sent once more (L5). */
   get isBusy(): boolean {
-    return this.#busy;
+    return this.#claiming || this.#underWay.size > 0;
   }
 
   /** Something is due now. */
@@ -79,23 +86,31 @@ export class WakeDispatcher {
     this.#cancel = this.#parts.clock.after(SCAN_MS, this.#scan);
   };
 
+  /** One claim at a time; the batches that they give go on side by side. */
   readonly #dispatchNow = (): void => {
-    if (this.#busy || this.#stopped || !this.#again) return;
-    this.#busy = true;
+    if (this.#claiming || this.#stopped || !this.#again) return;
+    this.#claiming = true;
     this.#again = false;
-    this.#dispatch().then(this.#dispatched, this.#dispatched);
+    this.#claim().then(this.#claimed, this.#claimed);
   };
 
-  readonly #dispatched = (): void => {
-    this.#busy = false;
+  readonly #claimed = (): void => {
+    this.#claiming = false;
     this.#dispatchNow();
   };
 
-  async #dispatch(): Promise<void> {
-    const { wakes, owner } = this.#parts;
-    const intents = await wakes.claim(owner, LEASE_MS, BATCH);
+  async #claim(): Promise<void> {
+    const { wakes, owner, providers } = this.#parts;
+    const full = [...providers.keys()].filter((name) => this.#underWay.get(name) === UNDER_WAY);
+    // One of them is poked for when it has room.
+    if (full.length > 0 && full.length === providers.size) return;
+    const intents = await wakes.claim(owner, LEASE_MS, BATCH, full);
     if (intents.length === 0 || this.#stopped) return;
     if (intents.length === BATCH) this.#again = true;
+    this.#dispatch(intents);
+  }
+
+  #dispatch(intents: readonly WakeIntent[]): void {
     const byProvider = new Map<string, WakeIntent[]>();
     const later: { user: string; device: string; outcome: WakeOutcome }[] = [];
     for (const intent of intents) {
@@ -109,10 +124,25 @@ export class WakeDispatcher {
       if (group === undefined) byProvider.set(intent.push.provider, [intent]);
       else group.push(intent);
     }
-    await Promise.all([
-      later.length > 0 ? wakes.done(owner, later) : undefined,
-      ...[...byProvider].map(([provider, group]) => this.#push(provider, group)),
-    ]);
+    if (later.length > 0) this.#follow("", this.#note(later));
+    for (const [provider, group] of byProvider) this.#follow(provider, this.#push(provider, group));
+  }
+
+  /** Counts a batch until `noted` is over. Where it failed the leases end by themselves. */
+  #follow(provider: string, noted: Promise<void>): void {
+    this.#underWay.set(provider, (this.#underWay.get(provider) ?? 0) + 1);
+    const over = (): void => {
+      const before = this.#underWay.get(provider)!;
+      if (before === 1) this.#underWay.delete(provider);
+      else this.#underWay.set(provider, before - 1);
+      // What was passed over meanwhile.
+      if (before === UNDER_WAY) this.poke();
+    };
+    noted.then(over, over);
+  }
+
+  async #note(outcomes: Parameters<WakeStore["done"]>[1]): Promise<void> {
+    await this.#parts.wakes.done(this.#parts.owner, outcomes);
   }
 
   /** How long a wake has to wait because the device is here, or was a moment ago. */
@@ -128,14 +158,14 @@ export class WakeDispatcher {
   }
 
   async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {
-    const { providers, wakes, owner, onOutcome, observer } = this.#parts;
+    const { providers, onOutcome, observer } = this.#parts;
     const provider = providers.get(name);
     const servers = intents.map(({ server }) => this.#parts.addressesOf(server));
     const items = await Promise.all(
       intents.map((intent, at) =>
         provider === undefined
           ? Promise.resolve(undefined)
-          : this.#parts.compose(intent, servers[at]!, provider.largestBody),
+          : this.#compose(intent, servers[at]!, provider.largestBody),
       ),
     );
     const sendable = items.filter((item) => item !== undefined);
@@ -155,7 +185,20 @@ export class WakeDispatcher {
       });
       return { user, device, outcome: wakeOutcome(outcome, intent) };
     });
-    await wakes.done(owner, results);
+    await this.#note(results);
+  }
+
+  /** One that cannot be composed, for a key that is none, holds up no other of its batch. */
+  async #compose(
+    intent: WakeIntent,
+    server: ServerAddresses,
+    largest: number | undefined,
+  ): Promise<PushItem | undefined> {
+    try {
+      return await this.#parts.compose(intent, server, largest);
+    } catch {
+      return undefined;
+    }
   }
 }
 

@@ -14,7 +14,7 @@ import { type ApnsOptions, apnsProvider } from "./apns.ts";
 import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithWebCrypto } from "./seal.ts";
+import { sealWithNodeCrypto } from "./seal.ts";
 import type { ApnsServiceOptions } from "./test-support/apns-service.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import {
@@ -273,7 +273,7 @@ describe("what APNs is told", () => {
         const composed = await composeWake(
           intent(token, { class: wake }),
           server,
-          sealWithWebCrypto,
+          sealWithNodeCrypto,
           to.largestBody,
         );
         expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
@@ -333,7 +333,7 @@ describe("what APNs is told", () => {
           const composed = await composeWake(
             intent(registration, { class: wake, preview, conversation: "c".repeat(128) }),
             { name: "eu-1", addresses },
-            sealWithWebCrypto,
+            sealWithNodeCrypto,
             to.largestBody,
           );
           expect(await sendOne(to, composed)).toEqual({ kind: "sent" });

@@ -13,7 +13,7 @@ import * as fc from "fast-check";
 import type { WakeIntent } from "../store/store.ts";
 import { composeWake, cutUtf8 } from "./compose.ts";
 import type { PushItem } from "./provider.ts";
-import { sealWithWebCrypto } from "./seal.ts";
+import { sealWithNodeCrypto } from "./seal.ts";
 
 const KEY = new Uint8Array(32).fill(77);
 
@@ -59,7 +59,7 @@ async function open(item: PushItem, device = "phone", key = KEY): Promise<Hint> 
 const compose = (
   changes: Partial<WakeIntent> = {},
   to: { name: string; addresses: readonly Address[] } = server,
-) => composeWake({ ...intent, ...changes }, to, sealWithWebCrypto);
+) => composeWake({ ...intent, ...changes }, to, sealWithNodeCrypto);
 
 test("M7, M9: the device finds the sender's server, the conversation and the preview in its push", async () => {
   const item = await compose();
@@ -190,7 +190,7 @@ describe("what a push can carry", () => {
     const to = { name: "eu-1", addresses: long(4, 500) };
     const sizes = [3000, 10_000].map(async (largest) => {
       const wake = { ...intent, preview: "x".repeat(LIMITS.preview) };
-      return (await composeWake(wake, to, sealWithWebCrypto, largest)).body.length;
+      return (await composeWake(wake, to, sealWithNodeCrypto, largest)).body.length;
     });
     const [less, more] = (await Promise.all(sizes)) as [number, number];
     expect(less).toBeWithin(3000 - 60, 3001);

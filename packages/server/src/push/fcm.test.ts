@@ -9,7 +9,7 @@ import type { FcmText } from "./fcm-message.ts";
 import { type FcmOptions, fcmProvider } from "./fcm.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithWebCrypto } from "./seal.ts";
+import { sealWithNodeCrypto } from "./seal.ts";
 import { type FcmDevice, type FcmMood, FcmService } from "./test-support/fcm-service.ts";
 import { listenTap } from "./test-support/tap.ts";
 import { pass, until } from "./test-support/waiting.ts";
@@ -218,7 +218,7 @@ describe("what FCM is told", () => {
       name: "eu-1",
       addresses: [{ ...address, network: "", region: "", priority: 0 }],
     };
-    const composed = await composeWake(intent, server, sealWithWebCrypto);
+    const composed = await composeWake(intent, server, sealWithNodeCrypto);
     const to = provider(service, { url: new URL(at) });
     expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
     expect(phone.received).toEqual([composed.body]);

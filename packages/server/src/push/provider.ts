@@ -32,7 +32,7 @@ export const PUSH_ANSWER_MS: Millis = 5_000;
 
 /**
  * A push service. MUST answer one outcome an item, in order, and MUST NOT throw or reject because of one of them; all of them within
- * {@link PUSH_ANSWER_MS}, so that no other server takes the intents for abandoned meanwhile (L5).
+ * {@link PUSH_ANSWER_MS}, so that no other server takes the intents for abandoned meanwhile (L5). Several calls may be under way.
  */
 export interface PushProvider {
   /** As registrations name it: "webpush", "fcm", "apns", "webhook", "dev". */

@@ -8,7 +8,7 @@ import type { WakeIntent } from "../store/store.ts";
 import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithWebCrypto } from "./seal.ts";
+import { sealWithNodeCrypto } from "./seal.ts";
 import { listenTap } from "./test-support/tap.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import { type WebhookMood, WebhookReceiver } from "./test-support/webhook-receiver.ts";
@@ -185,7 +185,7 @@ describe("what the application is told", () => {
       name: "eu-1",
       addresses: [{ ...address, network: "", region: "", priority: 0 }],
     };
-    const composed = await composeWake(intent, server, sealWithWebCrypto);
+    const composed = await composeWake(intent, server, sealWithNodeCrypto);
     const to = provider(receiver, { url: new URL(`http://127.0.0.1:${tap.port}/pushes`) });
     expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
     expect(receiver.received("hms:1")).toEqual([composed.body]);

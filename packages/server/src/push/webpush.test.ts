@@ -10,7 +10,7 @@ import type { WakeIntent } from "../store/store.ts";
 import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithWebCrypto } from "./seal.ts";
+import { sealWithNodeCrypto } from "./seal.ts";
 import { listenTap } from "./test-support/tap.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import { type Mood, type Subscriber, WebPushService } from "./test-support/web-push-service.ts";
@@ -141,7 +141,7 @@ describe("what a push service is told", () => {
       name: "eu-1",
       addresses: [{ ...address, network: "", region: "", priority: 0 }],
     };
-    const composed = await composeWake(intent, server, sealWithWebCrypto);
+    const composed = await composeWake(intent, server, sealWithNodeCrypto);
     expect(await sendOne(provider(), composed)).toEqual({ kind: "sent" });
     expect(phone.received).toEqual([composed.body]);
 

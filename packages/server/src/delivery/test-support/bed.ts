@@ -3,6 +3,7 @@ import type { AckStatus, DeliverFrame, Route, SendErrorCode, SendFrame } from "@
 
 import type { ServerBus } from "../../cluster/server-bus.ts";
 import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
+import type { PushProvider } from "../../push/provider.ts";
 import { isOnlyAdded, type SetFact } from "../../sessions/recent-sets.ts";
 import type { Session, SessionChange, SessionTable } from "../../sessions/table.ts";
 import { createMemoryDatabase } from "../../store/memory.ts";
@@ -22,6 +23,10 @@ export class Bed {
   readonly database: MemoryDatabase = createMemoryDatabase(this.clock);
   readonly servers: Map<string, TestServer> = new Map<string, TestServer>();
   readonly pushes: WakeIntent[] = [];
+  /** How long a push service takes, by its name: ms. Those that are not here there are not. */
+  readonly services: Map<string, number> = new Map([["dev", 0]]);
+  /** Users to whose devices nothing can be said. */
+  readonly uncomposable: Set<string> = new Set();
   readonly sessions: Session[] = [];
   readonly #listeners: ((change: SessionChange) => void)[] = [];
   busUp = true;
@@ -120,18 +125,10 @@ export class TestServer {
       wakes: this.store.wakes,
       table,
       owner: name,
-      providers: new Map([
-        [
-          "dev",
-          {
-            name: "dev",
-            send: (items) => Promise.resolve(items.map(() => ({ kind: "sent" }) as const)),
-            close: () => Promise.resolve(),
-          },
-        ],
-      ]),
+      providers: new Map([...bed.services].map(([name]) => [name, service(bed, name)])),
       addressesOf: (server) => ({ name: server, addresses: [] }),
       compose: (intent) => {
+        if (bed.uncomposable.has(intent.user)) return Promise.reject(new RangeError("no key"));
         bed.pushes.push(intent);
         return Promise.resolve({ token: "", body: "", class: "message", expires: 0 });
       },
@@ -164,7 +161,7 @@ export class TestServer {
       durable,
       protocols: ["ws"],
       push: {
-        provider: "dev",
+        provider: options.provider ?? "dev",
         token: `${user}/${device}`,
         key: { id: 1, key: new Uint8Array(32) },
       },
@@ -177,7 +174,23 @@ export class TestServer {
   }
 }
 
+/** Takes every push, after its time. */
+function service(bed: Bed, name: string): PushProvider {
+  const sent = { kind: "sent" } as const;
+  return {
+    name,
+    send: (items) => {
+      const ms = bed.services.get(name)!;
+      if (ms === 0) return Promise.resolve(items.map(() => sent));
+      return new Promise((resolve) => bed.clock.after(ms, () => resolve(items.map(() => sent))));
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
 export interface DeviceOptions {
+  /** Its push service. */
+  readonly provider?: string;
   readonly durable?: boolean;
   /** False: it takes messages and says nothing. */
   readonly acknowledges?: boolean;
