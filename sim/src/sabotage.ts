@@ -38,6 +38,7 @@ export function ackBeforeCommit(): Sabotage {
                 setVersion: 0,
                 setSize: 0,
                 due: [],
+                coalesced: 0,
               })),
             );
           },

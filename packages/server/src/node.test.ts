@@ -65,10 +65,17 @@ class Bed {
     return node;
   }
 
-  async device(node: Node, user: string): Promise<Device> {
-    const device = new Device(node, this.clock, user);
+  async device(node: Node, user: string, says: Partial<HelloFrame> = {}): Promise<Device> {
+    const device = new Device(node, this.clock, user, says);
     await this.clock.advance(50);
     return device;
+  }
+
+  /** A device that was here and has said goodbye. */
+  async sleeper(node: Node, user: string, says: Partial<HelloFrame> = {}): Promise<void> {
+    const device = await this.device(node, user, says);
+    device.write({ type: "bye" });
+    await this.clock.advance(50);
   }
 }
 
@@ -97,7 +104,7 @@ class Device {
   readonly #clock: VirtualClock;
   #n = 0;
 
-  constructor(node: Node, clock: VirtualClock, user: string) {
+  constructor(node: Node, clock: VirtualClock, user: string, says: Partial<HelloFrame> = {}) {
     this.#clock = clock;
     this.#handler = node.gateway.accept({
       send: (bytes) => {
@@ -109,7 +116,7 @@ class Device {
       close: (code) => void (this.closed ??= code),
       terminate: () => undefined,
     });
-    this.write({ ...HELLO, token: user, push: { ...HELLO.push!, token: user } });
+    this.write({ ...HELLO, token: user, push: { ...HELLO.push!, token: user }, ...says });
   }
 
   write(frame: Frame): void {
@@ -266,4 +273,60 @@ test("M12: a wake names another server where the one that accepted the message i
   ann.send("eve");
   await bed.clock.advance(1_500);
   expect(bed.named).toEqual(["s2"]);
+});
+
+test("M8: a device that a push woke is counted where it connects: at the server that the push named, or elsewhere", async () => {
+  const { bed, s1, s2 } = await pair();
+  for (const user of ["bob", "carol", "dave", "eve"]) {
+    await bed.sleeper(s2, user, user === "dave" ? { protocols: ["tcp"] } : {});
+  }
+  const ann = await bed.device(s1, "ann");
+  for (const user of ["bob", "carol", "dave"]) ann.send(user);
+  await bed.clock.advance(3_000);
+  // No address of s1 suits dave.
+  expect(bed.named).toEqual(["s1", "s1", ""]);
+  await bed.device(s1, "bob");
+  await bed.device(s2, "carol");
+  await bed.device(s1, "dave");
+  // Nobody has woken eve, nor bob for a second time.
+  await bed.device(s1, "eve");
+  await bed.device(s1, "bob");
+  expect(s1.counters.woken).toEqual({ named: 1, elsewhere: 0, none: 1 });
+  expect(s2.counters.woken).toEqual({ named: 0, elsewhere: 1, none: 0 });
+  expect(s2.counters.waking.sum).toBeCloseTo(3, 0);
+});
+
+test("M8: a device that comes before its push is noted is counted if it says that a wake led it there", async () => {
+  const { bed, s1, s2 } = await pair();
+  await bed.sleeper(s2, "bob");
+  await bed.sleeper(s2, "carol");
+  bed.pushMs = 1_000;
+  const ann = await bed.device(s1, "ann");
+  for (const user of ["bob", "carol"]) ann.send(user);
+  await bed.clock.advance(100);
+  await bed.device(s1, "bob", { hinted: "s1" });
+  await bed.device(s1, "carol");
+  expect(s1.counters.woken).toEqual({ named: 1, elsewhere: 0, none: 0 });
+});
+
+test("L5: a push to a device that had connected when the table did not know it yet is counted as spurious", async () => {
+  const { bed, s1, s2 } = await pair();
+  await bed.sleeper(s2, "bob");
+  await bed.sleeper(s2, "carol");
+  const ann = await bed.device(s1, "ann");
+  // Its push wakes it.
+  ann.send("carol");
+  await bed.clock.advance(500);
+  await bed.device(s2, "carol");
+  await bed.clock.advance(1_000);
+  expect(s1.counters.spurious).toBe(0);
+
+  const bob = new Device(s2, bed.clock, "bob");
+  while (bob.of("welcome").length === 0) await bed.clock.advance(0.1);
+  expect(s1.table.find("bob", "phone")).toBeUndefined();
+  ann.send("bob");
+  await bed.clock.advance(1_000);
+  expect(bed.named).toHaveLength(2);
+  expect(s1.counters.spurious).toBe(1);
+  expect(bob.of("deliver")).toHaveLength(1);
 });

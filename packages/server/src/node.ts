@@ -115,7 +115,10 @@ export function createNode(parts: NodeParts): Node {
   const { name, clock, bus, store, random, addresses } = parts;
   const limits: ProtocolLimits = { ...LIMITS, ...parts.limits };
   const maxConnections = parts.maxConnections ?? 100_000;
-  const counters = new Counters(name);
+  const counters = new Counters(
+    name,
+    parts.providers.map((provider) => provider.name),
+  );
   const replicator = createReplicator({
     server: name,
     clock,
@@ -151,7 +154,7 @@ export function createNode(parts: NodeParts): Node {
     addressesOf: wakeTo,
     compose: parts.compose,
     onConnected: (session) => delivery.remind(session),
-    onOutcome: (outcome) => counters.pushed(outcome),
+    counters,
     observer: parts.observer,
   });
   const delivery: Delivery = new Delivery({
@@ -195,6 +198,7 @@ export function createNode(parts: NodeParts): Node {
     state,
     pushFault,
     onFailure,
+    onWoken: (wake, hinted) => counters.arrived(wake, hinted),
   });
   const registration = createRegistration({
     clock,

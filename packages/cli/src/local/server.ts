@@ -172,7 +172,7 @@ function countsOf({ counters }: Node): Counts {
     local: counters.deliveredLocal + counters.heldDeliveredLocal,
     remote: counters.deliveredRemote + counters.heldDeliveredRemote,
     held: counters.held,
-    pushed: counters.pushes.get("sent") ?? 0,
+    pushed: counters.sent,
     acknowledged: counters.ackedDelivered + counters.ackedHeld,
   };
 }

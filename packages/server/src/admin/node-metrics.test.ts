@@ -6,7 +6,7 @@ import { exposeNode } from "./node-metrics.ts";
 
 test("B4: what a server counted, as it stands at the scrape", async () => {
   const metrics = createMetrics();
-  const counters = new Counters("eu-1");
+  const counters = new Counters("eu-1", ["dev"]);
   exposeNode(metrics, {
     name: "eu-1",
     counters,
@@ -27,7 +27,16 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
   counters.delivered(false);
   counters.answered("held");
   counters.refused("forbidden");
-  counters.pushed("sent");
+  counters.pushed("dev", "message", "sent");
+  // What devices register names no series of its own.
+  for (const provider of ["a", "b"]) counters.pushed(provider, "call", "impossible");
+  counters.coalesced += 3;
+  counters.spurious++;
+  counters.dispatched(8);
+  counters.pushAnswered("dev", 300);
+  counters.arrived({ since: 4_000, named: "eu-1", underWay: false }, "");
+  counters.arrived({ since: 50_000, named: "eu-2", underWay: false }, "eu-1");
+  counters.arrived({ since: 90_000, named: "", underWay: true }, "");
   counters.failed("replaced");
   const text = await metrics.render();
   for (const line of [
@@ -38,7 +47,17 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     'beckon_acks_total{status="held"} 1',
     'beckon_refusals_total{code="forbidden"} 1',
     'beckon_connection_errors_total{code="replaced"} 1',
-    'beckon_pushes_total{outcome="sent"} 1',
+    'beckon_pushes_total{provider="dev",class="message",outcome="sent"} 1',
+    'beckon_pushes_total{provider="unknown",class="call",outcome="impossible"} 2',
+    "beckon_wakes_coalesced_total 3",
+    "beckon_wakes_spurious_total 1",
+    'beckon_wakes_connected_total{at="named"} 1',
+    'beckon_wakes_connected_total{at="elsewhere"} 1',
+    'beckon_wakes_connected_total{at="none"} 1',
+    'beckon_wake_dispatch_seconds_bucket{le="0.01"} 1',
+    'beckon_push_answer_seconds_count{provider="dev"} 1',
+    'beckon_wake_connect_seconds_bucket{le="5"} 1',
+    "beckon_held_delivery_seconds_count 0",
     "beckon_connections 12",
     "beckon_servers 3",
     "beckon_table_snapshots_total 2",

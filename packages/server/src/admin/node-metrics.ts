@@ -64,7 +64,43 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   count("connection_errors", "Connections closed for an error.", () =>
     byLabel("code", counters.failures),
   );
-  count("pushes", "Wakes, by what became of them.", () => byLabel("outcome", counters.pushes));
+  count("pushes", "Wakes, by push service, class and what became of them.", () => pushes(counters));
+  count("wakes_coalesced", "Messages for a device whose wake spoke for others already.", () => [
+    [{}, counters.coalesced],
+  ]);
+  count(
+    "wakes_connected",
+    "Devices that connected here after they had been pushed to: at the server that the push named, at another one, or it named none.",
+    () => Object.entries(counters.woken).map(([at, value]) => [{ at }, value]),
+  );
+  count(
+    "wakes_spurious",
+    "Wakes that left for a device that was connected elsewhere already.",
+    () => [[{}, counters.spurious]],
+  );
+  metrics.show(
+    "beckon_wake_dispatch_seconds",
+    "From the acceptance of a message until this server gave its wake to the push service.",
+    counters.dispatch,
+  );
+  for (const [provider, answer] of counters.answers) {
+    metrics.show(
+      "beckon_push_answer_seconds",
+      "How long the push service took to answer a batch of wakes.",
+      answer,
+      { provider },
+    );
+  }
+  metrics.show(
+    "beckon_wake_connect_seconds",
+    "From a push until the connection of its device to this server.",
+    counters.waking,
+  );
+  metrics.show(
+    "beckon_held_delivery_seconds",
+    "From the acceptance of a message that was held until the device had acknowledged it to this server.",
+    counters.heldFor,
+  );
   count("table_snapshots", "Tables of other servers that had to be read whole.", () => [
     [{}, node.snapshots()],
   ]);
@@ -93,6 +129,14 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
       const expires = node.certificateExpires();
       return expires === undefined ? [] : [[{}, expires / 1000]];
     },
+  );
+}
+
+function pushes({ pushes }: Counters): Samples {
+  return [...pushes].flatMap(([provider, classes]) =>
+    [...classes].flatMap(([wake, results]) =>
+      [...results].map(([outcome, count]) => [{ provider, class: wake, outcome }, count] as const),
+    ),
   );
 }
 

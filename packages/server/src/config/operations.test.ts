@@ -77,7 +77,7 @@ test("every metric", async () => {
   const metrics = createMetrics();
   exposeNode(metrics, {
     name: "s1",
-    counters: new Counters("s1"),
+    counters: new Counters("s1", ["dev"]),
     connections: () => 0,
     servers: () => 1,
     draining: () => false,

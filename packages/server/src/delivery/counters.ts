@@ -1,7 +1,24 @@
-import type { AckStatus, SendErrorCode } from "@beckon/protocol";
+import type { AckStatus, Millis, SendErrorCode, WakeClass } from "@beckon/protocol";
 import { decodeDeliverBody } from "@beckon/protocol";
 
-import type { PendingRow } from "../store/store.ts";
+import { Distribution } from "../lib/distribution.ts";
+import type { PushOutcome } from "../push/provider.ts";
+import type { ArrivedWake, PendingRow } from "../store/store.ts";
+
+/** What became of a wake. `impossible`: nothing can be said to the device; `postponed`: it is here, or was a moment ago. */
+export type WakeResult = PushOutcome["kind"] | "impossible" | "postponed";
+
+/** Where a device connected that had been pushed to: at the server that the push named, at another, or it had named none. */
+export type WokenAt = "named" | "elsewhere" | "none";
+
+/** Stands for all push services that this server does not have: devices name what they like. */
+const UNKNOWN = "unknown";
+
+// Upper bounds, seconds.
+const DISPATCH = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+const ANSWER = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+const WAKING = [0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400];
+const HELD = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400, 604_800];
 
 /** What became of messages on this server. Plain numbers: counting costs nothing, rendering reads them (B4). */
 export class Counters {
@@ -18,13 +35,31 @@ export class Counters {
   heldDeliveredLocal = 0;
   /** Held messages delivered by this server that another one had accepted. */
   heldDeliveredRemote = 0;
+  /** From the acceptance of such messages until the device has acknowledged them. */
+  readonly heldFor: Distribution = new Distribution(HELD);
   readonly refusals: Map<string, number> = new Map();
   /** Connections that were closed, by the error that says why. */
   readonly failures: Map<string, number> = new Map();
-  readonly pushes: Map<string, number> = new Map();
 
-  constructor(server: string) {
+  /** Wakes by push service, class and what became of them. */
+  readonly pushes: Map<string, Map<WakeClass, Map<WakeResult, number>>> = new Map();
+  /** Messages for a device whose wake spoke for others already. */
+  coalesced = 0;
+  /** Devices that connected here after they had been pushed to. */
+  readonly woken: Record<WokenAt, number> = { named: 0, elsewhere: 0, none: 0 };
+  /** Wakes that left for a device that was connected: the session table was late to say so (L5). */
+  spurious = 0;
+  /** From the acceptance of a message by this server until it gave its wake to the push service. */
+  readonly dispatch: Distribution = new Distribution(DISPATCH);
+  /** How long push services take for a batch, by their names. */
+  readonly answers: ReadonlyMap<string, Distribution>;
+  /** From the push until the device's connection here. */
+  readonly waking: Distribution = new Distribution(WAKING);
+
+  /** `providers`: the names of its push services. */
+  constructor(server: string, providers: Iterable<string> = []) {
     this.#server = server;
+    this.answers = new Map([...providers].map((name) => [name, new Distribution(ANSWER)]));
   }
 
   answered(status: AckStatus): void {
@@ -41,19 +76,64 @@ export class Counters {
     else this.deliveredRemote++;
   }
 
-  heldDelivered(row: PendingRow, user: string): void {
+  heldDelivered(row: PendingRow, user: string, now: Millis): void {
     const body = decodeDeliverBody(row.body);
     // A copy of what the user's other device sent is no delivery.
     if (body.to !== user) return;
     if (body.server === this.#server) this.heldDeliveredLocal++;
     else this.heldDeliveredRemote++;
+    this.heldFor.observe(seconds(now - body.at));
   }
 
   failed(code: string): void {
     this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
   }
 
-  pushed(outcome: string): void {
-    this.pushes.set(outcome, (this.pushes.get(outcome) ?? 0) + 1);
+  pushed(provider: string, wake: WakeClass, result: WakeResult): void {
+    const of = inner(this.pushes, this.answers.has(provider) ? provider : UNKNOWN);
+    const results = inner(of, wake);
+    results.set(result, (results.get(result) ?? 0) + 1);
   }
+
+  /** Wakes that push services took. */
+  get sent(): number {
+    let sent = 0;
+    for (const classes of this.pushes.values()) {
+      for (const results of classes.values()) sent += results.get("sent") ?? 0;
+    }
+    return sent;
+  }
+
+  dispatched(ms: Millis): void {
+    this.dispatch.observe(seconds(ms));
+  }
+
+  pushAnswered(provider: string, ms: Millis): void {
+    this.answers.get(provider)?.observe(seconds(ms));
+  }
+
+  /**
+   * A device has connected here whose wake had done this. `hinted`: the server whose wake led it here, as it says. What was not noted when it
+   * came counts if it says so; and is no sample of how long waking takes.
+   */
+  arrived({ since, named }: ArrivedWake, hinted: string): void {
+    if (since !== undefined) this.waking.observe(seconds(since));
+    else if (hinted === "") return;
+    const name = since === undefined ? hinted : named;
+    this.woken[name === "" ? "none" : name === this.#server ? "named" : "elsewhere"]++;
+  }
+}
+
+/** Clocks of two servers may differ by more than there is between them. */
+function seconds(ms: Millis): number {
+  return Math.max(0, ms) / 1_000;
+}
+
+function inner<Key, InnerKey, Value>(
+  map: Map<Key, Map<InnerKey, Value>>,
+  key: Key,
+): Map<InnerKey, Value> {
+  let found = map.get(key);
+  if (found === undefined) map.set(key, (found = new Map()));
+  return found;
 }

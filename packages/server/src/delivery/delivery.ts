@@ -113,7 +113,7 @@ export class Delivery implements TryOwner {
         this.#attention.wake();
       },
       onHeldDelivered: (row, { user, device }) => {
-        parts.counters.heldDelivered(row, user);
+        parts.counters.heldDelivered(row, user, clock.now());
         if (parts.observer !== undefined) this.#observeStored(parts.observer, row, user, device);
       },
     };
@@ -416,7 +416,10 @@ export class Delivery implements TryOwner {
           this.#refuse(message, "internal");
           return;
         }
-        if (result.due.length > 0) this.#parts.wake.poke();
+        this.#parts.counters.coalesced += result.coalesced;
+        if (result.due.length > 0) {
+          this.#parts.wake.due(message.user, result.due, message.content.at);
+        }
         this.#advance(message);
     }
   }

@@ -45,3 +45,80 @@ test("L5: a device that nothing can be said to holds up no other of its batch", 
   await bed.clock.advance(50_000);
   expect(bed.pushes).toHaveLength(2);
 });
+
+/** Bob's phone was here and has gone; ann is here. */
+async function bobSleeps(bed: Bed) {
+  const s1 = bed.server("s1");
+  const bob = await s1.connect("bob", "phone");
+  bob.disconnect();
+  return { s1, ann: await s1.connect("ann", "phone") };
+}
+
+const countOf = ({ counts }: { readonly counts: readonly number[] }): number =>
+  counts.reduce((sum, count) => sum + count, 0);
+
+test("M7: every wake is counted, by its push service, its class and what became of it", async () => {
+  const bed = new Bed();
+  const { s1, ann } = await bobSleeps(bed);
+  const counted = (wake: "message" | "call") =>
+    Object.fromEntries(s1.counters.pushes.get("dev")?.get(wake) ?? []);
+  bed.pushOutcome = { kind: "retry", after: 2_000 };
+  ann.send("bob", "hello");
+  await bed.clock.advance(10);
+  expect(counted("message")).toEqual({ retry: 1 });
+  bed.pushOutcome = { kind: "sent" };
+  await bed.clock.advance(3_000);
+  expect(counted("message")).toEqual({ retry: 1, sent: 1 });
+  bed.pushOutcome = { kind: "rejected", reason: "too large" };
+  ann.send("bob", "ring", { wake: "call" });
+  await bed.clock.advance(10);
+  expect(counted("call")).toEqual({ rejected: 1 });
+  expect(s1.counters.sent).toBe(1);
+});
+
+test("M7: messages for which no push of their own was needed are counted", async () => {
+  const bed = new Bed();
+  const { s1, ann } = await bobSleeps(bed);
+  for (const text of ["one", "two", "three"]) ann.send("bob", text);
+  await bed.clock.advance(100);
+  ann.send("bob", "four");
+  await bed.clock.advance(100);
+  expect(bed.pushes).toHaveLength(1);
+  expect(s1.counters.coalesced).toBe(3);
+  // These wake nobody.
+  ann.send("bob", "five", { wake: "none" });
+  await bed.clock.advance(100);
+  expect(s1.counters.coalesced).toBe(3);
+});
+
+test("M7: how long a message waits until its wake leaves, and how long the push service takes, is counted", async () => {
+  const bed = new Bed();
+  Object.assign(bed.slow, { hold: 30, claim: 10 });
+  bed.services.set("dev", 700);
+  const { s1, ann } = await bobSleeps(bed);
+  ann.send("bob", "hello");
+  await bed.clock.advance(1_000);
+  const { dispatch, answers } = s1.counters;
+  expect(countOf(dispatch)).toBe(1);
+  expect(dispatch.sum).toBeGreaterThanOrEqual(0.04);
+  expect(dispatch.sum).toBeLessThan(0.7);
+  expect(countOf(answers.get("dev")!)).toBe(1);
+  expect(answers.get("dev")!.sum).toBeCloseTo(0.7, 3);
+  // A repeat after a minute is no wait.
+  await bed.clock.advance(70_000);
+  expect(bed.pushes).toHaveLength(2);
+  expect(countOf(dispatch)).toBe(1);
+});
+
+test("M8: how long a held message waits until its device has it is counted where it is delivered", async () => {
+  const bed = new Bed();
+  const { s1, ann } = await bobSleeps(bed);
+  const s2 = bed.server("s2");
+  ann.send("bob", "hello");
+  await bed.clock.advance(90_000);
+  await s2.connect("bob", "phone");
+  await bed.clock.advance(100);
+  expect(countOf(s1.counters.heldFor)).toBe(0);
+  expect(countOf(s2.counters.heldFor)).toBe(1);
+  expect(s2.counters.heldFor.sum).toBeCloseTo(90, 0);
+});

@@ -1,9 +1,11 @@
-import type { ServerAddresses } from "@beckon/protocol";
+import type { Millis, ServerAddresses } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { PUSH_ANSWER_MS } from "../push/provider.ts";
 import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
+import { selectAddresses } from "../push/select.ts";
 import type { Session, SessionTable } from "../sessions/table.ts";
 import type { WakeIntent, WakeOutcome, WakeStore } from "../store/store.ts";
+import type { Counters } from "./counters.ts";
 import type { Observer } from "./observer.ts";
 
 const SCAN_MS = 1_000;
@@ -19,6 +21,10 @@ const UNDER_WAY = 8;
 const SETTLE_MS = 5_000;
 /** A device that is connected is looked at again: it is closed when it stays silent (L6), or the table was late to hear that it left. */
 const CONNECTED_MS = 500;
+/** Devices, for the counters; of more nothing is counted, but that they are pushed to. */
+const REMEMBERED = 10_000;
+/** By how much the session table may be late. */
+const LATE_MS = 10_000;
 /** After an outcome that the push service will not take back. */
 const REJECTED_MS = 3_600_000;
 
@@ -31,7 +37,10 @@ export interface WakeParts {
   readonly providers: ReadonlyMap<string, PushProvider>;
   /** The addresses of the server that accepted the message; another's where that one takes no more devices. */
   addressesOf(server: string): ServerAddresses;
-  /** Undefined: nothing can be said to this device. `largest`: bytes of the body, where the push service takes fewer than others. */
+  /**
+   * `server` has the addresses that suit the device, if any does. Undefined: nothing can be said to this device. `largest`: bytes of the
+   * body, where the push service takes fewer than others.
+   */
   compose(
     intent: WakeIntent,
     server: ServerAddresses,
@@ -39,7 +48,7 @@ export interface WakeParts {
   ): Promise<PushItem | undefined>;
   /** The device is connected, and something is held for it: it is to be looked for in the store (L4). */
   readonly onConnected: (session: Session) => void;
-  readonly onOutcome: (outcome: PushOutcome["kind"] | "postponed" | "impossible") => void;
+  readonly counters: Counters;
   readonly observer?: Observer | undefined;
 }
 
@@ -53,8 +62,16 @@ export class WakeDispatcher {
   #stopped = true;
   #cancel: (() => void) | undefined;
 
+  /** When messages were accepted whose wakes are due, by device: for the counters alone. */
+  readonly #acceptedAt = new Map<string, Millis>();
+  /** When pushes left, by device, for as long as the table may be late. */
+  readonly #leftAt = new Map<string, Millis>();
+
   constructor(parts: WakeParts) {
     this.#parts = parts;
+    parts.table.onChange((change) => {
+      if (change.kind === "appeared") this.#appeared(change.session);
+    });
   }
 
   start(): void {
@@ -71,6 +88,16 @@ export class WakeDispatcher {
   /** A push is under way, or what became of it is being noted: who ends now may have it sent once more (L5). */
   get isBusy(): boolean {
     return this.#claiming || this.#underWay.size > 0;
+  }
+
+  /** Devices of a user have a wake that is due now, for a message that was accepted then. */
+  due(user: string, devices: readonly string[], acceptedAt: Millis): void {
+    for (const device of devices) {
+      if (this.#acceptedAt.size >= REMEMBERED) break;
+      const key = keyOf({ user, device });
+      if (!this.#acceptedAt.has(key)) this.#acceptedAt.set(key, acceptedAt);
+    }
+    this.poke();
   }
 
   /** Something is due now. */
@@ -111,12 +138,15 @@ export class WakeDispatcher {
   }
 
   #dispatch(intents: readonly WakeIntent[]): void {
+    const { counters } = this.#parts;
     const byProvider = new Map<string, WakeIntent[]>();
     const later: { user: string; device: string; outcome: WakeOutcome }[] = [];
     for (const intent of intents) {
       const delay = this.#postpone(intent);
       if (delay > 0) {
-        this.#parts.onOutcome("postponed");
+        counters.pushed(intent.push.provider, intent.class, "postponed");
+        // It waits for what is meant to be waited for.
+        this.#acceptedAt.delete(keyOf(intent));
         later.push({ user: intent.user, device: intent.device, outcome: { kind: "later", delay } });
         continue;
       }
@@ -158,9 +188,11 @@ export class WakeDispatcher {
   }
 
   async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {
-    const { providers, onOutcome, observer } = this.#parts;
+    const { providers, counters, clock, observer } = this.#parts;
     const provider = providers.get(name);
-    const servers = intents.map(({ server }) => this.#parts.addressesOf(server));
+    const servers = intents.map((intent) =>
+      selectAddresses(this.#parts.addressesOf(intent.server), intent),
+    );
     const items = await Promise.all(
       intents.map((intent, at) =>
         provider === undefined
@@ -169,23 +201,53 @@ export class WakeDispatcher {
       ),
     );
     const sendable = items.filter((item) => item !== undefined);
+    const begun = clock.monotonic();
+    const left = clock.now();
+    for (const [at, intent] of intents.entries()) {
+      if (items[at] !== undefined) this.#leaves(intent, left);
+    }
     const outcomes = sendable.length > 0 ? await provider!.send(sendable) : [];
+    if (sendable.length > 0) counters.pushAnswered(name, clock.monotonic() - begun);
     let next = 0;
     const results = intents.map((intent, at) => {
       const outcome = items[at] === undefined ? undefined : outcomes[next++]!;
       const kind = outcome?.kind ?? "impossible";
-      onOutcome(kind);
+      counters.pushed(name, intent.class, kind);
       const { user, device } = intent;
-      observer?.pushed({
-        user,
-        device,
-        names: servers[at]!.name,
-        body: items[at]?.body,
-        outcome: kind,
-      });
-      return { user, device, outcome: wakeOutcome(outcome, intent) };
+      const { name: named } = servers[at]!;
+      observer?.pushed({ user, device, names: named, body: items[at]?.body, outcome: kind });
+      return { user, device, outcome: wakeOutcome(outcome, intent, named) };
     });
     await this.#note(results);
+  }
+
+  #leaves(intent: WakeIntent, now: Millis): void {
+    const key = keyOf(intent);
+    const accepted = this.#acceptedAt.get(key);
+    if (accepted !== undefined) {
+      this.#acceptedAt.delete(key);
+      this.#parts.counters.dispatched(now - accepted);
+    }
+    const { table } = this.#parts;
+    // One in the background is known to be connected.
+    if (table.find(intent.user, intent.device) !== undefined) return;
+    this.#leftAt.delete(key);
+    this.#leftAt.set(key, now);
+    for (const [oldest, at] of this.#leftAt) {
+      if (now - at <= LATE_MS && this.#leftAt.size <= REMEMBERED) break;
+      this.#leftAt.delete(oldest);
+    }
+  }
+
+  /** An epoch is the time of the connection, by the clock of its server. */
+  #appeared({ user, device, epoch, background }: Session): void {
+    if (this.#leftAt.size === 0) return;
+    const key = keyOf({ user, device });
+    const left = this.#leftAt.get(key);
+    if (left === undefined) return;
+    this.#leftAt.delete(key);
+    const now = this.#parts.clock.now();
+    if (epoch <= left && now - left <= LATE_MS && !background) this.#parts.counters.spurious++;
   }
 
   /** One that cannot be composed, for a key that is none, holds up no other of its batch. */
@@ -202,10 +264,18 @@ export class WakeDispatcher {
   }
 }
 
-function wakeOutcome(outcome: PushOutcome | undefined, intent: WakeIntent): WakeOutcome {
+function keyOf({ user, device }: { readonly user: string; readonly device: string }): string {
+  return `${user}\n${device}`;
+}
+
+function wakeOutcome(
+  outcome: PushOutcome | undefined,
+  intent: WakeIntent,
+  named: string,
+): WakeOutcome {
   switch (outcome?.kind) {
     case "sent":
-      return { kind: "sent" };
+      return { kind: "sent", named };
     case "gone":
       return { kind: "gone", token: intent.push.token };
     case "retry":

@@ -9,7 +9,7 @@ import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SessionTable } from "../sessions/table.ts";
-import type { Store } from "../store/store.ts";
+import type { ArrivedWake, Store } from "../store/store.ts";
 import { Connection } from "./connection.ts";
 import type { DrainPlan } from "./drain-plan.ts";
 import { drainConnections } from "./drain.ts";
@@ -44,6 +44,8 @@ export interface GatewayOptions {
   pushFault(push: PushRegistration): string | undefined;
   /** For the counters, and for the log. */
   onFailure(failure: ConnectionFailure): void;
+  /** A device is welcomed that had been pushed to. `hinted`: the server whose wake led it here, as it says. */
+  onWoken(wake: ArrivedWake, hinted: string): void;
 }
 
 export interface GatewayParts extends GatewayOptions {

@@ -69,6 +69,7 @@ export async function shakeHands(
     if (other.server !== parts.server) return { refused: "unavailable" };
     if (other.epoch > epoch) return { refused: "replaced" };
   }
+  if (arrival.wake !== undefined) parts.onWoken(arrival.wake, hello.hinted);
   return { ...enter(parts, connection, hello, identity, arrival, epoch) };
 }
 

@@ -4,6 +4,8 @@
  */
 import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
 
+import { Distribution } from "./distribution.ts";
+
 /** Only ever raised: `counter.value++`. */
 export interface Counter {
   value: number;
@@ -30,6 +32,8 @@ export interface Metrics {
   gauge(name: string, help: string, labels?: Labels, read?: () => number): Gauge;
   /** `bounds`: upper bounds of the buckets, ascending, the last one short of infinity. */
   histogram(name: string, help: string, bounds: readonly number[], labels?: Labels): Histogram;
+  /** As `histogram`, of what is kept elsewhere. */
+  show(name: string, help: string, distribution: Distribution, labels?: Labels): void;
   /** A family of counters or gauges that are kept elsewhere, under labels of a bounded number: asked for when they are wanted. */
   collect(
     name: string,
@@ -62,7 +66,7 @@ interface Family {
 
 interface Series {
   readonly labels: Labels;
-  readonly handle: Counter | Gauge | PlainHistogram;
+  readonly handle: Counter | Gauge | Distribution;
   samples(name: string): Sample[];
 }
 
@@ -108,10 +112,12 @@ export function createMetrics(): Metrics {
       return series(family(name, help, "gauge"), labels, () => plain(labels, read)).handle as Gauge;
     },
     histogram(name, help, bounds, labels = {}) {
-      return series(family(name, help, "histogram"), labels, () => {
-        const handle = new PlainHistogram(bounds);
-        return { labels, handle, samples: (name) => handle.samples(name, labels) };
-      }).handle;
+      const make = (): Series & { readonly handle: Distribution } =>
+        shown(new Distribution(bounds), labels);
+      return series(family(name, help, "histogram"), labels, make).handle;
+    },
+    show(name, help, distribution, labels = {}) {
+      series(family(name, help, "histogram"), labels, () => shown(distribution, labels));
     },
     collect(name, help, type, read) {
       family(name, help, type).collected = read;
@@ -167,35 +173,19 @@ function seriesKey(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-class PlainHistogram implements Histogram {
-  readonly #bounds: readonly number[];
-  /** Not cumulative; the last one is for what is over all bounds. */
-  readonly #counts: number[];
-  #sum = 0;
+function shown(handle: Distribution, labels: Labels): Series & { readonly handle: Distribution } {
+  return { labels, handle, samples: (name) => samplesOf(handle, name, labels) };
+}
 
-  constructor(bounds: readonly number[]) {
-    this.#bounds = bounds;
-    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0);
+function samplesOf({ bounds, counts, sum }: Distribution, name: string, labels: Labels): Sample[] {
+  const samples: Sample[] = [];
+  let below = 0;
+  for (const [i, count] of counts.entries()) {
+    below += count;
+    const le = bounds[i] ?? "+Inf";
+    samples.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: below });
   }
-
-  observe(value: number): void {
-    const bounds = this.#bounds;
-    let i = 0;
-    while (i < bounds.length && value > bounds[i]!) i++;
-    this.#counts[i]!++;
-    this.#sum += value;
-  }
-
-  samples(name: string, labels: Labels): Sample[] {
-    const samples: Sample[] = [];
-    let below = 0;
-    for (const [i, count] of this.#counts.entries()) {
-      below += count;
-      const le = this.#bounds[i] ?? "+Inf";
-      samples.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: below });
-    }
-    samples.push({ metricName: `${name}_sum`, labels, value: this.#sum });
-    samples.push({ metricName: `${name}_count`, labels, value: below });
-    return samples;
-  }
+  samples.push({ metricName: `${name}_sum`, labels, value: sum });
+  samples.push({ metricName: `${name}_count`, labels, value: below });
+  return samples;
 }

@@ -56,6 +56,11 @@ export function setOf(user: {
   return { setVersion: user.own?.setVersion ?? 0, setSize: durableOf(user).length };
 }
 
+/** A message for it is one more that its intent speaks for. */
+export function coalesces({ device, push, held, intent }: Holder): boolean {
+  return device !== "" && push !== undefined && held > 0 && intent !== undefined;
+}
+
 interface Registered {
   protocols: readonly string[];
   push: PushRegistration | undefined;

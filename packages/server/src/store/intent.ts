@@ -1,7 +1,7 @@
 /** The life of a wake intent, as decisions without a database. */
 import type { Millis, WakeClass } from "@beckon/protocol";
 
-import type { WakeOutcome, WakeRequest } from "./store.ts";
+import type { ArrivedWake, WakeOutcome, WakeRequest } from "./store.ts";
 
 export interface Intent {
   class: WakeClass;
@@ -20,6 +20,9 @@ export interface Intent {
   owner: string | undefined;
   /** A call came while it was leased: due as soon as the lease is given back. */
   again: boolean;
+  /** When the last push since the device's last arrival was noted, and the server that it named. */
+  pushedAt: Millis | undefined;
+  named: string;
 }
 
 /** Wait before the second, third and fourth push of an intent; after that none until the device arrives. */
@@ -44,6 +47,8 @@ export function newIntent(wake: WakeRequest, due: Millis, expires: Millis): Inte
     due,
     owner: undefined,
     again: false,
+    pushedAt: undefined,
+    named: "",
   };
 }
 
@@ -76,6 +81,16 @@ export function takeOn(
   else intent.due = Math.min(intent.due ?? Infinity, due);
 }
 
+/** What the intent has done, as the device arrives; to be asked for before {@link deferForArrival}. */
+export function arrivedWake(intent: Intent | undefined, now: Millis): ArrivedWake | undefined {
+  if (intent === undefined) return undefined;
+  const { pushedAt, named } = intent;
+  const underWay = isLeased(intent, now);
+  if (pushedAt === undefined && !underWay) return undefined;
+  const since = pushedAt === undefined ? undefined : Math.max(0, now - pushedAt);
+  return { since, named, underWay };
+}
+
 /**
  * The device is here: it reads its rows now, and the pushes so far no longer count. If it goes before it has settled them, the next
  * push is not one of their repeats, which may be an hour away (L5).
@@ -83,17 +98,21 @@ export function takeOn(
 export function deferForArrival(intent: Intent, now: Millis): void {
   const due = now + ARRIVAL_GRACE_MS;
   intent.due = intent.attempts > 0 ? due : Math.max(intent.due ?? 0, due);
-  intent.attempts = 0;
-  intent.owner = undefined;
-  intent.again = false;
+  beginAnew(intent);
 }
 
 /** The device has gone, perhaps without its rows: whoever finds that there are any pushes now. */
 export function renewForDeparture(intent: Intent, now: Millis): void {
   intent.due = now;
+  beginAnew(intent);
+}
+
+function beginAnew(intent: Intent): void {
   intent.attempts = 0;
   intent.owner = undefined;
   intent.again = false;
+  intent.pushedAt = undefined;
+  intent.named = "";
 }
 
 export function lease(intent: Intent, owner: string, until: Millis): void {
@@ -107,6 +126,8 @@ export function conclude(intent: Intent, outcome: WakeOutcome, now: Millis): voi
   switch (outcome.kind) {
     case "sent": {
       intent.attempts++;
+      intent.pushedAt = now;
+      intent.named = outcome.named ?? "";
       const wait = intent.again ? 0 : REPEATS[intent.attempts - 1];
       intent.due = wait === undefined ? undefined : now + wait;
       break;

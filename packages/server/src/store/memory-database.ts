@@ -8,6 +8,7 @@ import type { Millis, PushRegistration } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { deviceRecordOf, durableOf, silence, update } from "./holder.ts";
 import {
+  arrivedWake,
   conclude,
   deferForArrival,
   isDue,
@@ -33,6 +34,7 @@ import type { Debt } from "./rules.ts";
 import type {
   Arrival,
   ArrivalResult,
+  ArrivedWake,
   DeviceRecord,
   DurableSet,
   HoldRequest,
@@ -149,8 +151,11 @@ export class MemoryDatabase implements Transactions {
     const nobodyElse = old.size === 0 && targets.length >= durable.length;
     if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
 
+    const mutedUntil = user.mutes.get(request.wake.conversation);
+    const isHeard = doesWake(request.wake.class, mutedUntil, this.#clock.now());
+    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
     const due: string[] = [];
-    for (const holder of takers) if (this.#wake(holder, request)) due.push(holder.device);
+    for (const holder of takers) if (this.#wake(holder, request, isHeard)) due.push(holder.device);
     const isNew = new Set(takers.map((holder) => this.#insert(holder, request, name)));
     const rows = [...(this.#payloads.get(name)?.users.get(request.user)?.rows.values() ?? [])];
     const sent = new Set(request.sent);
@@ -166,6 +171,7 @@ export class MemoryDatabase implements Transactions {
       setVersion: user.setVersion,
       setSize: durable.length,
       due,
+      coalesced,
     };
   }
 
@@ -264,11 +270,13 @@ export class MemoryDatabase implements Transactions {
     const user = this.#user(arrival.user);
     let device = user.devices.get(arrival.device);
     let recovered = device === undefined || !isOwedTruth(device, arrival.lastEpoch);
+    let wake: ArrivedWake | undefined;
     if (arrival.durable) {
       device = this.#admit(user, arrival.device, now);
       this.#update(device, arrival.protocols, arrival.push);
       if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+      wake = arrivedWake(device.intent, now);
       if (device.intent !== undefined) deferForArrival(device.intent, now);
       hush(device);
     }
@@ -277,6 +285,7 @@ export class MemoryDatabase implements Transactions {
       held: Math.min(HELD_COUNT_LIMIT, (device?.rows.size ?? 0) + user.own.rows.size),
       recovered,
       generation: device?.intent === undefined ? 0 : device.generation,
+      wake,
     };
   }
 
@@ -407,11 +416,11 @@ export class MemoryDatabase implements Transactions {
   // Wake intents
 
   /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
+  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean): boolean {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.rows.size === 0) this.#deleteIntent(holder);
     const now = this.#clock.now();
-    if (!doesWake(wake.class, holder.user.mutes.get(wake.conversation), now)) return false;
+    if (!isHeard) return false;
     const due = now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, now);
@@ -569,6 +578,12 @@ function nameOf({ from, fromDevice, id }: MessageKey): string {
 
 function setOf(user: User): { setVersion: number; setSize: number } {
   return { setVersion: user.setVersion, setSize: durableOf(user).length };
+}
+
+/** A message for it is one more that its intent speaks for. */
+function coalesces(holder: Holder): boolean {
+  const isPushedTo = isDevice(holder) && holder.push !== undefined;
+  return isPushedTo && holder.rows.size > 0 && holder.intent !== undefined;
 }
 
 function isDevice(holder: Holder): holder is Device {

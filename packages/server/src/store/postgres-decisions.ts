@@ -3,6 +3,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import {
+  arrivedWake,
   conclude,
   deferForArrival,
   isDue,
@@ -11,7 +12,15 @@ import {
   renewForDeparture,
   takeOn,
 } from "./intent.ts";
-import { durableOf, isSameToken, setOf, silence, update, wakeIntentOf } from "./holder.ts";
+import {
+  coalesces,
+  durableOf,
+  isSameToken,
+  setOf,
+  silence,
+  update,
+  wakeIntentOf,
+} from "./holder.ts";
 import type { Holder } from "./holder.ts";
 import type { Holders, User } from "./postgres-holders.ts";
 import type { StoredMutes } from "./postgres-mutes.ts";
@@ -71,23 +80,29 @@ export class Decisions {
     const nobodyElse = old.length === 0 && targets.length >= durable.length;
     if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
 
+    const isHeard = this.#isHeard(request);
+    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
     const due: string[] = [];
-    for (const holder of takers) if (this.#wake(holder, request)) due.push(holder.device);
+    for (const holder of takers) if (this.#wake(holder, request, isHeard)) due.push(holder.device);
     for (const row of old) if (request.sent.includes(row.device)) this.#rows.markSent(row);
     const rows = old.map((row) => answer(row, false));
     for (const holder of takers) {
       rows.push(answer(this.#rows.insert(request, holder), true));
       this.#holders.heldChanged(holder);
     }
-    return { outcome: "held", rows, ...setOf(user), due };
+    return { outcome: "held", rows, ...setOf(user), due, coalesced };
+  }
+
+  #isHeard({ user, wake }: HoldRequest): boolean {
+    const mutedUntil = this.#mutes.of(user).get(wake.conversation);
+    return doesWake(wake.class, mutedUntil, this.#now);
   }
 
   /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest): boolean {
+  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean): boolean {
     // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
     if (holder.held === 0) holder.intent = undefined;
-    const mutedUntil = this.#mutes.of(holder.user).get(wake.conversation);
-    if (!doesWake(wake.class, mutedUntil, this.#now)) return false;
+    if (!isHeard) return false;
     const due = this.#now + wake.delay;
     const expires = uuidTime(key.id) + this.#limits.retentionMs;
     const wasDue = isDue(holder.intent, this.#now);
@@ -118,12 +133,13 @@ export class Decisions {
     }
     if (device.missed) this.#holders.heldChanged(device);
     const recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+    const wake = arrivedWake(device.intent, this.#now);
     if (device.intent !== undefined) {
       deferForArrival(device.intent, this.#now);
       hush(device);
       this.#holders.heldChanged(device);
     }
-    return arrivalResult(user, device, recovered);
+    return { ...arrivalResult(user, device, recovered), wake };
   }
 
   register(

@@ -16,7 +16,7 @@ export interface User {
 
 const COLUMNS = `account, device, set_version::float8, dormant, protocols, provider, token, key_id::float8, wake_key, seen::float8,
   gone_at::float8, missed, told_epoch::float8, held, generation::float8, class, attempts, activity, conversation, server, preview,
-  expires::float8, due::float8, owner, again, quiet_until::float8, mixed`;
+  expires::float8, due::float8, owner, again, quiet_until::float8, mixed, pushed_at::float8, named`;
 
 /** Always in the order of their names, so that no two transactions wait for each other. */
 export function lockUsers(users: readonly string[]): Statement {
@@ -137,6 +137,8 @@ const HELD: readonly (readonly [string, string, (holder: Holder) => Value])[] = 
   ["owner", "text", ({ intent }) => intent?.owner ?? null],
   ["again", "boolean", ({ intent }) => intent?.again ?? null],
   ["mixed", "boolean", ({ intent }) => intent?.isMixed ?? null],
+  ["pushed_at", "bigint", ({ intent }) => intent?.pushedAt ?? null],
+  ["named", "text", ({ intent }) => intent?.named ?? null],
 ];
 
 /** What only arrivals and the like change. */
@@ -227,5 +229,7 @@ function intentOf(row: Row): Intent | undefined {
     due: (row["due"] as number | null) ?? undefined,
     owner: (row["owner"] as string | null) ?? undefined,
     again: row["again"] as boolean,
+    pushedAt: (row["pushed_at"] as number | null) ?? undefined,
+    named: (row["named"] as string | null) ?? "",
   };
 }

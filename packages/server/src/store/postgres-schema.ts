@@ -88,6 +88,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (account, conversation)
     )`,
   ],
+  ["ALTER TABLE holder ADD COLUMN pushed_at bigint", "ALTER TABLE holder ADD COLUMN named text"],
 ];
 
 /** Keys of the locks that only starting and the care of partitions take; beside them the schema's own oid. */

@@ -3,7 +3,7 @@ import type { Statement } from "bun:sqlite";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import { deviceRecordOf, durableOf, setOf, silence, update } from "./holder.ts";
-import { deferForArrival } from "./intent.ts";
+import { arrivedWake, deferForArrival } from "./intent.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
@@ -16,7 +16,14 @@ import {
 import type { Holder, Holders, User } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import { hush } from "./quiet.ts";
-import type { Arrival, ArrivalResult, DeviceRecord, DurableSet, StoreLimits } from "./store.ts";
+import type {
+  Arrival,
+  ArrivalResult,
+  ArrivedWake,
+  DeviceRecord,
+  DurableSet,
+  StoreLimits,
+} from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 
 /** Users of whom one `retire` looks at devices, so that it does not hold up what waits behind it. */
@@ -45,6 +52,7 @@ export class Devices {
     const user = this.#holders.user(arrival.user);
     let device = user.devices.get(arrival.device);
     let recovered = device === undefined || !isOwedTruth(device, arrival.lastEpoch);
+    let wake: ArrivedWake | undefined;
     if (arrival.durable) {
       device = this.#admit(user, arrival.device, now);
       this.#update(device, arrival.protocols, arrival.push, now);
@@ -54,6 +62,7 @@ export class Devices {
       }
       if (device.missed) this.#holders.heldChanged(device);
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
+      wake = arrivedWake(device.intent, now);
       if (device.intent !== undefined) {
         deferForArrival(device.intent, now);
         hush(device);
@@ -65,6 +74,7 @@ export class Devices {
       held: Math.min(HELD_COUNT_LIMIT, (device?.held ?? 0) + (user.own?.held ?? 0)),
       recovered,
       generation: device?.intent === undefined ? 0 : device.generation,
+      wake,
     };
   }
 

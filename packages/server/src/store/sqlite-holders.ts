@@ -24,7 +24,7 @@ export interface User {
 const COLUMNS = [
   "id, user, device, set_version, dormant, protocols, provider, token, key_id, wake_key, seen, gone_at",
   "missed, told_epoch, held, generation, class, attempts, activity, conversation, server, preview",
-  "expires, due, owner, again, quiet_until, mixed",
+  "expires, due, owner, again, quiet_until, mixed, pushed_at, named",
 ].join(", ");
 
 /** Holders, and users, that are kept over transactions: some 20 MB. */
@@ -61,6 +61,8 @@ export interface HolderRow {
   readonly quiet_until: number;
   /** Null also where the intent is older than the column: taken for one of several conversations, which no mute takes away. */
   readonly mixed: number | null;
+  readonly pushed_at: number | null;
+  readonly named: string | null;
 }
 
 export class Holders {
@@ -89,7 +91,8 @@ export class Holders {
        VALUES (?, ?, 0, 0, '[]', 0, 0, 0, 0)`,
     );
     const held = `missed = ?, told_epoch = ?, held = ?, generation = ?, class = ?, attempts = ?, activity = ?,
-      conversation = ?, server = ?, preview = ?, expires = ?, owner = ?, again = ?, mixed = ?`;
+      conversation = ?, server = ?, preview = ?, expires = ?, owner = ?, again = ?, mixed = ?,
+      pushed_at = ?, named = ?`;
     this.#updateHeld = file.prepare(`UPDATE holder SET ${held} WHERE id = ?`);
     this.#updateDue = file.prepare("UPDATE holder SET due = ? WHERE id = ?");
     this.#update = file.prepare(
@@ -197,6 +200,8 @@ export class Holders {
       intent?.owner ?? null,
       intent === undefined ? null : Number(intent.again),
       intent === undefined ? null : Number(intent.isMixed),
+      intent?.pushedAt ?? null,
+      intent?.named ?? null,
       holder.id,
     ];
     if (holder.storedDue !== intent?.due) {
@@ -276,5 +281,7 @@ function intentOf(row: HolderRow): Intent | undefined {
     due: row.due ?? undefined,
     owner: row.owner ?? undefined,
     again: row.again === 1,
+    pushedAt: row.pushed_at ?? undefined,
+    named: row.named ?? "",
   };
 }

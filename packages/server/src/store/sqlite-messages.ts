@@ -3,6 +3,7 @@ import type { Statement } from "bun:sqlite";
 import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
+import { coalesces } from "./holder.ts";
 import { isDue, newIntent, takeOn } from "./intent.ts";
 import { doesWake, hush } from "./quiet.ts";
 import { firstIdOf, markMissed } from "./rules.ts";
@@ -86,6 +87,7 @@ export class Messages {
 
     const due: string[] = [];
     const isHeard = takers.length > 0 && this.#isHeard(request, now);
+    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
     for (const holder of takers) {
       if (this.#wake(holder, request, isHeard, now)) due.push(holder.device);
     }
@@ -104,6 +106,7 @@ export class Messages {
       setVersion: user.own?.setVersion ?? 0,
       setSize: durable.length,
       due,
+      coalesced,
     };
   }
 

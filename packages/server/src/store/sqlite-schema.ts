@@ -90,6 +90,10 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (user, conversation)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE holder ADD COLUMN pushed_at INTEGER;
+  ALTER TABLE holder ADD COLUMN named TEXT;
+  `,
 ];
 
 export interface FileOptions {

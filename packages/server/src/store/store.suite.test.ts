@@ -463,6 +463,20 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
     };
   },
   "an arrival puts the push off for 10 s, and its attempts start anew": secondArrivalReads,
+  "M8: an arrival tells once what was pushed for it, by whichever server": ({ devices }) => ({
+    devices: { arrive: async (wanted) => ({ ...(await devices.arrive(wanted)), wake: undefined }) },
+  }),
+  "M8: an arrival tells of a push that may be under way": ({ devices }) => ({
+    devices: { arrive: async (wanted) => ({ ...(await devices.arrive(wanted)), wake: undefined }) },
+  }),
+  "a hold says how many intents took the message on beside others": ({ messages }) => ({
+    messages: {
+      hold: async (requests) =>
+        (await messages.hold(requests)).map((result) =>
+          result.outcome === "held" ? { ...result, coalesced: result.rows.length } : result,
+        ),
+    },
+  }),
   "a session device's arrival changes no intent": ({ devices }) => ({
     devices: { arrive: (wanted) => devices.arrive({ ...wanted, durable: true }) },
   }),

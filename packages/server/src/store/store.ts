@@ -74,6 +74,8 @@ export type HoldResult =
       readonly setSize: number;
       /** Devices whose intent this call made, or brought forward, to be due now. */
       readonly due: readonly string[];
+      /** Devices that can be pushed to, and whose intent took this message on beside others. */
+      readonly coalesced: number;
     }
   /** The key is held with another digest, for whichever user; nothing was written. */
   | { readonly outcome: "conflict" }
@@ -161,6 +163,18 @@ export interface ArrivalResult {
    * anew: it falls due in 10 s, or, where nothing was pushed yet, when it was due anyway, if that is later.
    */
   readonly generation: number;
+  /** Of this intent, if something was pushed since the arrival before, or is being pushed: told once. */
+  readonly wake?: ArrivedWake | undefined;
+}
+
+/** What the device's wake had done when it arrived. */
+export interface ArrivedWake {
+  /** ms since the last push was noted as sent; undefined: none was, since the arrival before. */
+  readonly since: Millis | undefined;
+  /** The server that this push named; "": none. */
+  readonly named: string;
+  /** It was leased: a push may have left, and not been noted yet. */
+  readonly underWay: boolean;
 }
 
 export interface DeviceRecord {
@@ -236,8 +250,8 @@ export interface WakeIntent {
 }
 
 export type WakeOutcome =
-  /** Next due after 1 min, 10 min, 1 h; then no more until the device arrives, or a new message begins anew. */
-  | { readonly kind: "sent" }
+  /** Next due after 1 min, 10 min, 1 h; then no more until the device arrives, or a new message begins anew. `named`: the server that it named. */
+  | { readonly kind: "sent"; readonly named?: string }
   /** The device is connected after all, or the provider asks to wait: due again after `delay`, not counted as an attempt. */
   | { readonly kind: "later"; readonly delay: Millis }
   /** The push service does not know the token: the registration is removed if it is still this one; a newer one is due now. */

@@ -383,6 +383,43 @@ export function wakeStoreLaws(law: Law): void {
     expect(await a.wakes.nextDue()).toBe(HOUR);
   });
 
+  law("M8: an arrival tells once what was pushed for it, by whichever server", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    const before = await b.devices.arrive(arrival("bob", "phone"));
+    expect(before.wake).toBeUndefined();
+    advance(10 * SECOND);
+    await claim(a);
+    await done(a, { kind: "sent", named: "s1" });
+    advance(4 * SECOND);
+    const { wake } = await b.devices.arrive(arrival("bob", "phone"));
+    expect(wake).toEqual({ since: 4 * SECOND, named: "s1", underWay: false });
+    expect((await a.devices.arrive(arrival("bob", "phone"))).wake).toBeUndefined();
+  });
+
+  law("M8: an arrival tells of a push that may be under way", async ({ a, b, advance }) => {
+    await a.devices.arrive(arrival("bob", "phone"));
+    await hold(a);
+    await claim(a);
+    const { wake } = await b.devices.arrive(arrival("bob", "phone"));
+    expect(wake).toEqual({ since: undefined, named: "", underWay: true });
+    advance(10 * SECOND);
+    await claim(a);
+    await done(a, { kind: "later", delay: MINUTE });
+    expect((await b.devices.arrive(arrival("bob", "phone"))).wake).toBeUndefined();
+  });
+
+  law("a hold says how many intents took the message on beside others", async ({ a, b }) => {
+    const { push: _, ...silent } = arrival("bob", "laptop");
+    await a.devices.arrive(arrival("bob", "phone"));
+    await a.devices.arrive(silent);
+    const coalesced = [await hold(a), await hold(b), await hold(b, { wake: "none" })];
+    expect(coalesced.map((result) => result.coalesced)).toEqual([0, 1, 0]);
+    await settleAll(b);
+    expect(await hold(b)).toMatchObject({ coalesced: 0 });
+  });
+
   law("a session device's arrival changes no intent", async ({ a, b }) => {
     await a.devices.arrive(arrival("bob", "phone"));
     await hold(a);

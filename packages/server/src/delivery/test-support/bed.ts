@@ -1,9 +1,16 @@
 import { decodeDeliverBody, encodeOrigin, uuidv7 } from "@beckon/protocol";
-import type { AckStatus, DeliverFrame, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
+import type {
+  AckStatus,
+  Address,
+  DeliverFrame,
+  Route,
+  SendErrorCode,
+  SendFrame,
+} from "@beckon/protocol";
 
 import type { ServerBus } from "../../cluster/server-bus.ts";
 import { VirtualClock } from "../../cluster/test-support/virtual-clock.ts";
-import type { PushProvider } from "../../push/provider.ts";
+import type { PushOutcome, PushProvider } from "../../push/provider.ts";
 import { isOnlyAdded, type SetFact } from "../../sessions/recent-sets.ts";
 import type { Session, SessionChange, SessionTable } from "../../sessions/table.ts";
 import { createMemoryDatabase } from "../../store/memory.ts";
@@ -25,6 +32,7 @@ export class Bed {
   readonly pushes: WakeIntent[] = [];
   /** How long a push service takes, by its name: ms. Those that are not here there are not. */
   readonly services: Map<string, number> = new Map([["dev", 0]]);
+  pushOutcome: PushOutcome = { kind: "sent" };
   /** Users to whose devices nothing can be said. */
   readonly uncomposable: Set<string> = new Set();
   readonly sessions: Session[] = [];
@@ -94,7 +102,7 @@ export class TestServer {
         else bed.clock.after(ms, run);
       },
     });
-    this.counters = new Counters(name);
+    this.counters = new Counters(name, bed.services.keys());
     const tell =
       (kind: keyof Observer) =>
       (event: object): void =>
@@ -126,14 +134,14 @@ export class TestServer {
       table,
       owner: name,
       providers: new Map([...bed.services].map(([name]) => [name, service(bed, name)])),
-      addressesOf: (server) => ({ name: server, addresses: [] }),
+      addressesOf: (server) => ({ name: server, addresses: [ADDRESS] }),
       compose: (intent) => {
         if (bed.uncomposable.has(intent.user)) return Promise.reject(new RangeError("no key"));
         bed.pushes.push(intent);
         return Promise.resolve({ token: "", body: "", class: "message", expires: 0 });
       },
       onConnected: (session) => this.delivery.remind(session),
-      onOutcome: () => undefined,
+      counters: this.counters,
       observer,
     });
     this.delivery = new Delivery({
@@ -154,7 +162,7 @@ export class TestServer {
   async connect(user: string, device: string, options: DeviceOptions = {}): Promise<TestDevice> {
     const { durable = true, acknowledges = true } = options;
     const { bed } = this;
-    const epoch = Math.max(0, ...bed.sessions.map((session) => session.epoch)) + 1;
+    const epoch = Math.max(bed.clock.now(), ...bed.sessions.map((session) => session.epoch)) + 1;
     const arriving = this.store.devices.arrive({
       user,
       device,
@@ -174,15 +182,24 @@ export class TestServer {
   }
 }
 
-/** Takes every push, after its time. */
+const ADDRESS: Address = {
+  url: "ws://server",
+  protocol: "ws",
+  secure: false,
+  network: "",
+  region: "",
+  priority: 0,
+};
+
+/** Answers every push as the bed says, after its time. */
 function service(bed: Bed, name: string): PushProvider {
-  const sent = { kind: "sent" } as const;
   return {
     name,
     send: (items) => {
       const ms = bed.services.get(name)!;
-      if (ms === 0) return Promise.resolve(items.map(() => sent));
-      return new Promise((resolve) => bed.clock.after(ms, () => resolve(items.map(() => sent))));
+      const outcomes = items.map(() => bed.pushOutcome);
+      if (ms === 0) return Promise.resolve(outcomes);
+      return new Promise((resolve) => bed.clock.after(ms, () => resolve(outcomes)));
     },
     close: () => Promise.resolve(),
   };
