@@ -3,6 +3,7 @@ import type { Millis } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
 import { ExpiringMap } from "../lib/expiring-map.ts";
+import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
 import { Breaker } from "./breaker.ts";
 import { createGuardedPost, type PostOptions, type PostResult } from "./guarded-post.ts";
@@ -30,11 +31,16 @@ const REMEMBERED: Millis = 86_400_000;
 const PROVEN_MS: Millis = PUSH_ANSWER_MS - 500;
 /** and to any other: whoever subscribes names a host, and a batch waits for its slowest. */
 const UNPROVEN_MS: Millis = 2_000;
+/** Who has less time left is not asked: it would be taken for one that is away. There were too many before this one. */
+const LEAST_MS: Millis = 500;
+const NEXT_MS: Millis = 1_000;
 /** The same refusal by the same host is logged once in this time. */
 const LOGGED: Millis = 600_000;
 
 /** What is known of the host of some endpoints. */
 interface Origin {
+  /** Over all batches. */
+  readonly gate: Gate;
   readonly breaker: Breaker;
   readonly authorization: VapidHeader;
   isProven: boolean;
@@ -58,7 +64,8 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
     const known = origins.get(origin);
     if (known !== undefined) return known;
     const authorization = new VapidHeader(key, origin, subject);
-    const made: Origin = { breaker: new Breaker(), authorization, isProven: false };
+    const gate = new Gate(AT_ONCE);
+    const made: Origin = { gate, breaker: new Breaker(), authorization, isProven: false };
     origins.set(origin, made, REMEMBERED);
     return made;
   }
@@ -73,9 +80,25 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
       return reject(`it has more than ${LONGEST_TEXT} bytes`, endpoint.host);
     }
     const origin = originOf(endpoint);
+    await origin.gate.enter();
+    try {
+      return await pushTo(origin, item, subscription, begun);
+    } finally {
+      origin.gate.leave();
+    }
+  }
+
+  async function pushTo(
+    origin: Origin,
+    item: PushItem,
+    subscription: Subscription,
+    begun: Millis,
+  ): Promise<PushOutcome> {
+    const { endpoint } = subscription;
     const authorization = await origin.authorization.get(clock.now());
     const left = begun + (origin.isProven ? PROVEN_MS : UNPROVEN_MS) - now();
-    const wait = left > 0 ? origin.breaker.admit(now()) : RETRY_MS;
+    if (left < LEAST_MS) return { kind: "retry", after: origin.isProven ? NEXT_MS : RETRY_MS };
+    const wait = origin.breaker.admit(now());
     if (wait > 0) return { kind: "retry", after: wait };
     const result = await transport.post({
       url: endpoint,
