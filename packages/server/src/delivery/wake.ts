@@ -16,7 +16,7 @@ const BATCH = 256;
  * Batches that are with one push service at once. What is due beyond gathers in the store, for this server or another: a service that
  * hangs holds up nobody's wakes but its own.
  */
-const UNDER_WAY = 8;
+const UNDER_WAY = 4;
 /** L5: a device that looked connected a moment ago gets this long to come back. */
 const SETTLE_MS = 5_000;
 /** A device that is connected is looked at again: it is closed when it stays silent (L6), or the table was late to hear that it left. */

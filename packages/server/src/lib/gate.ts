@@ -7,8 +7,16 @@ export class Gate {
     this.#free = atOnce;
   }
 
-  /** Each `leave`s afterwards. */
-  enter(): Promise<void> {
+  async through<Result>(work: () => Promise<Result>): Promise<Result> {
+    await this.#enter();
+    try {
+      return await work();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #enter(): Promise<void> {
     if (this.#free > 0) {
       this.#free--;
       return Promise.resolve();
@@ -16,7 +24,7 @@ export class Gate {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  leave(): void {
+  #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free++;
     else next();

@@ -575,7 +575,7 @@ test("L10: 64 pushes at once, over connections that are kept", async () => {
   const kinds = async (): Promise<unknown> =>
     new Set((await to.send(items)).map(({ kind }) => kind));
   expect(await kinds()).toEqual(new Set(["sent"]));
-  expect(await kinds()).toEqual(new Set(["sent"]));
+  expect(await Promise.all([kinds(), kinds()])).toEqual([new Set(["sent"]), new Set(["sent"])]);
   expect(service.mostBusy).toBeLessThanOrEqual(64);
   expect(service.mostBusy).toBeGreaterThan(1);
   expect(service.connections).toBeLessThanOrEqual(128);

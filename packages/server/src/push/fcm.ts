@@ -2,6 +2,7 @@
 import type { Millis } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
 import { Breaker } from "./breaker.ts";
 import { Complaints } from "./complaints.ts";
@@ -37,6 +38,7 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
   const tokens = new GoogleTokens(account, clock);
   const breaker = new Breaker();
   const complaints = new Complaints("fcm", log, now);
+  const gate = new Gate(AT_ONCE);
   let isProven = true;
 
   /** `end`: when it has to be answered. */
@@ -87,7 +89,7 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
       TOKEN.test(token) ? undefined : "it must be a registration token, as Firebase's SDK gives it",
     send(items) {
       const end = now() + (isProven ? PROVEN_MS : UNPROVEN_MS);
-      return inLines(items, AT_ONCE, (item) => push(item, end));
+      return inLines(items, gate, (item) => push(item, end));
     },
     close: () => Promise.resolve(),
   };

@@ -1,9 +1,10 @@
+import type { Gate } from "../lib/gate.ts";
 import type { PushItem, PushOutcome } from "./provider.ts";
 
-/** Pushes to `atOnce` tokens at a time; those to one token one after the other, so that they come in order. */
+/** Pushes through the gate to as many tokens as it has room for; to one token one after the other, so that they come in order. */
 export async function inLines(
   items: readonly PushItem[],
-  atOnce: number,
+  gate: Gate,
   push: (item: PushItem) => Promise<PushOutcome>,
 ): Promise<readonly PushOutcome[]> {
   const outcomes: PushOutcome[] = [];
@@ -14,11 +15,9 @@ export async function inLines(
     if (line === undefined) lines.set(token, [at]);
     else line.push(at);
   }
-  const waiting = lines.values();
-  // All take from the one iterator.
-  const work = async (): Promise<void> => {
-    for (const line of waiting) for (const at of line) outcomes[at] = await push(items[at]!);
+  const work = async (line: readonly number[]): Promise<void> => {
+    for (const at of line) outcomes[at] = await gate.through(() => push(items[at]!));
   };
-  await Promise.all(Array.from({ length: Math.min(atOnce, lines.size) }, work));
+  await Promise.all([...lines.values()].map(work));
   return outcomes;
 }

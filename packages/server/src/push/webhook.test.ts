@@ -148,8 +148,7 @@ describe("what the application is told", () => {
     const receiver = await start();
     const to = provider(receiver);
     const items = many(510);
-    for (let i = 0; i < 2; i++) {
-      const outcomes = await to.send(items);
+    for (const outcomes of await Promise.all([to.send(items), to.send(items)])) {
       expect(outcomes).toHaveLength(510);
       expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(["sent"]));
     }

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import type { Millis } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
 import { Breaker } from "./breaker.ts";
 import { Complaints } from "./complaints.ts";
@@ -46,6 +47,7 @@ export function webhookProvider({ url, secrets, clock, log }: WebhookOptions): P
   const now = (): Millis => clock.monotonic();
   const breaker = new Breaker();
   const complaints = new Complaints("webhook", log, now);
+  const gate = new Gate(AT_ONCE);
   let isProven = true;
 
   /** `end`: when it has to be answered. */
@@ -102,21 +104,19 @@ export function webhookProvider({ url, secrets, clock, log }: WebhookOptions): P
     async send(items) {
       const end = now() + (isProven ? PROVEN_MS : UNPROVEN_MS);
       const outcomes: PushOutcome[] = [];
-      const places = startsOf(items.length);
-      const work = async (): Promise<void> => {
-        for (const at of places) {
-          const answered = await request(items.slice(at, at + ITEMS), end);
-          for (const [i, outcome] of answered.entries()) outcomes[at + i] = outcome;
-        }
+      const work = async (at: number): Promise<void> => {
+        const some = items.slice(at, at + ITEMS);
+        const answered = await gate.through(() => request(some, end));
+        for (const [i, outcome] of answered.entries()) outcomes[at + i] = outcome;
       };
-      await Promise.all(Array.from({ length: AT_ONCE }, work));
+      await Promise.all(Array.from(startsOf(items.length), work));
       return outcomes;
     },
     close: () => Promise.resolve(),
   };
 }
 
-/** Where requests begin; all who ask take from the one. */
+/** Where requests begin. */
 function* startsOf(length: number): Generator<number, void> {
   for (let at = 0; at < length; at += ITEMS) yield at;
 }

@@ -80,12 +80,7 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
       return reject(`it has more than ${LONGEST_TEXT} bytes`, endpoint.host);
     }
     const origin = originOf(endpoint);
-    await origin.gate.enter();
-    try {
-      return await pushTo(origin, item, subscription, begun);
-    } finally {
-      origin.gate.leave();
-    }
+    return origin.gate.through(() => pushTo(origin, item, subscription, begun));
   }
 
   async function pushTo(
