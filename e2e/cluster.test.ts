@@ -198,8 +198,9 @@ describe("a server that dies", () => {
       // All of them see all that is due.
       const sent = phones.map((phone, at) => servers[at % servers.length]!.send(phone, "hello"));
       await Promise.all(sent);
+      const sentTo = 'beckon_pushes_total{provider="dev",class="message",outcome="sent"}';
       const pushed = async (): Promise<number> => {
-        const counts = servers.map((one) => one.metric('beckon_pushes_total{outcome="sent"}'));
+        const counts = servers.map((one) => one.metric(sentTo));
         return (await Promise.all(counts)).reduce<number>((sum, count) => sum + (count ?? 0), 0);
       };
       await until(async () => (await pushed()) >= phones.length, "the pushes", 20_000);

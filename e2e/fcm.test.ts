@@ -85,7 +85,7 @@ title = "Parcels"
   expect(phone.messages[0]!.notification).toEqual({ title: "Parcels", body: "New message" });
   await until(async () => {
     const metrics = await (await fetch(new URL("/metrics", server.admin))).text();
-    return metrics.includes('beckon_pushes_total{outcome="sent"} 1');
+    return metrics.includes('beckon_pushes_total{provider="fcm",class="message",outcome="sent"} 1');
   }, "the push to be counted");
 
   const token = await installation.token("eva");

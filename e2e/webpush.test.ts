@@ -176,7 +176,9 @@ allow = ["127.0.0.1"]
     };
     const pushes = async (outcome: string): Promise<boolean> => {
       const metrics = await (await fetch(new URL("/metrics", server.admin))).text();
-      return metrics.includes(`beckon_pushes_total{outcome="${outcome}"} 1`);
+      return metrics.includes(
+        `beckon_pushes_total{provider="webpush",class="message",outcome="${outcome}"} 1`,
+      );
     };
     const ended = service.subscribe(key.publicKey);
     ended.isExpired = true;
