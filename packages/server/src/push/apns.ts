@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import type { Millis } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
 import { type ApnsKey, ProviderToken } from "./apns-key.ts";
 import { type AlertTexts, dress, type Notification } from "./apns-notification.ts";
@@ -29,7 +30,7 @@ export interface ApnsOptions {
   readonly log: Log;
 }
 
-/** Devices of a batch that are pushed to at once. */
+/** Devices that are pushed to at once. */
 const AT_ONCE = 256;
 /** All pushes of a batch have an answer by then. */
 const ANSWERED_MS: Millis = PUSH_ANSWER_MS - 500;
@@ -37,6 +38,7 @@ const ANSWERED_MS: Millis = PUSH_ANSWER_MS - 500;
 export function apnsProvider(options: ApnsOptions): PushProvider {
   const { key, url, ca, topics, clock, log } = options;
   const client = new Http2Client({ origin: url, ca, clock, streams: AT_ONCE });
+  const gate = new Gate(AT_ONCE);
   const now = (): Millis => clock.monotonic();
   const breaker = new Breaker();
   const token = new ProviderToken(key);
@@ -104,7 +106,7 @@ export function apnsProvider(options: ApnsOptions): PushProvider {
     },
     send(items) {
       const end = now() + ANSWERED_MS;
-      return inLines(items, AT_ONCE, (item) => push(item, end));
+      return inLines(items, gate, (item) => push(item, end));
     },
     close() {
       client.close();

@@ -180,9 +180,10 @@ export function wakeStoreLaws(law: Law): void {
   law(
     "L5: a claim passes over what it is told to, and takes what is behind it",
     async ({ a, b, advance }) => {
-      const slow = { ...registration("slow"), provider: "slow" };
       for (const user of ["u1", "u2", "u3"]) {
-        await a.devices.arrive(arrival(user, "phone", user === "u3" ? {} : { push: slow }));
+        const provider = user === "u3" ? "quick" : "slow";
+        const push = { ...registration(user), provider };
+        await a.devices.arrive(arrival(user, "phone", { push }));
         await hold(a, { user, to: user });
         advance(SECOND);
       }
@@ -416,6 +417,8 @@ export function wakeStoreLaws(law: Law): void {
     await a.devices.arrive(silent);
     const coalesced = [await hold(a), await hold(b), await hold(b, { wake: "none" })];
     expect(coalesced.map((result) => result.coalesced)).toEqual([0, 1, 0]);
+    await a.wakes.quiet("bob", "phone", "eve", START + DAY);
+    expect(await hold(b, { conversation: "eve" })).toMatchObject({ coalesced: 0 });
     await settleAll(b);
     expect(await hold(b)).toMatchObject({ coalesced: 0 });
   });
