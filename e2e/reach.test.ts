@@ -7,7 +7,7 @@ import { memory } from "@beckon/client/storage";
 import { encodeBase64Url, encodeHint, encodeWake } from "@beckon/protocol";
 import * as fc from "fast-check";
 
-import { sealWithWebCrypto } from "../packages/server/src/push/seal.ts";
+import { sealWithNodeCrypto } from "../packages/server/src/push/seal.ts";
 import { startSystem, type System } from "./support/system.ts";
 import { until } from "./support/until.ts";
 
@@ -95,7 +95,7 @@ test("L9, M8, M12: a device gets in between real dead addresses, and where the w
         expires: Date.now() + 60_000,
         preview: "",
       });
-      const sealed = encodeWake(await sealWithWebCrypto(KEY, device, hint));
+      const sealed = encodeWake(await sealWithNodeCrypto(KEY, device, hint));
       void beckon.onWake({ beckon: encodeBase64Url(sealed) });
     }
     try {

@@ -22,7 +22,7 @@ import {
 import type * as Example from "../examples/react-native/beckon.ts";
 import type { storageOver, Values } from "../examples/react-native/storage.ts";
 import { storageSuite } from "../packages/client/src/storage.suite.ts";
-import { sealWithWebCrypto } from "../packages/server/src/push/seal.ts";
+import { sealWithNodeCrypto } from "../packages/server/src/push/seal.ts";
 import { installPackage, ROOT, run } from "./support/package.ts";
 import { until } from "./support/until.ts";
 
@@ -231,7 +231,7 @@ describe.each([
     const crypto = cryptoOf(start());
     const key = randomFillSync(new Uint8Array(32));
     const device = new TextEncoder().encode("phone");
-    const { nonce, sealed } = await sealWithWebCrypto({ id: 1, key }, "phone", encodeHint(HINT));
+    const { nonce, sealed } = await sealWithNodeCrypto({ id: 1, key }, "phone", encodeHint(HINT));
     expect(decodeHint(Uint8Array.from(await crypto.open(key, nonce, sealed, device)))).toEqual(
       HINT,
     );
@@ -266,7 +266,7 @@ describe.each([
     const { push, device } = hellos[0]!;
     expect(push).toMatchObject({ provider: "fcm", token: "fcm-token" });
 
-    const wake = await sealWithWebCrypto(push!.key, device, encodeHint(HINT));
+    const wake = await sealWithNodeCrypto(push!.key, device, encodeHint(HINT));
     const { code, phone } = await begin();
     const initial = { messageId: "1", data: { beckon: encodeBase64Url(encodeWake(wake)) } };
     const end = code.followPushes(phone, {

@@ -63,7 +63,7 @@ test("results are those of the requests, in their order", async () => {
     Promise.resolve(
       part.map(({ user, n }) => {
         const rows = [{ device: `${user} ${n}`, row: "1", isNew: true }];
-        return { outcome: "held", rows, setVersion: 1, setSize: 1, due: [] };
+        return { outcome: "held", rows, setVersion: 1, setSize: 1, due: [], coalesced: 0 };
       }),
     );
   const requests = users.map((user, n) => request({ user, n }));
