@@ -21,6 +21,10 @@ export const sealWithNodeCrypto: Seal = (key, device, hint) => {
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE));
   const cipher = createCipheriv("aes-256-gcm", key.key, nonce);
   cipher.setAAD(Buffer.from(device));
-  const sealed = Buffer.concat([cipher.update(hint), cipher.final(), cipher.getAuthTag()]);
+  const sealed = new Uint8Array(hint.length + TAG);
+  // In this mode it is as long as what it is made of.
+  sealed.set(cipher.update(hint));
+  cipher.final();
+  sealed.set(cipher.getAuthTag(), hint.length);
   return Promise.resolve({ key: key.id, nonce, sealed });
 };
