@@ -16,6 +16,11 @@ export class AgingMap<V> {
     return this.#values.get(key);
   }
 
+  /** The one that was set before all others first. */
+  values(): IterableIterator<V> {
+    return this.#values.values();
+  }
+
   /** The entry is the youngest now. */
   set(key: string, value: V): void {
     this.delete(key);

@@ -1,0 +1,90 @@
+/** Where each device of a server that goes away belongs, and in which order they leave (B3). Pure. */
+import type { Place } from "./places.ts";
+import { NOWHERE, placeArrival, type Rule } from "./policy.ts";
+
+export interface ExodusInput {
+  readonly places: readonly Place[];
+  /** Index of the server that goes away. */
+  readonly here: number;
+  readonly rule: Rule;
+  readonly random: () => number;
+  /** The associates of a user. */
+  readonly each: (user: string, visit: (peer: string, weight: number) => void) => void;
+  /** Index of the server where the user is connected; {@link NOWHERE}: connected nowhere. */
+  readonly placeOf: (user: string) => number;
+}
+
+export interface Departure {
+  readonly user: string;
+  /** {@link NOWHERE}: there is no server that takes devices. */
+  readonly to: number;
+}
+
+interface Leaver {
+  readonly user: string;
+  /** By place; who left before counts where it went. */
+  readonly attraction: Float64Array;
+  /** Associates who leave, too. */
+  readonly fellows: { readonly peer: string; readonly weight: number }[];
+}
+
+/** Powers of two of what draws a leaver; the lowest is 1/16. */
+const RANKS = 32;
+const LOWEST = -4;
+
+/**
+ * Who is drawn to one server most goes first, and draws along who belongs there, too; where nobody is drawn anywhere, the one with the
+ * most fellows begins. So a community that leaves stays together as far as there are seats. Strength is compared by its order of magnitude.
+ */
+export function planExodus(users: readonly string[], input: ExodusInput): Departure[] {
+  const places = input.places.map((place) => ({ ...place }));
+  const leavers = new Map<string, Leaver>();
+  const leaving = new Set(users);
+  for (const user of users) leavers.set(user, leaverOf(user, leaving, input));
+
+  const ranks: Leaver[][] = Array.from({ length: RANKS }, () => []);
+  const byFellows = [...leavers.values()].sort((a, b) => a.fellows.length - b.fellows.length);
+  for (const leaver of byFellows) ranks[rankOf(Math.max(...leaver.attraction))]!.push(leaver);
+
+  const departures: Departure[] = [];
+  while (leavers.size > 0) {
+    const { user, attraction, fellows } = ranks.findLast((rank) => rank.length > 0)!.pop()!;
+    // Whoever came to be drawn more is in a higher rank as well.
+    if (!leavers.delete(user)) continue;
+    const arrival = { attraction, arrived: NOWHERE, hint: NOWHERE, intent: NOWHERE };
+    places[input.here]!.load--;
+    const { to } = placeArrival(arrival, places, input.rule, input.random);
+    departures.push({ user, to });
+    places[to === NOWHERE ? input.here : to]!.load++;
+    if (to === NOWHERE) continue;
+    for (const { peer, weight } of fellows) {
+      const fellow = leavers.get(peer);
+      if (fellow === undefined) continue;
+      const before = rankOf(Math.max(...fellow.attraction));
+      fellow.attraction[to]! += weight;
+      const rank = rankOf(Math.max(...fellow.attraction));
+      if (rank > before) ranks[rank]!.push(fellow);
+    }
+  }
+  return departures;
+}
+
+function leaverOf(user: string, leaving: ReadonlySet<string>, input: ExodusInput): Leaver {
+  const attraction = new Float64Array(input.places.length);
+  const fellows: { peer: string; weight: number }[] = [];
+  input.each(user, (peer, weight) => {
+    if (leaving.has(peer)) {
+      fellows.push({ peer, weight });
+      return;
+    }
+    const place = input.placeOf(peer);
+    if (place !== NOWHERE) attraction[place]! += weight;
+  });
+  return { user, attraction, fellows };
+}
+
+/** 0: nothing draws. */
+function rankOf(pull: number): number {
+  if (pull <= 0) return 0;
+  return Math.max(1, Math.min(RANKS - 1, Math.floor(Math.log2(pull)) - LOWEST + 1));
+}

@@ -1,0 +1,177 @@
+/**
+ * Where a device belongs (M13, M14, B1, B2). Pure: the same input and the same random numbers give the same answer.
+ *
+ * A server's score is what attracts a user there, less what a seat there costs:
+ *
+ *     score(u, s) = Σ W(u, v) over associates v connected to s  -  pressure(s)
+ *     pressure(s) = p · e^(k · (load(s) - fair(s)) / (cap(s) - fair(s)))
+ *
+ * One-pass partitioning of streamed graphs weighs a node's neighbours in a part against the part's fullness. LDG (Stanton and Kliot, KDD
+ * 2012) multiplies by what is left; FENNEL (Tsourakakis et al., WSDM 2014) subtracts a cost. Here it is subtracted, so that it counts for more the
+ * less a user is attracted: who is idle makes room, at the next reconnect, for those who are talking.
+ */
+import type { Millis } from "@beckon/protocol";
+
+import { type Bounds, isOpen, type Place, type Share, sharesOf } from "./places.ts";
+
+export interface Rule extends Bounds {
+  /** What a seat costs at a server with its fair share, in weight. */
+  readonly pressure: number;
+  /** The cost at the cap is e to this power as high. */
+  readonly steepness: number;
+  /** What the recipient first in the outbox weighs. */
+  readonly intent: number;
+  /** By how much a server's score has to be better for a redirect, and for a live move. */
+  readonly redirectGain: number;
+  readonly moveGain: number;
+  /** A device that was moved stays for so long. */
+  readonly restMs: Millis;
+}
+
+/** Indices are those of the places. What attracts is one number a place. */
+export type Attraction = ArrayLike<number>;
+export const NOWHERE = -1;
+
+export interface Arrival {
+  readonly attraction: Attraction;
+  /** The server that the device has reached; {@link NOWHERE} of one that is to be sent away from a server that drains. */
+  readonly arrived: number;
+  /** The server that the latest push named, if the device comes by it. */
+  readonly hint: number;
+  /** The server of the recipient first in the outbox. */
+  readonly intent: number;
+}
+
+export interface Decision {
+  /** {@link NOWHERE}: there is no server that takes devices. */
+  readonly to: number;
+  readonly why: "hint" | "attraction" | "room" | "stay" | "full";
+}
+
+export interface Mover {
+  readonly attraction: Attraction;
+  /** Where the device is. */
+  readonly here: number;
+  /** How many associates the user has. */
+  readonly associates: number;
+  /** It may be moved: not in background, in a call, with a full window, or moved within {@link Rule.restMs}. */
+  readonly movable: boolean;
+}
+
+export interface Move {
+  /** Index of the mover. */
+  readonly who: number;
+  readonly to: number;
+  /** By how much the score is better. */
+  readonly gain: number;
+}
+
+/** Exponents of pressure far from the fair share. */
+const MOST_EXPONENT = 12;
+/** A move has to make this much of the present attraction at least: of two servers that hold half a circle each neither is better. */
+const RATIO = 1.1;
+
+/** For a device that has reached a server. It stays unless there is something to gain. */
+export function placeArrival(
+  arrival: Arrival,
+  places: readonly Place[],
+  rule: Rule,
+  random: () => number,
+): Decision {
+  const { attraction, arrived, hint, intent } = arrival;
+  const shares = sharesOf(places, devicesOf(places) + 1, rule);
+  if (hint !== NOWHERE && isOpen(places[hint]!) && places[hint]!.load < shares[hint]!.hintCap) {
+    return { to: hint, why: "hint" };
+  }
+  // Two at random, and not the emptiest of all: else all go to the same at once, and to one that has just come.
+  const first = Math.floor(random() * places.length);
+  const second = Math.floor(random() * places.length);
+
+  let best = NOWHERE;
+  let score = -Infinity;
+  for (let i = 0; i < places.length; i++) {
+    if (places[i]!.load >= shares[i]!.cap) continue;
+    const pull = attraction[i]! + (i === intent ? rule.intent : 0);
+    if (pull === 0 && i !== arrived && i !== first && i !== second) continue;
+    const own = pull - pressure(places[i]!, shares[i]!, rule);
+    if (own > score) [best, score] = [i, own];
+  }
+  if (best === NOWHERE) return placeCrowded(arrived, places, shares);
+  if (best === arrived) return { to: arrived, why: "stay" };
+  if (arrived !== NOWHERE && places[arrived]!.load < shares[arrived]!.cap) {
+    const pull = attraction[arrived]! + (arrived === intent ? rule.intent : 0);
+    const stay = pull - pressure(places[arrived]!, shares[arrived]!, rule);
+    if (score - stay < rule.redirectGain) return { to: arrived, why: "stay" };
+  }
+  const isAttracted = best === intent || attraction[best]! > 0;
+  return { to: best, why: isAttracted ? "attraction" : "room" };
+}
+
+/**
+ * After a message between two connected devices that has crossed servers: which of the two is moved, if any. The one that gains more; of
+ * equals the one with fewer associates.
+ */
+export function placeCrossing(
+  movers: readonly Mover[],
+  places: readonly Place[],
+  rule: Rule,
+): Move | undefined {
+  let best: Move | undefined;
+  const shares = sharesOf(places, devicesOf(places), rule);
+  for (const [who, { attraction, here, movable, associates }] of movers.entries()) {
+    if (!movable) continue;
+    const now = attraction[here]!;
+    const stay = now - pressure(places[here]!, shares[here]!, rule);
+    for (let to = 0; to < places.length; to++) {
+      if (to === here || places[to]!.load >= shares[to]!.cap) continue;
+      const then = attraction[to]!;
+      if (then < RATIO * now || then <= 0) continue;
+      const gain = then - pressure(places[to]!, shares[to]!, rule) - stay;
+      if (gain < rule.moveGain || gain < (best?.gain ?? 0)) continue;
+      const isTie = gain === best?.gain;
+      if (isTie && movers[best!.who]!.associates <= associates) continue;
+      best = { who, to, gain };
+    }
+  }
+  return best;
+}
+
+/** No server that could be looked at is below its cap: any that is, else stay, else any that takes devices. */
+function placeCrowded(
+  arrived: number,
+  places: readonly Place[],
+  shares: readonly Share[],
+): Decision {
+  const below = emptiest(places, shares, (i) => places[i]!.load < shares[i]!.cap);
+  if (below !== NOWHERE) return { to: below, why: "room" };
+  if (arrived !== NOWHERE && isOpen(places[arrived]!)) return { to: arrived, why: "full" };
+  return { to: emptiest(places, shares, (i) => isOpen(places[i]!)), why: "full" };
+}
+
+function emptiest(
+  places: readonly Place[],
+  shares: readonly Share[],
+  isFit: (i: number) => boolean,
+): number {
+  let best = NOWHERE;
+  let least = Infinity;
+  for (let i = 0; i < places.length; i++) {
+    if (!isFit(i)) continue;
+    const excess = places[i]!.load - shares[i]!.fair;
+    if (excess < least) [best, least] = [i, excess];
+  }
+  return best;
+}
+
+/** A server that is not up has no seats: it presses as hard as one that is full. */
+function pressure({ load }: Place, { fair, cap }: Share, rule: Rule): number {
+  const part = cap > fair ? (load - fair) / (cap - fair) : load >= cap ? 1 : 0;
+  const exponent = rule.steepness * part;
+  return rule.pressure * Math.exp(Math.max(-MOST_EXPONENT, Math.min(MOST_EXPONENT, exponent)));
+}
+
+function devicesOf(places: readonly Place[]): number {
+  let devices = 0;
+  for (const { load } of places) devices += load;
+  return devices;
+}

@@ -1,0 +1,54 @@
+/** The settings of the policy, and what they follow from. */
+import type { Rule } from "./policy.ts";
+import { MESSAGE_WEIGHT } from "./weight.ts";
+
+/** CPU that something costs all servers together, in µs; phones and wires come on top. */
+export interface Prices {
+  /** A message crosses from one server to another, acknowledgement included. */
+  readonly hop: number;
+  /** A connect that is told to go elsewhere. */
+  readonly redirect: number;
+  /** A connect, its entry in all session tables, one read of the store, and the end of the connection before. */
+  readonly move: number;
+}
+
+/**
+ * Of orders of magnitude as measured on one machine: a hop over NATS 20 to 60; a connect about 50 without, and 100 with what a session
+ * needs; a read of PostgreSQL 100; an entry in another server's table 1, and a message over the bus.
+ */
+export const PRICES: Prices = { hop: 30, redirect: 100, move: 300 };
+
+/**
+ * What one hop that is saved is in weight, as measured in replays of traces: by so much the score of a server has to be better for the
+ * last of the moves to save one hop before the device is placed anew.
+ */
+const WEIGHT_OF_HOP = 14;
+
+/** `cost`: a redirect or a move pays for itself. `locality`: for those whose hop is dear. A number: the gain of a move itself. */
+export type Gain = "cost" | "locality" | number;
+
+const LOCALITY = { redirectGain: 2, moveGain: 18 };
+
+export function ruleOf(gain: Gain, cap: number = 1.1, prices: Prices = PRICES): Rule {
+  return {
+    cap,
+    least: 10,
+    pressure: 1.3,
+    steepness: 5.5,
+    intent: MESSAGE_WEIGHT,
+    restMs: 600_000,
+    ...gains(gain, prices),
+  };
+}
+
+function gains(
+  gain: Gain,
+  { hop, redirect, move }: Prices,
+): Pick<Rule, "redirectGain" | "moveGain"> {
+  if (gain === "locality") return LOCALITY;
+  if (gain === "cost") {
+    const weight = WEIGHT_OF_HOP / hop;
+    return { redirectGain: weight * redirect, moveGain: weight * move };
+  }
+  return { redirectGain: Math.min(gain, LOCALITY.redirectGain), moveGain: gain };
+}
