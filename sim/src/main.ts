@@ -1,10 +1,11 @@
-/** `npm run sim -- delivery`: runs schedules by seed, and says whether the laws of delivery were kept. */
+/** `npm run sim -- delivery`: runs schedules by seed, and says whether the laws of delivery were kept. `placement`: see there. */
 import { availableParallelism } from "node:os";
 
 import { Command, InvalidArgumentError, Option } from "commander";
 
 import { simulate } from "./delivery.ts";
 import { describe } from "./history.ts";
+import { checkCommand, placementCommand } from "./placement/command.ts";
 import type { Plan } from "./plan.ts";
 import { enginesOf, planOf, scenarioOf, SCENARIOS } from "./scenarios.ts";
 import { addReport, addResult, emptyResult, type Result } from "./result.ts";
@@ -161,4 +162,6 @@ program
   .action(async (options: Options) => {
     process.exitCode = await delivery(options);
   });
+program.addCommand(placementCommand());
+program.addCommand(checkCommand());
 await program.parseAsync();

@@ -20,7 +20,7 @@ function make(options: Omit<AssociatesOptions, "now"> = {}): {
 const peersOf = (associates: Associates, user: string): string[] =>
   associates.top(user, 1000).map(({ peer }) => peer);
 
-test("M13: who has exchanged a message is an associate of the other, whoever wrote", () => {
+test("who has exchanged a message is an associate of the other, whoever wrote", () => {
   const { associates } = make();
   associates.exchanged("ann", "bob");
   expect(associates.top("ann", 9)).toEqual([{ peer: "bob", weight: MESSAGE_WEIGHT }]);

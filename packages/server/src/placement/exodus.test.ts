@@ -47,7 +47,7 @@ function plan({ ties, at, loads }: World): { departures: Map<string, number>; pl
   return { departures: new Map(departures.map(({ user, to }) => [user, to])), places };
 }
 
-test("B3: each goes where its associates are", () => {
+test("each goes where its associates are", () => {
   const { departures } = plan({
     ties: [
       ["ann", "eve", 40],
@@ -65,7 +65,7 @@ test("B3: each goes where its associates are", () => {
   );
 });
 
-test("B3: friends of one who is drawn somewhere follow, and friends whom nothing draws stay together", () => {
+test("friends of one who is drawn somewhere follow, and friends whom nothing draws stay together", () => {
   const { departures } = plan({
     ties: [
       ["ann", "eve", 40],
@@ -81,7 +81,7 @@ test("B3: friends of one who is drawn somewhere follow, and friends whom nothing
   expect(new Set(["x", "y", "z"].map((user) => departures.get(user))).size).toBe(1);
 });
 
-test("B3: everybody leaves, once, and no server is filled beyond its cap", () => {
+test("everybody leaves, once, and no server is filled beyond its cap", () => {
   const user = fc.integer({ min: 0, max: 60 }).map((n) => `u${n}`);
   const tie = fc.tuple(user, user, fc.double({ min: 0.01, max: 100, noNaN: true }));
   fc.assert(

@@ -68,7 +68,7 @@ const arrival = (more: Partial<Arrival>): Arrival => ({
 const even = [place(100), place(100), place(100), place(100)];
 
 describe("at a connect", () => {
-  test("B1: nobody is sent to a server that is draining or full", () => {
+  test("nobody is sent to a server that is draining or full", () => {
     fc.assert(
       fc.property(anyScene, (scene) => {
         const { to } = decide(scene);
@@ -79,7 +79,7 @@ describe("at a connect", () => {
     );
   });
 
-  test("B1: nobody is redirected to a server that is at its cap, unless all are", () => {
+  test("nobody is redirected to a server that is at its cap, unless all are", () => {
     fc.assert(
       fc.property(anyScene, (scene) => {
         const { to } = decide(scene);
@@ -120,7 +120,7 @@ describe("at a connect", () => {
     );
   });
 
-  test("M13: where more of the circle is, the device stays all the more", () => {
+  test("where more of the circle is, the device stays all the more", () => {
     fc.assert(
       fc.property(anyScene, fc.double({ min: 0, max: 100, noNaN: true }), (scene, more) => {
         const { to } = decide(scene);
@@ -133,7 +133,7 @@ describe("at a connect", () => {
     );
   });
 
-  test("M8: who comes by a push stays where it leads, though others are attracted no more", () => {
+  test("who comes by a push stays where it leads, though others are attracted no more", () => {
     const places = [place(112), place(96), place(96), place(96)];
     const attraction = [0, 900, 0, 0];
     expect(placeArrival(arrival({ hint: 0, attraction }), places, rule, () => 0.5)).toEqual({
@@ -154,7 +154,7 @@ describe("at a connect", () => {
     }
   });
 
-  test("M13: the device goes where most of its circle is, the stronger ties before the more", () => {
+  test("the device goes where most of its circle is, the stronger ties before the more", () => {
     const attraction = [5, 20, 60, 0];
     expect(placeArrival(arrival({ attraction }), even, rule, () => 0)).toEqual({
       to: 2,
@@ -162,13 +162,13 @@ describe("at a connect", () => {
     });
   });
 
-  test("M13: the first recipient in the outbox draws as a message would", () => {
+  test("the first recipient in the outbox draws as a message would", () => {
     const attraction = [5, 0, 0, 0];
     const { to } = placeArrival(arrival({ attraction, intent: 3 }), even, rule, () => 0);
     expect(to).toBe(3);
   });
 
-  test("B1: who is idle leaves a server that is nearly full, who has somebody there stays", () => {
+  test("who is idle leaves a server that is nearly full, who has somebody there stays", () => {
     const places = [place(109), place(97), place(97), place(97)];
     const at = (pull: number): number =>
       placeArrival(arrival({ attraction: [pull, 0, 0, 0] }), places, rule, () => 0.3).to;
@@ -191,7 +191,7 @@ describe("at a connect", () => {
     expect(placeArrival(arrival({ arrived: 0 }), full, rule, () => 0).to).toBe(NOWHERE);
   });
 
-  test("B1: however they are drawn, those who come never make a server exceed its cap", () => {
+  test("however they are drawn, those who come never make a server exceed its cap", () => {
     const anyDevice = fc.record({
       pull: fc.array(anyPull, { minLength: 4, maxLength: 4 }),
       arrived: fc.nat({ max: 3 }),
@@ -234,7 +234,7 @@ describe("after a message that crossed", () => {
     }),
   );
 
-  test("B2: a move gains, goes to a server that is up and below its cap, and moves only who may be moved", () => {
+  test("a move gains, goes to a server that is up and below its cap, and moves only who may be moved", () => {
     fc.assert(
       fc.property(anyCrossing, ({ places, movers }) => {
         const move = placeCrossing(movers, places, rule);
@@ -255,7 +255,7 @@ describe("after a message that crossed", () => {
     );
   });
 
-  test("B2: the one who gains more is moved; of equals the one with fewer associates", () => {
+  test("the one who gains more is moved; of equals the one with fewer associates", () => {
     const weak = mover({ attraction: [0, 30, 0, 0], here: 0 });
     const strong = mover({ attraction: [60, 0, 0, 0], here: 1 });
     expect(placeCrossing([weak, strong], even, rule)).toMatchObject({ who: 1, to: 0 });
@@ -264,7 +264,7 @@ describe("after a message that crossed", () => {
     expect(placeCrossing([equal, weak], even, rule)).toMatchObject({ who: 1, to: 1 });
   });
 
-  test("B2: who has as much here as there stays", () => {
+  test("who has as much here as there stays", () => {
     const torn = mover({ attraction: [500, 540, 0, 0] });
     expect(placeCrossing([torn, torn], even, rule)).toBeUndefined();
   });
@@ -298,7 +298,7 @@ describe("a changing set of servers", () => {
     );
   });
 
-  test("B1: a server that has just come gets its share over ten minutes", () => {
+  test("a server that has just come gets its share over ten minutes", () => {
     const capAfter = (minutes: number): number => {
       const joining = place(170, { weight: ramp(minutes * 60_000) });
       return sharesOf([joining, place(215), place(215)], 600, rule)[0]!.cap;

@@ -121,12 +121,14 @@ export function placeCrossing(
   for (const [who, { attraction, here, movable, associates }] of movers.entries()) {
     if (!movable) continue;
     const now = attraction[here]!;
-    const stay = now - pressure(places[here]!, shares[here]!, rule);
+    const pressed = pressure(places[here]!, shares[here]!, rule);
     for (let to = 0; to < places.length; to++) {
       if (to === here || places[to]!.load >= shares[to]!.cap) continue;
       const then = attraction[to]!;
       if (then < RATIO * now || then <= 0) continue;
-      const gain = then - pressure(places[to]!, shares[to]!, rule) - stay;
+      // To get out of a crowd is no reason for a move: that is for the next reconnect.
+      const crowd = Math.max(0, pressure(places[to]!, shares[to]!, rule) - pressed);
+      const gain = then - now - crowd;
       if (gain < rule.moveGain || gain < (best?.gain ?? 0)) continue;
       const isTie = gain === best?.gain;
       if (isTie && movers[best!.who]!.associates <= associates) continue;

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 
 import { Seats } from "./seats.ts";
 
-test("B1: a seat is kept for five seconds, or until its device is seen", () => {
+test("a seat is kept for five seconds, or until its device is seen", () => {
   let now = 0;
   const seats = new Seats(() => now);
   seats.reserve("a", "s1");
