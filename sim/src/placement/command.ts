@@ -28,6 +28,7 @@ interface Options {
   readonly cap: number;
   readonly perUser: number;
   readonly staleness: number;
+  readonly busyCap?: number;
   readonly seed: number;
   readonly change: readonly ServerChange[];
   readonly log?: string;
@@ -66,6 +67,11 @@ export function placementCommand(): Command {
       "at so many times the mean a server attracts nobody",
       number(1, 100),
       1.1,
+    )
+    .option(
+      "--busy-cap <times>",
+      "at so many times the mean of messages a server attracts nobody; default: no bound",
+      number(1, 1e6),
     )
     .option("--per-user <k>", "associates that are kept of a user", whole(1, 4096), 64)
     .option(
@@ -134,6 +140,7 @@ function runOne(messages: Messages, options: Options): void {
       perUser: options.perUser,
       changes: change,
       counted: [skip, messages.count],
+      ...(options.busyCap === undefined ? {} : { busyCap: options.busyCap }),
       ...(journal === undefined ? {} : { journal }),
     },
     gain,

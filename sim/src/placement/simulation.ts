@@ -48,6 +48,8 @@ export interface PlacementOptions {
   readonly staleness: number;
   /** Associates that are kept of a user. */
   readonly perUser?: number;
+  /** At so many times the mean of what servers accept and deliver lately one counts as busy. */
+  readonly busyCap?: number;
   readonly changes?: readonly ServerChange[];
   readonly journal?: Journal;
   /** Messages whose deliveries, moves and redirects count: from this one, up to the one before that. */
@@ -74,6 +76,8 @@ const GONE_MS = 60_000;
 const WAKE_MS = 2_000;
 const IDLE_MS = { long: 6 * 3_600_000, short: 300_000 } as const;
 const DRAIN_MS = 300_000;
+/** Half-life of what a server is said to do. */
+const ACTIVITY_MS = 3_600_000;
 
 type MutablePlace = { -readonly [K in keyof Place]: Place[K] };
 
@@ -120,6 +124,9 @@ class Run {
   #refusedHints = 0;
   #drained = 0;
   readonly #acceptedToday: Float64Array;
+  /** Accepted and delivered lately, as of {@link #activeAt}. */
+  readonly #activity: Float64Array;
+  #activeAt = 0;
   #dayEnds = 0;
   readonly #busiest: number[] = [];
 
@@ -142,6 +149,7 @@ class Run {
       load: 0,
       capacity: 0,
       weight: 1,
+      busy: 0,
     }));
     this.#isUp = Array.from({ length: servers }, () => true);
     this.#upSince = new Float64Array(servers).fill(-Infinity);
@@ -155,6 +163,7 @@ class Run {
     this.#other = new Float64Array(servers);
     this.#timeline = new Timeline(servers);
     this.#acceptedToday = new Float64Array(servers);
+    this.#activity = new Float64Array(servers);
   }
 
   run(): Counts {
@@ -243,6 +252,7 @@ class Run {
     const server = this.#view.where[from]!;
     this.#acceptedBy[this.#message] = server;
     this.#acceptedToday[server]!++;
+    this.#activity[server]!++;
     this.#journal.write(this.#now, "accept", users[from]!, server, this.#message);
     this.#associates.exchanged(users[from]!, users[to]!);
     const there = this.#view.where[to]!;
@@ -259,6 +269,7 @@ class Run {
 
   #deliver(message: number, to: number, at: number): void {
     this.#journal.write(this.#now, "delivery", this.#messages.users[to]!, at, message);
+    this.#activity[at]!++;
     if (!this.#isCounted) return;
     this.#deliveries++;
     if (this.#acceptedBy[message] === at) this.#local++;
@@ -390,7 +401,22 @@ class Run {
       place.load = this.#view.loadAsSeenBy(server, i) + (isStale ? seats.at(place.name) : 0);
       place.weight = ramp(this.#now - this.#upSince[i]!);
     }
+    if (this.#options.busyCap !== undefined) this.#showActivity(this.#options.busyCap);
     return this.#places;
+  }
+
+  #showActivity(busyCap: number): void {
+    const decay = 2 ** ((this.#activeAt - this.#now) / ACTIVITY_MS);
+    this.#activeAt = this.#now;
+    let sum = 0;
+    for (const [i, activity] of this.#activity.entries()) {
+      this.#activity[i] = activity * decay;
+      sum += activity * decay;
+    }
+    const most = (busyCap * sum) / this.#places.length;
+    for (const [i, place] of this.#places.entries()) {
+      place.busy = sum === 0 ? 0 : (this.#options.rule.busy * this.#activity[i]!) / most;
+    }
   }
 
   #change({ kind, server }: ServerChange): void {

@@ -10,6 +10,8 @@ export interface Place {
   readonly capacity: number;
   /** Its share beside that of others: what it can carry, times {@link ramp}. */
   readonly weight: number;
+  /** Which part of what its process may use of a CPU it used lately, or of what it may do otherwise: 1 is all. */
+  readonly busy: number;
 }
 
 /** How far a server may be from its fair share. */
@@ -18,15 +20,16 @@ export interface Bounds {
   readonly cap: number;
   /** Devices below which no server is too full. */
   readonly least: number;
+  /** A server that is as busy attracts nobody, however few devices it has: those who talk are more work than those who do not. */
+  readonly busy: number;
 }
 
-export interface Share {
-  /** Its part of all devices. */
-  readonly fair: number;
-  /** At so many it attracts nobody; 0 of one that is not up. */
-  readonly cap: number;
-  /** At so many it refuses who was sent there by a push. */
-  readonly hintCap: number;
+/** A number for each place. */
+export interface Shares {
+  /** Its part of all devices; 0 of one that is not up. */
+  readonly fair: readonly number[];
+  /** At so many it attracts nobody. */
+  readonly cap: readonly number[];
 }
 
 /** A server that has just come gets its share little by little: else it is where everybody goes. */
@@ -48,46 +51,42 @@ export function ramp(upFor: Millis): number {
  * up share them. One that is far behind its share, because it has just come, counts for what it has and a part of what it lacks: else
  * all others would be too full at once, and refuse even those whom a push sends to them.
  */
-export function sharesOf(places: readonly Place[], devices: number, bounds: Bounds): Share[] {
+export function sharesOf(places: readonly Place[], devices: number, bounds: Bounds): Shares {
   const weights = weightsOf(places);
-  const fair = split(devices, weights);
+  const whole = devices / sumOf(weights);
   let left = devices;
-  let isBehind = false;
-  for (const [i, { load }] of places.entries()) {
-    const part = fair[i]!;
-    if (load >= BEHIND * part) continue;
-    isBehind = true;
-    left -= fair[i] = load + CATCHING_UP * part;
-    weights[i] = 0;
+  let others = 0;
+  const fair: number[] = [];
+  for (let i = 0; i < places.length; i++) {
+    const part = weights[i]! * whole || 0;
+    const { load } = places[i]!;
+    const isBehind = load < BEHIND * part;
+    fair.push(isBehind ? load + CATCHING_UP * part : part);
+    if (isBehind) left -= fair[i]!;
+    else others += weights[i]!;
   }
-  if (isBehind) {
-    const others = split(left, weights);
-    const isNobodyElse = others.every((part) => part === 0);
-    if (isNobodyElse) return sharesWith(places, split(devices, weightsOf(places)), bounds);
-    for (const [i, part] of others.entries()) if (part > 0) fair[i] = part;
+  const cap: number[] = [];
+  for (let i = 0; i < places.length; i++) {
+    const { state, load, capacity } = places[i]!;
+    const part = weights[i]! * whole || 0;
+    // Where nobody else could take what they lack, all are as far as they should be.
+    if (others === 0) fair[i] = part;
+    else if (load >= BEHIND * part) fair[i] = (left * weights[i]!) / others;
+    const most = capacity > 0 ? capacity : Infinity;
+    cap.push(state === "up" ? Math.min(most, seats(fair[i]!, bounds.cap, bounds.least)) : 0);
   }
-  return sharesWith(places, fair, bounds);
+  return { fair, cap };
+}
+
+/** At so many devices a server refuses who was sent there by a push. */
+export function hintCapOf({ capacity }: Place, fair: number, { cap, least }: Bounds): number {
+  const most = seats(fair, 1 + (cap - 1) * HINT_EXCESS, least);
+  return capacity > 0 ? Math.min(capacity, most) : most;
 }
 
 /** Whether the server takes devices at all. */
 export function isOpen({ state, load, capacity }: Place): boolean {
   return state === "up" && (capacity <= 0 || load < capacity);
-}
-
-const NONE: Share = { fair: 0, cap: 0, hintCap: 0 };
-
-function sharesWith(places: readonly Place[], fair: readonly number[], bounds: Bounds): Share[] {
-  const hint = 1 + (bounds.cap - 1) * HINT_EXCESS;
-  return places.map(({ state, capacity }, i) => {
-    if (state !== "up") return NONE;
-    const part = fair[i]!;
-    const most = capacity > 0 ? capacity : Infinity;
-    return {
-      fair: part,
-      cap: Math.min(most, seats(part, bounds.cap, bounds.least)),
-      hintCap: Math.min(most, seats(part, hint, bounds.least)),
-    };
-  });
 }
 
 /** If all that are up have only just come, they are equal. */
@@ -97,10 +96,10 @@ function weightsOf(places: readonly Place[]): number[] {
   return places.map(({ state }) => (state === "up" ? 1 : 0));
 }
 
-function split(devices: number, weights: readonly number[]): number[] {
+function sumOf(numbers: readonly number[]): number {
   let sum = 0;
-  for (const weight of weights) sum += weight;
-  return weights.map((weight) => (sum > 0 ? (devices * weight) / sum : 0));
+  for (const number of numbers) sum += number;
+  return sum;
 }
 
 function seats(fair: number, cap: number, least: number): number {

@@ -12,7 +12,7 @@
  */
 import type { Millis } from "@beckon/protocol";
 
-import { type Bounds, isOpen, type Place, type Share, sharesOf } from "./places.ts";
+import { type Bounds, hintCapOf, isOpen, type Place, type Shares, sharesOf } from "./places.ts";
 
 export interface Rule extends Bounds {
   /** What a seat costs at a server with its fair share, in weight. */
@@ -80,7 +80,7 @@ export function placeArrival(
 ): Decision {
   const { attraction, arrived, hint, intent } = arrival;
   const shares = sharesOf(places, devicesOf(places) + 1, rule);
-  if (hint !== NOWHERE && isOpen(places[hint]!) && places[hint]!.load < shares[hint]!.hintCap) {
+  if (hint !== NOWHERE && followsHint(places[hint]!, shares.fair[hint]!, rule)) {
     return { to: hint, why: "hint" };
   }
   // Two at random, and not the emptiest of all: else all go to the same at once, and to one that has just come.
@@ -90,17 +90,18 @@ export function placeArrival(
   let best = NOWHERE;
   let score = -Infinity;
   for (let i = 0; i < places.length; i++) {
-    if (places[i]!.load >= shares[i]!.cap) continue;
+    if (places[i]!.load >= shares.cap[i]!) continue;
+    if (i !== arrived && places[i]!.busy >= rule.busy) continue;
     const pull = attraction[i]! + (i === intent ? rule.intent : 0);
     if (pull === 0 && i !== arrived && i !== first && i !== second) continue;
-    const own = pull - pressure(places[i]!, shares[i]!, rule);
+    const own = pull - pressure(i, places, shares, rule);
     if (own > score) [best, score] = [i, own];
   }
   if (best === NOWHERE) return placeCrowded(arrived, places, shares);
   if (best === arrived) return { to: arrived, why: "stay" };
-  if (arrived !== NOWHERE && places[arrived]!.load < shares[arrived]!.cap) {
+  if (arrived !== NOWHERE && places[arrived]!.load < shares.cap[arrived]!) {
     const pull = attraction[arrived]! + (arrived === intent ? rule.intent : 0);
-    const stay = pull - pressure(places[arrived]!, shares[arrived]!, rule);
+    const stay = pull - pressure(arrived, places, shares, rule);
     if (score - stay < rule.redirectGain) return { to: arrived, why: "stay" };
   }
   const isAttracted = best === intent || attraction[best]! > 0;
@@ -121,13 +122,14 @@ export function placeCrossing(
   for (const [who, { attraction, here, movable, associates }] of movers.entries()) {
     if (!movable) continue;
     const now = attraction[here]!;
-    const pressed = pressure(places[here]!, shares[here]!, rule);
+    const pressed = pressure(here, places, shares, rule);
     for (let to = 0; to < places.length; to++) {
-      if (to === here || places[to]!.load >= shares[to]!.cap) continue;
+      if (to === here || places[to]!.load >= shares.cap[to]!) continue;
+      if (places[to]!.busy >= rule.busy) continue;
       const then = attraction[to]!;
       if (then < RATIO * now || then <= 0) continue;
       // To get out of a crowd is no reason for a move: that is for the next reconnect.
-      const crowd = Math.max(0, pressure(places[to]!, shares[to]!, rule) - pressed);
+      const crowd = Math.max(0, pressure(to, places, shares, rule) - pressed);
       const gain = then - now - crowd;
       if (gain < rule.moveGain || gain < (best?.gain ?? 0)) continue;
       const isTie = gain === best?.gain;
@@ -138,35 +140,36 @@ export function placeCrossing(
   return best;
 }
 
+function followsHint(place: Place, fair: number, rule: Rule): boolean {
+  return isOpen(place) && place.load < hintCapOf(place, fair, rule);
+}
+
 /** No server that could be looked at is below its cap: any that is, else stay, else any that takes devices. */
-function placeCrowded(
-  arrived: number,
-  places: readonly Place[],
-  shares: readonly Share[],
-): Decision {
-  const below = emptiest(places, shares, (i) => places[i]!.load < shares[i]!.cap);
+function placeCrowded(arrived: number, places: readonly Place[], shares: Shares): Decision {
+  const below = emptiest(places, shares, ({ load }, i) => load < shares.cap[i]!);
   if (below !== NOWHERE) return { to: below, why: "room" };
   if (arrived !== NOWHERE && isOpen(places[arrived]!)) return { to: arrived, why: "full" };
-  return { to: emptiest(places, shares, (i) => isOpen(places[i]!)), why: "full" };
+  return { to: emptiest(places, shares, isOpen), why: "full" };
 }
 
 function emptiest(
   places: readonly Place[],
-  shares: readonly Share[],
-  isFit: (i: number) => boolean,
+  { fair }: Shares,
+  isFit: (place: Place, i: number) => boolean,
 ): number {
   let best = NOWHERE;
   let least = Infinity;
-  for (let i = 0; i < places.length; i++) {
-    if (!isFit(i)) continue;
-    const excess = places[i]!.load - shares[i]!.fair;
-    if (excess < least) [best, least] = [i, excess];
+  for (const [i, place] of places.entries()) {
+    const excess = place.load - fair[i]!;
+    if (excess < least && isFit(place, i)) [best, least] = [i, excess];
   }
   return best;
 }
 
 /** A server that is not up has no seats: it presses as hard as one that is full. */
-function pressure({ load }: Place, { fair, cap }: Share, rule: Rule): number {
+function pressure(i: number, places: readonly Place[], shares: Shares, rule: Rule): number {
+  const { load } = places[i]!;
+  const [fair, cap] = [shares.fair[i]!, shares.cap[i]!];
   const part = cap > fair ? (load - fair) / (cap - fair) : load >= cap ? 1 : 0;
   const exponent = rule.steepness * part;
   return rule.pressure * Math.exp(Math.max(-MOST_EXPONENT, Math.min(MOST_EXPONENT, exponent)));

@@ -34,6 +34,7 @@ export function ruleOf(gain: Gain, cap: number = 1.1, prices: Prices = PRICES): 
   return {
     cap,
     least: 10,
+    busy: 0.7,
     pressure: 1.3,
     steepness: 5.5,
     intent: MESSAGE_WEIGHT,
