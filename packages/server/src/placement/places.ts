@@ -37,9 +37,9 @@ const RAMP_MS: Millis = 600_000;
 /** By how much more than others one that a push names may exceed its share: who comes belongs there, and has a message waiting. */
 const HINT_EXCESS = 1.3;
 
-/** Below this part of its share a server is behind; it then counts for its load and the other part. */
+/** Below this part of its share a server is behind. It then counts for what it has, and for this part at least of what it lacks. */
 const BEHIND = 0.75;
-const CATCHING_UP = 0.25;
+const LEAST_GAIN = 0.1;
 
 /** From 0 to 1, by the time for which the server has been up. */
 export function ramp(upFor: Millis): number {
@@ -48,33 +48,43 @@ export function ramp(upFor: Millis): number {
 
 /**
  * `devices`: all that are connected, or are about to be. Those of servers that drain have to find a seat, too, so only servers that are
- * up share them. One that is far behind its share, because it has just come, counts for what it has and a part of what it lacks: else
- * all others would be too full at once, and refuse even those whom a push sends to them.
+ * up share them. One that is far behind its share, because it has just come, counts for less: else all others would be too full
+ * at once, and refuse even those whom a push sends to them. They count as half way from their share to their cap.
  */
 export function sharesOf(places: readonly Place[], devices: number, bounds: Bounds): Shares {
-  const weights = weightsOf(places);
-  const whole = devices / sumOf(weights);
-  let left = devices;
+  const fair = weightsOf(places);
+  let weights = 0;
+  for (const weight of fair) weights += weight;
   let others = 0;
-  const fair: number[] = [];
+  let load = 0;
+  let behind = 0;
+  let lacking = 0;
   for (let i = 0; i < places.length; i++) {
-    const part = weights[i]! * whole || 0;
-    const { load } = places[i]!;
-    const isBehind = load < BEHIND * part;
-    fair.push(isBehind ? load + CATCHING_UP * part : part);
-    if (isBehind) left -= fair[i]!;
-    else others += weights[i]!;
+    const part = weights > 0 ? (devices * fair[i]!) / weights : 0;
+    fair[i] = part;
+    if (part === 0) continue;
+    if (places[i]!.load < BEHIND * part) {
+      behind += places[i]!.load;
+      lacking += part - places[i]!.load;
+    } else {
+      others += part;
+      load += places[i]!.load;
+    }
   }
-  const cap: number[] = [];
-  for (let i = 0; i < places.length; i++) {
-    const { state, load, capacity } = places[i]!;
-    const part = weights[i]! * whole || 0;
-    // Where nobody else could take what they lack, all are as far as they should be.
-    if (others === 0) fair[i] = part;
-    else if (load >= BEHIND * part) fair[i] = (left * weights[i]!) / others;
-    const most = capacity > 0 ? capacity : Infinity;
-    cap.push(state === "up" ? Math.min(most, seats(fair[i]!, bounds.cap, bounds.least)) : 0);
+  if (lacking > 0 && others > 0) {
+    const room = devices - behind - load / (1 + (bounds.cap - 1) / 2);
+    const gain = Math.min(1, Math.max(LEAST_GAIN, room / lacking));
+    const left = devices - behind - gain * lacking;
+    for (let i = 0; i < places.length; i++) {
+      const [part, own] = [fair[i]!, places[i]!.load];
+      fair[i] = own < BEHIND * part ? own + gain * (part - own) : (left * part) / others;
+    }
   }
+  const cap = places.map(({ state, capacity }, i) => {
+    if (state !== "up") return 0;
+    const most = seats(fair[i]!, bounds.cap, bounds.least);
+    return capacity > 0 ? Math.min(capacity, most) : most;
+  });
   return { fair, cap };
 }
 
@@ -94,12 +104,6 @@ function weightsOf(places: readonly Place[]): number[] {
   const weights = places.map(({ state, weight }) => (state === "up" ? weight : 0));
   if (weights.some((weight) => weight > 0)) return weights;
   return places.map(({ state }) => (state === "up" ? 1 : 0));
-}
-
-function sumOf(numbers: readonly number[]): number {
-  let sum = 0;
-  for (const number of numbers) sum += number;
-  return sum;
 }
 
 function seats(fair: number, cap: number, least: number): number {
