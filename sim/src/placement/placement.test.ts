@@ -155,6 +155,38 @@ describe("what the policies come to", () => {
   });
 });
 
+describe("a server that has come back empty", () => {
+  test.each([4, 8])(
+    "is neither where everybody goes nor where nobody does, of %i",
+    async (servers) => {
+      const crowd = await readMessages(community({ seed: 5, users: 600, messages: 3_000 }));
+      const { counts } = runPlacement(
+        {
+          messages: crowd,
+          servers,
+          mode: "always-on",
+          policy: "move",
+          rule: ruleOf("locality"),
+          seed: 1,
+          staleness: 1000,
+          changes: [
+            { after: 3 * DAY, kind: "drain", server: 1 },
+            { after: 3.5 * DAY, kind: "add", server: 1 },
+          ],
+        },
+        "locality",
+      );
+      expect(counts.drained).toBeGreaterThan(300 / servers);
+      const back = counts.windows.slice(counts.windows.findLastIndex(({ from }) => from === 0));
+      const all = back.flatMap(({ connects }) => connects).reduce((a, b) => a + b, 0);
+      const there = back.reduce((sum, { connects }) => sum + connects[1]!, 0);
+      expect(there / all).toBeGreaterThan(0.5 / servers);
+      expect(there / all).toBeLessThan(0.8);
+      expect(back.reduce((sum, { refused }) => sum + refused, 0)).toBe(0);
+    },
+  );
+});
+
 test("a sweep is a table and a picture of the same", () => {
   const results = [
     { trace: "a<b", ...run() },

@@ -190,7 +190,15 @@ test("a tie takes 12 bytes, and what is forgotten makes place for what comes", (
     }
     // 500 users with 16 ties each.
     expect(associates.bytes).toBeLessThan(500 * 16 * 12 * 3);
+    expect(associates.names).toBe(500);
     for (let user = 0; user < 500; user++) associates.forget(`u${user}`);
   }
-  expect(associates.users).toBe(0);
+  expect([associates.users, associates.names]).toEqual([0, 0]);
+});
+
+test("L10: who is nobody's associate any more leaves no name", () => {
+  const { associates } = make({ perUser: 2, users: 3 });
+  for (let i = 0; i < 100; i++) associates.exchanged("hub", `u${i}`);
+  expect(associates.users).toBe(3);
+  expect(associates.names).toBeLessThanOrEqual(5);
 });

@@ -82,6 +82,11 @@ export class Associates {
     return this.#circles.size;
   }
 
+  /** Users who are known, as somebody's associates at least. */
+  get names(): number {
+    return this.#names.size;
+  }
+
   /** Of the ties; the names come on top. */
   get bytes(): number {
     return this.#blocks.bytes;

@@ -72,13 +72,17 @@ test("friends of one who is drawn somewhere follow, and friends whom nothing dra
       ["ann", "eve", 40],
       ["ann", "bob", 30],
       ["bob", "cat", 20],
+      ["cat", "dan", 20],
+      ["cat", "dot", 20],
       ["x", "y", 20],
       ["y", "z", 20],
     ],
     at: { eve: 3 },
-    loads: [6, 100, 100, 100],
+    loads: [8, 100, 100, 100],
   });
-  expect(["ann", "bob", "cat"].map((user) => departures.get(user))).toEqual([3, 3, 3]);
+  expect(["ann", "bob", "cat", "dan", "dot"].map((user) => departures.get(user))).toEqual([
+    3, 3, 3, 3, 3,
+  ]);
   expect(new Set(["x", "y", "z"].map((user) => departures.get(user))).size).toBe(1);
 });
 
