@@ -5,7 +5,12 @@ import { community } from "../../../packages/cli/src/replay/community.ts";
 import { traceFile } from "../../../packages/cli/src/replay/trace.ts";
 import { tableOf } from "../../../packages/cli/src/table.ts";
 import { parseDuration } from "../../../packages/server/src/lib/duration.ts";
-import { type Gain, ruleOf } from "../../../packages/server/src/placement/rule.ts";
+import {
+  type Gain,
+  type Prices,
+  PRICES,
+  ruleOf,
+} from "../../../packages/server/src/placement/rule.ts";
 import { checkLog } from "../check.ts";
 import { openJournal } from "./journal.ts";
 import { drawSweep } from "./picture.ts";
@@ -26,6 +31,7 @@ interface Options {
   readonly policy: Policy;
   readonly gain: Gain;
   readonly cap: number;
+  readonly prices: Prices;
   readonly perUser: number;
   readonly staleness: number;
   readonly busyCap?: number;
@@ -67,6 +73,12 @@ export function placementCommand(): Command {
       "at so many times the mean a server attracts nobody",
       number(1, 100),
       1.1,
+    )
+    .option(
+      "--prices <hop,redirect,move>",
+      "CPU of each, µs; as measured on one machine",
+      pricesOf,
+      PRICES,
     )
     .option(
       "--busy-cap <times>",
@@ -123,7 +135,7 @@ async function tracesOf(options: Options): Promise<Messages[]> {
 }
 
 function runOne(messages: Messages, options: Options): void {
-  const { servers, gain, cap, skip, log, change } = options;
+  const { servers, gain, cap, prices, skip, log, change } = options;
   for (const { server } of change) {
     if (server >= servers) throw new InvalidArgumentError(`There is no server s${server + 1}.`);
   }
@@ -134,7 +146,7 @@ function runOne(messages: Messages, options: Options): void {
       servers,
       mode: options.mode,
       policy: options.policy,
-      rule: ruleOf(gain, cap),
+      rule: ruleOf(gain, cap, prices),
       seed: options.seed,
       staleness: options.staleness,
       perUser: options.perUser,
@@ -144,6 +156,7 @@ function runOne(messages: Messages, options: Options): void {
       ...(journal === undefined ? {} : { journal }),
     },
     gain,
+    prices,
   );
   journal?.close();
   if (options.json) {
@@ -202,6 +215,14 @@ function changed(text: string, before: readonly ServerChange[]): ServerChange[] 
 
 function gainOf(text: string): Gain {
   return text === "cost" || text === "locality" ? text : number(0, 1e6)(text);
+}
+
+function pricesOf(text: string): Prices {
+  const [hop, redirect, move, ...more] = text.split(",").map(number(0.001, 1e9));
+  if (move === undefined || more.length > 0) {
+    throw new InvalidArgumentError("Write it as 40,60,250.");
+  }
+  return { hop: hop!, redirect: redirect!, move };
 }
 
 function whole(low: number, high: number): (text: string) => number {

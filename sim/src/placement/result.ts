@@ -1,5 +1,4 @@
-import type { Gain } from "../../../packages/server/src/placement/rule.ts";
-import { PRICES } from "../../../packages/server/src/placement/rule.ts";
+import { type Gain, PRICES, type Prices } from "../../../packages/server/src/placement/rule.ts";
 import {
   type Counts,
   type Mode,
@@ -39,6 +38,7 @@ export interface PlacementResult {
 export function runPlacement(
   options: PlacementOptions,
   gain: Gain,
+  { hop, redirect, move }: Prices = PRICES,
 ): { readonly result: PlacementResult; readonly counts: Counts } {
   const began = performance.now();
   const counts = simulatePlacement(options);
@@ -46,7 +46,6 @@ export function runPlacement(
   const { messages, deliveries, imbalance } = counts;
   const perThousand = (n: number): number => rounded((n * 1000) / messages, 1);
   const { servers, policy, mode, seed, staleness } = options;
-  const { hop, redirect, move } = PRICES;
   const spent =
     (deliveries - counts.local) * hop + counts.redirects * redirect + counts.moves * move;
   const result: PlacementResult = {

@@ -1,4 +1,4 @@
-import { type Gain, ruleOf } from "../../../packages/server/src/placement/rule.ts";
+import { type Gain, type Prices, ruleOf } from "../../../packages/server/src/placement/rule.ts";
 import { tableOf } from "../../../packages/cli/src/table.ts";
 import { type PlacementResult, runPlacement } from "./result.ts";
 import type { Mode, Policy } from "./simulation.ts";
@@ -7,6 +7,7 @@ import type { Messages } from "./trace.ts";
 export interface SweepOptions {
   readonly mode: Mode;
   readonly cap: number;
+  readonly prices: Prices;
   readonly seed: number;
   readonly staleness: number;
   readonly skip: number;
@@ -44,11 +45,11 @@ export function sweep(
     for (const servers of SERVERS) {
       for (const [policy, gain] of ROWS) {
         onProgress(`${messages.name} ${servers} ${policy} ${gain}`);
-        const { mode, cap, seed, staleness, skip } = options;
-        const rule = ruleOf(gain, cap);
+        const { mode, cap, prices, seed, staleness, skip } = options;
+        const rule = ruleOf(gain, cap, prices);
         const counted = [skip, messages.count] as const;
         const one = { messages, servers, mode, policy, rule, seed, staleness, counted };
-        results.push({ trace: messages.name, ...runPlacement(one, gain).result });
+        results.push({ trace: messages.name, ...runPlacement(one, gain, prices).result });
       }
     }
   }

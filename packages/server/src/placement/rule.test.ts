@@ -1,0 +1,12 @@
+import { expect, test } from "bun:test";
+
+import { PRICES, ruleOf } from "./rule.ts";
+
+test("the gain for cost follows the prices: what is dearer beside a hop has to bring more", () => {
+  const { moveGain, redirectGain } = ruleOf("cost");
+  expect(moveGain / redirectGain).toBeCloseTo(PRICES.move / PRICES.redirect, 6);
+  const far = ruleOf("cost", 1.1, { ...PRICES, hop: PRICES.hop * 10 });
+  expect(far.moveGain).toBeCloseTo(moveGain / 10, 6);
+  expect(ruleOf("locality").moveGain).toBeLessThan(moveGain);
+  expect(ruleOf(7)).toMatchObject({ moveGain: 7 });
+});
