@@ -1,6 +1,7 @@
 /** `npm run sim -- placement`, and `check`, which believes nothing of what it says. */
 import { Command, InvalidArgumentError, Option } from "commander";
 
+import { Failure } from "../../../packages/cli/src/failure.ts";
 import { community } from "../../../packages/cli/src/replay/community.ts";
 import { traceFile } from "../../../packages/cli/src/replay/trace.ts";
 import { tableOf } from "../../../packages/cli/src/table.ts";
@@ -109,7 +110,8 @@ export function placementCommand(): Command {
     .option("--json", "print one JSON object", false)
     .allowExcessArguments(false)
     .action(async (options: Options) => {
-      const traces = await tracesOf(options);
+      const traces = await tracesOf(options).catch(explained);
+      if (traces === undefined) return;
       if (options.sweep) await runSweep(traces, options);
       else for (const messages of traces) runOne(messages, options);
     });
@@ -132,6 +134,13 @@ async function tracesOf(options: Options): Promise<Messages[]> {
   const { trace, users, messages, seed, limit } = options;
   if (trace.length === 0) return [await readMessages(community({ users, messages, seed }))];
   return Promise.all(trace.map((path) => readMessages(traceFile(path, limit))));
+}
+
+/** What is wrong with a file is said, and no more. */
+function explained(error: unknown): undefined {
+  if (!(error instanceof Failure)) throw error;
+  console.error([error.message, error.hint].filter((line) => line !== undefined).join("\n  "));
+  process.exitCode = error.exitCode;
 }
 
 function runOne(messages: Messages, options: Options): void {
