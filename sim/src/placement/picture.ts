@@ -4,7 +4,7 @@ import { labelOf, type SweepResult } from "./sweep.ts";
 const BAR = 18;
 const LABEL = 110;
 const WIDTH = 220;
-const PANEL = LABEL + WIDTH + 120;
+const PANEL = LABEL + WIDTH + 170;
 const HEAD = 34;
 const COLOURS: Readonly<Record<string, string>> = {
   random: "#9aa0a6",
