@@ -187,6 +187,29 @@ describe("a server that has come back empty", () => {
   );
 });
 
+test("the commands say the same", async () => {
+  const main = new URL("../main.ts", import.meta.url).pathname;
+  const say = async (
+    ...args: string[]
+  ): Promise<{ code: number; said: Record<string, unknown> }> => {
+    const child = Bun.spawn([process.execPath, main, ...args], {
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    const said = JSON.parse(await new Response(child.stdout).text()) as Record<string, unknown>;
+    return { code: await child.exited, said };
+  };
+  const log = join(folder, "command.log");
+  const changes = ["--change", "3d:kill:s2", "--change", "4d:add:s2"];
+  const options = ["--servers", "4", "--gain", "locality", "--log", log, ...changes, "--json"];
+  const { said } = await say("placement", "--trace", trace, ...options);
+  const { code, said: found } = await say("check", log, "--trace", trace);
+  expect(code).toBe(0);
+  const { problems, ...figures } = found;
+  expect(problems).toEqual([]);
+  expect(said).toMatchObject(figures);
+});
+
 test("a sweep is a table and a picture of the same", () => {
   const results = [
     { trace: "a<b", ...run() },

@@ -284,7 +284,7 @@ class Run {
       this.#seats[arrived]!.reserve(name, serverName(server));
     }
     this.#journal.write(this.#now, "connect", name, server);
-    this.#connects++;
+    if (this.#isCounted) this.#connects++;
     this.#timeline.connected(this.#now, server);
     this.#view.set(user, server, this.#now);
     this.#last[user] = server;
@@ -346,7 +346,7 @@ class Run {
     );
     if (hint !== NOWHERE) {
       const isRefused = decision.to !== hint;
-      if (isRefused) this.#refusedHints++;
+      if (isRefused && this.#isCounted) this.#refusedHints++;
       this.#timeline.hinted(this.#now, isRefused);
     }
     return { arrived, server: decision.to === NOWHERE ? arrived : decision.to };
