@@ -63,7 +63,7 @@ export function sharesOf(places: readonly Place[], devices: number, bounds: Boun
     const part = weights > 0 ? (devices * fair[i]!) / weights : 0;
     fair[i] = part;
     if (part === 0) continue;
-    if (places[i]!.load < BEHIND * part) {
+    if (isBehind(places[i]!, part, bounds)) {
       behind += places[i]!.load;
       lacking += part - places[i]!.load;
     } else {
@@ -77,7 +77,9 @@ export function sharesOf(places: readonly Place[], devices: number, bounds: Boun
     const left = devices - behind - gain * lacking;
     for (let i = 0; i < places.length; i++) {
       const [part, own] = [fair[i]!, places[i]!.load];
-      fair[i] = own < BEHIND * part ? own + gain * (part - own) : (left * part) / others;
+      fair[i] = isBehind(places[i]!, part, bounds)
+        ? own + gain * (part - own)
+        : (left * part) / others;
     }
   }
   const cap = places.map(({ state, capacity }, i) => {
@@ -104,6 +106,11 @@ function weightsOf(places: readonly Place[]): number[] {
   const weights = places.map(({ state, weight }) => (state === "up" ? weight : 0));
   if (weights.some((weight) => weight > 0)) return weights;
   return places.map(({ state }) => (state === "up" ? 1 : 0));
+}
+
+/** Where shares are small a few devices make the difference, and no server is too full for long. */
+function isBehind({ load }: Place, part: number, { least }: Bounds): boolean {
+  return part >= 2 * least && load < BEHIND * part;
 }
 
 function seats(fair: number, cap: number, least: number): number {
