@@ -94,6 +94,8 @@ test("L9, M8, M12: a device gets in between real dead addresses, and where the w
         wake: "message",
         expires: Date.now() + 60_000,
         preview: "",
+        call: new Uint8Array(),
+        ended: false,
       });
       const sealed = encodeWake(await sealWithNodeCrypto(KEY, device, hint));
       void beckon.onWake({ beckon: encodeBase64Url(sealed) });

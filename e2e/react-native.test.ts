@@ -217,6 +217,8 @@ const HINT: Hint = {
   wake: "message",
   expires: Date.now() + 86_400_000,
   preview: "Are you there? 😀",
+  call: new Uint8Array(),
+  ended: false,
 };
 
 /** Opens in native code on a phone; Node's is what it is made after. */

@@ -106,6 +106,7 @@ function works(payload: number, frames: number): Work[] {
     payload: crypto.getRandomValues(new Uint8Array(payload)),
     wake: "message",
     preview: "",
+    ends: new Uint8Array(),
   } as const;
   const send: SendFrame = { type: "send", ...content };
   const deliver: DeliverFrame = {

@@ -170,8 +170,16 @@ function requestTo(user: string, n: number, body: Uint8Array): HoldRequest {
     digest: "0123456789abcdef",
     exclude: [],
     sent: [],
+    ends: new Uint8Array(),
     orUser: true,
-    wake: { class: "message", server: "s1", conversation: "sender", preview: "", delay: 0 },
+    wake: {
+      class: "message",
+      server: "s1",
+      conversation: "sender",
+      preview: "",
+      delay: 0,
+      rings: 0,
+    },
   };
 }
 

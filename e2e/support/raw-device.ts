@@ -106,6 +106,7 @@ export function send(to: string, n: number, overrides: Partial<SendFrame> = {}):
     payload: new TextEncoder().encode(`message ${n}`),
     wake: "message",
     preview: "",
+    ends: new Uint8Array(),
     ...overrides,
   };
 }

@@ -56,7 +56,7 @@ export class Backend {
     const payload = encoder.encode(message);
     server.sendAsService(
       SERVICE,
-      { type: "send", id, to, n: 0, prev: 0, payload, wake, preview: "" },
+      { type: "send", id, to, n: 0, prev: 0, payload, wake, preview: "", ends: new Uint8Array() },
       ({ status, route }) => {
         this.#world.record({ kind: "acked", message, device, server: server.name, status, route });
         if (isOver || this.#world.now - now > PATIENCE_MS) return;

@@ -119,6 +119,7 @@ export class Ledger {
       case "done":
       case "clear":
       case "leave":
+      case "end":
       case "nextDue":
       case "unregister":
       case "quiet":

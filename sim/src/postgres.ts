@@ -7,9 +7,11 @@ import { holdInParts } from "../../packages/server/src/store/hold-parts.ts";
 import { BatchQueue } from "../../packages/server/src/store/postgres-queue.ts";
 import { TailReader } from "../../packages/server/src/store/postgres-tail.ts";
 import type { Pool } from "../../packages/server/src/store/postgres-pool.ts";
+import { endingOf } from "../../packages/server/src/store/rules.ts";
 import { StoreUnavailable } from "../../packages/server/src/store/store.ts";
 import type {
   Arrival,
+  Ending,
   HoldRequest,
   HoldResult,
   RowRef,
@@ -44,6 +46,7 @@ const RELAXED: ReadonlySet<Operation> = new Set<Operation>([
   "done",
   "clear",
   "leave",
+  "end",
 ]);
 
 /** What tests of the checker break on purpose. */
@@ -269,6 +272,7 @@ export class PostgresStore implements SimStore {
         case "done":
         case "clear":
         case "leave":
+        case "end":
           return writes.add(call, 1, 0);
         case "settle":
           return settled.add(args[0] as readonly RowRef[], 1, 0);
@@ -561,7 +565,14 @@ export class PostgresStore implements SimStore {
 
 function usersOf(calls: readonly Call[]): string[] {
   return calls.flatMap(({ operation, args }) => {
-    if (operation === "hold") return (args[0] as readonly HoldRequest[]).map(({ user }) => user);
+    if (operation === "hold") {
+      return (args[0] as readonly HoldRequest[]).flatMap((request) => [
+        request.user,
+        ...(endingOf(request)?.between ?? []),
+      ]);
+    }
+    if (operation === "end")
+      return (args[0] as readonly Ending[]).flatMap(({ between }) => between);
     if (operation === "arrive") return (args[0] as Arrival).user;
     if (operation === "done")
       return (args[1] as readonly { user: string }[]).map(({ user }) => user);

@@ -244,7 +244,7 @@ export function intentsEndByTime(): Sabotage {
             const outcome = { kind: "sent" } as const;
             await store.wakes.done(
               owner,
-              old.map(({ user, device }) => ({ user, device, outcome })),
+              old.map(({ user, device, call }) => ({ user, device, call, outcome })),
             );
             return intents.filter((intent) => !old.includes(intent));
           },

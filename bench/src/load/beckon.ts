@@ -142,7 +142,8 @@ export async function connectBeckonPair(
 function sendingTo(to: string, device: BeckonDevice, payload: Uint8Array): Sender {
   const id = uuidv7(Date.now(), (bytes) => crypto.getRandomValues(bytes));
   const number = new DataView(id.buffer, id.length - 4);
-  const send = { type: "send", id, to, n: 0, prev: 0, payload, wake: "none", preview: "" } as const;
+  const content = { payload, wake: "none", preview: "", ends: new Uint8Array() } as const;
+  const send = { type: "send", id, to, n: 0, prev: 0, ...content } as const;
   return {
     send(n) {
       number.setUint32(0, n);

@@ -95,7 +95,8 @@ class Sender {
   write(to: string, n: number, wake: SendFrame["wake"]): void {
     const id = uuidv7(Date.now(), (bytes) => crypto.getRandomValues(bytes));
     const payload = this.#payload;
-    this.#device.write({ type: "send", id, to, n, prev: n - 1, payload, wake, preview: "" });
+    const content = { payload, wake, preview: "", ends: new Uint8Array() };
+    this.#device.write({ type: "send", id, to, n, prev: n - 1, ...content });
     this.sent++;
   }
 

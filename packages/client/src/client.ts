@@ -427,7 +427,14 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
 }
 
 /** What DRAIN says of another server, in the form of a hint. */
-const NO_WAKE = { conversation: "", activity: 0, wake: "none", preview: "" } as const;
+const NO_WAKE = {
+  conversation: "",
+  activity: 0,
+  wake: "none",
+  preview: "",
+  call: new Uint8Array(),
+  ended: false,
+} as const;
 
 function stateOf(name: StateName): State {
   return { name, server: undefined, recovered: undefined, retryAt: undefined, error: undefined };

@@ -131,9 +131,10 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
 
   function transmit(to: Connection, entry: Entry, id: Uint8Array): void {
     const { n, prev, payload, wake, preview } = entry;
+    const ends = new Uint8Array();
     entry.transmitted = true;
     sent.set(++sends, entry);
-    to.write({ type: "send", id, to: entry.lane.to, n, prev, payload, wake, preview });
+    to.write({ type: "send", id, to: entry.lane.to, n, prev, payload, wake, preview, ends });
   }
 
   function answered(send: number): Entry | undefined {

@@ -86,6 +86,7 @@ const send: SendFrame = {
   payload: Uint8Array.of(104, 105),
   wake: "call",
   preview: "hi",
+  ends: Uint8Array.from({ length: 16 }, (_, i) => 255 - i),
 };
 
 describe("[P-2.1] beckon.proto and the codec say the same", () => {

@@ -16,6 +16,7 @@ const send: SendFrame = {
   payload: Uint8Array.from("Hello, Bob", (c) => c.charCodeAt(0)),
   wake: "call",
   preview: "Hello",
+  ends: new Uint8Array(),
 };
 
 const hello: HelloFrame = {

@@ -100,8 +100,6 @@ describe("docs/protocol.md and the code say the same", () => {
 
   test("[P-13.6] reserved numbers", () => {
     expect(FrameType.reserved).toEqual([[18, 22]]);
-    expect(messageType("Send").reserved).toEqual([[8, 8]]);
-    expect(messageType("Deliver").reserved).toEqual([[8, 8]]);
     const clause = text.slice(text.indexOf("**[P-13.6]**"), text.indexOf("## 14."));
     for (let number = 18; number <= 22; number++) expect(clause).toContain(`${number} `);
   });

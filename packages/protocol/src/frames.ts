@@ -19,6 +19,8 @@ export interface SendFrame {
   readonly payload: Uint8Array;
   readonly wake: WakeClass;
   readonly preview: string;
+  /** Id of the call that this answers, declines or ends, 16 bytes; empty: none. */
+  readonly ends: Uint8Array;
   /** The encoded fields, as they came, without fields that this version does not know. Set by the decoder. */
   readonly raw?: Uint8Array;
 }
@@ -246,4 +248,8 @@ export interface Hint {
   readonly wake: WakeClass;
   readonly expires: Millis;
   readonly preview: string;
+  /** Id of the call that it is for, 16 bytes; empty: it is for messages. */
+  readonly call: Uint8Array;
+  /** The call is over: what was shown for it is to be taken back. */
+  readonly ended: boolean;
 }

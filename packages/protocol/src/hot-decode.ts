@@ -75,6 +75,7 @@ function readSend(reader: Reader): SendFrame {
   let payload: Uint8Array = NOTHING;
   let wake = 0;
   let preview = "";
+  let ends: Uint8Array = NOTHING;
   // Known fields, each at most once, in ascending order.
   let plain = true;
   let last = 0;
@@ -105,9 +106,12 @@ function readSend(reader: Reader): SendFrame {
       case (7 << 3) | 2:
         preview = reader.string();
         break;
+      case (8 << 3) | 2:
+        ends = reader.byteArray();
+        break;
       default:
         plain = false;
-        skipUnknown(reader, tag, at, 1, 7);
+        skipUnknown(reader, tag, at, 1, 8);
     }
   }
   const frame = {
@@ -119,6 +123,7 @@ function readSend(reader: Reader): SendFrame {
     payload,
     wake: WAKE_CLASSES[wake] ?? UNKNOWN_WAKE_CLASS,
     preview,
+    ends,
     raw: plain ? reader.part(start, end) : NOTHING,
   };
   // [P-5.7] Whatever the server does not know it does not pass on: it could be a DELIVER's `from`.
@@ -135,6 +140,7 @@ function readDeliver(reader: Reader): DeliverFrame {
   let payload: Uint8Array = NOTHING;
   let wake = 0;
   let preview = "";
+  let ends: Uint8Array = NOTHING;
   let from = "";
   let fromDevice = "";
   let outbox = 0;
@@ -166,6 +172,9 @@ function readDeliver(reader: Reader): DeliverFrame {
         break;
       case (7 << 3) | 2:
         preview = reader.string();
+        break;
+      case (8 << 3) | 2:
+        ends = reader.byteArray();
         break;
       case (9 << 3) | 2:
         from = readId(reader);
@@ -201,6 +210,7 @@ function readDeliver(reader: Reader): DeliverFrame {
     payload,
     wake: WAKE_CLASSES[wake] ?? UNKNOWN_WAKE_CLASS,
     preview,
+    ends,
     from,
     fromDevice,
     outbox,
@@ -280,11 +290,8 @@ function readReceived(reader: Reader): ReceivedFrame {
 /** [P-2.3] A known field in another wire type than its own is an error, not an unknown field. */
 function skipUnknown(reader: Reader, tag: number, at: number, first: number, last: number): void {
   const number = Math.floor(tag / 8);
-  if (number >= first && number <= last && number !== RESERVED) {
+  if (number >= first && number <= last) {
     reader.fail(`wire type ${tag % 8} in field ${number}`, at);
   }
   reader.skip(tag, at);
 }
-
-/** Field 8 of SEND and DELIVER is not in use. */
-const RESERVED = 8;

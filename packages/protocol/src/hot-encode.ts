@@ -101,7 +101,8 @@ export class FrameWriter extends TableWriter {
 
   #send(frame: SendFrame): void {
     // The fields besides the three are some 30 bytes.
-    const estimate = 30 + frame.to.length + frame.payload.length + frame.preview.length;
+    const texts = frame.to.length + frame.preview.length;
+    const estimate = 30 + texts + frame.payload.length + frame.ends.length;
     const start = this.#open(SEND_TAG, estimate);
     this.reserve(sendRoom(frame));
     this.pos = putSendFields(this.buffer, start, frame);
@@ -155,7 +156,8 @@ export function encodeSendBody(send: SendFields): Uint8Array<ArrayBuffer> {
 
 /** Room for {@link putSendFields}. */
 function sendRoom(send: SendFields): number {
-  return 64 + send.id.length + textRoom(send.to) + send.payload.length + textRoom(send.preview);
+  const { id, to, payload, preview, ends } = send;
+  return 64 + id.length + textRoom(to) + payload.length + textRoom(preview) + ends.length;
 }
 
 function putSendFields(into: Uint8Array, pos: number, send: SendFields): number {
@@ -175,6 +177,7 @@ function putSendFields(into: Uint8Array, pos: number, send: SendFields): number 
     into[pos++] = WAKE_CLASSES.indexOf(send.wake);
   }
   if (send.preview !== "") pos = putText(into, pos, (7 << 3) | BYTES, send.preview);
+  if (send.ends.length > 0) pos = putBytes(into, pos, (8 << 3) | BYTES, send.ends);
   return pos;
 }
 

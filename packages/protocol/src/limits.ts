@@ -47,6 +47,8 @@ export interface ProtocolLimits extends Limits {
   readonly gap: Millis;
   /** Ids by which repeats of messages without a lane are known. */
   readonly recentIds: number;
+  /** How long a call rings, from its acceptance. */
+  readonly ring: Millis;
 }
 
 /**
@@ -81,6 +83,7 @@ export const LIMITS: ProtocolLimits = {
   laneBuffer: 256,
   gap: 5 * SECOND,
   recentIds: 1024,
+  ring: 30 * SECOND,
 };
 
 /** [P-12.2] A user id: 1 to 128 bytes of UTF-8 without control characters. */

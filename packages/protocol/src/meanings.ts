@@ -30,7 +30,8 @@ export const MEANINGS: { readonly [C in ErrorCode]: string } = {
   "rate-limited": "More a second than WELCOME allows. With `send`: that SEND alone is refused.",
   "not-quieted": "A QUIET could not be stored, as the store does not answer.",
 
-  "bad-id": "The message id is not a UUIDv7 of 16 bytes, or its time is more than a day ahead.",
+  "bad-id":
+    "The message id is not a UUIDv7 of 16 bytes, or its time is more than a day ahead; or `ends` is not 16 bytes.",
   "id-too-old": "The message id is older than seven days, too old to know repeats by.",
   "id-conflict": "The same device has sent another message under this id.",
   "bad-recipient":

@@ -152,6 +152,7 @@ const CONTENT: Schema<Omit<SendFrame, "raw">> = {
   payload: bytes(5),
   wake: wake(6),
   preview: string(7),
+  ends: bytes(8),
 };
 
 /** All frames. `hot-encode.ts` and `hot-decode.ts` say four of them again in code, for speed. */
@@ -233,4 +234,6 @@ export const HINT: Schema<Hint> = {
   wake: wake(4),
   expires: uint(5),
   preview: string(6),
+  call: bytes(7),
+  ended: bool(8),
 };

@@ -134,6 +134,7 @@ class Device {
       payload: new Uint8Array(1),
       wake: "message",
       preview: "",
+      ends: new Uint8Array(),
     };
     this.write(send);
   }

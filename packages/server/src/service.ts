@@ -43,7 +43,9 @@ export function adminBackend(
 ): AdminBackend {
   return {
     async sendMessage({ id = newId(), from, to, payload, wake, preview }) {
-      const send: SendFrame = { type: "send", id, to, n: 0, prev: 0, payload, wake, preview };
+      const lane = { n: 0, prev: 0 };
+      const content = { payload, wake, preview, ends: new Uint8Array() };
+      const send: SendFrame = { type: "send", id, to, ...lane, ...content };
       const fault = faultOf(send, from, limits, Date.now());
       if (fault !== undefined) throw new Refused(fault);
       const answer = await node.sendAsService({ from, send });

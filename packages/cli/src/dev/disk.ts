@@ -84,8 +84,9 @@ export class Disk {
           digest: "",
           exclude: [],
           sent: [],
+          ends: new Uint8Array(),
           orUser: false,
-          wake: { class: "none", server: "", conversation: "", preview: "", delay: 0 },
+          wake: { class: "none", server: "", conversation: "", preview: "", delay: 0, rings: 0 },
         },
       ]);
       return true;

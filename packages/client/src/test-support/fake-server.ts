@@ -173,6 +173,7 @@ export function deliverFrame(fields: Partial<DeliverFrame>): DeliverFrame {
     payload: new TextEncoder().encode(`${fields.from ?? "ann"} ${n}`),
     wake: "message",
     preview: "",
+    ends: new Uint8Array(),
     from: "ann",
     fromDevice: "phone",
     outbox: 7,

@@ -37,6 +37,8 @@ export function hintOf(server: ServerAddresses, expires: number, fields: Partial
     wake: "message",
     expires,
     preview: "",
+    call: new Uint8Array(),
+    ended: false,
     ...fields,
   };
 }

@@ -74,7 +74,16 @@ const push: Arbitrary<PushRegistration> = fc.record({
   key: fc.record({ id: uint, key: bytes }),
 });
 
-const content = { id: bytes, to: text, n: uint, prev: uint, payload: bytes, wake, preview: text };
+const content = {
+  id: bytes,
+  to: text,
+  n: uint,
+  prev: uint,
+  payload: bytes,
+  wake,
+  preview: text,
+  ends: fc.uint8Array({ maxLength: 20 }),
+};
 
 /** Any frame, by its type. */
 export const arbitraryByType: {
@@ -177,6 +186,8 @@ export const arbitraryHint: Arbitrary<Hint> = fc.record({
   wake,
   expires: uint,
   preview: text,
+  call: bytes,
+  ended: fc.boolean(),
 });
 
 /** One field whose number no message of version 1 has, in any wire type that may be skipped. */

@@ -1,4 +1,4 @@
-import { decodeDeliverBody, deliverBody, formatUuid } from "@beckon/protocol";
+import { decodeDeliverBody, deliverBody, formatUuid, LIMITS, uuidTime } from "@beckon/protocol";
 import type { Millis, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
 
 import { Attention } from "../lib/attention.ts";
@@ -16,12 +16,13 @@ import type {
 } from "../store/store.ts";
 import type { Counters } from "./counters.ts";
 import { Destination } from "./destination.ts";
+import { Endings } from "./endings.ts";
 import { Holder } from "./hold.ts";
 import { Link } from "./link.ts";
 import { idKey, Message, Try, verdict } from "./message.ts";
 import type { Origin, Reply, TryOwner } from "./message.ts";
 import type { ObservedMessage, Observer } from "./observer.ts";
-import { Recipient } from "./recipient.ts";
+import { isCall, Recipient } from "./recipient.ts";
 import type { DeliverSink, RecipientOptions, RecipientParts } from "./recipient.ts";
 import { isOnly, plan } from "./route.ts";
 import { Settler } from "./settler.ts";
@@ -31,6 +32,9 @@ import { Watch } from "./watch.ts";
 
 /** A wake for a device that is connected and silent can wait until it is certain (L6). */
 const SILENT_WAKE_MS = 10_000;
+
+/** A call whose id is older rings no more: it was on its way for longer than anybody waits for an answer, whatever the clocks are off by. */
+const RING_ID_AGE_MS = 120_000;
 
 export interface DeliveryParts {
   readonly server: string;
@@ -55,6 +59,7 @@ export class Delivery implements TryOwner {
   readonly #attention: Attention;
   readonly #holder: Holder;
   readonly #settler: Settler;
+  readonly #endings: Endings;
   readonly #watch: Watch;
   readonly #tail: Tail;
   readonly #link: Link;
@@ -81,6 +86,7 @@ export class Delivery implements TryOwner {
     if (parts.observer !== undefined) this.#acceptedAt = new WeakMap();
     this.#attention = new Attention(clock, () => this.#sweep());
     this.#settler = new Settler(clock, store.messages);
+    this.#endings = new Endings(clock, store.wakes, () => parts.wake.poke());
     this.#watch = new Watch(clock);
     this.#tail = new Tail(clock, store.messages, (entry) => this.#tailFound(entry));
     this.#holder = new Holder({
@@ -137,7 +143,7 @@ export class Delivery implements TryOwner {
 
   /** What has to reach the store before this server may go. */
   get unsaved(): number {
-    return this.#holder.waiting + this.#settler.waiting + this.#open;
+    return this.#holder.waiting + this.#settler.waiting + this.#endings.waiting + this.#open;
   }
 
   // ── The accepting server ──────────────────────────────────────────────────────────────────────
@@ -165,12 +171,19 @@ export class Delivery implements TryOwner {
     const { trusted } = this.#table;
     const copies = origin.copies ? this.#copiesOf(message, trusted) : undefined;
     message.copies = copies;
+    // Before anybody has got it: it must not ring while this is on its way.
+    if (send.ends.length > 0) this.#endCall(origin.user, send);
     this.#route(message, undefined, trusted);
     if (copies !== undefined) {
       this.#route(copies, origin.device, trusted);
       this.#advance(copies);
     }
     this.#advance(message);
+  }
+
+  #endCall(user: string, { ends, to }: SendFrame): void {
+    // What came with it is not to be kept.
+    this.#endings.add({ call: ends.slice(), between: [user, to] });
   }
 
   /** The device has sent it again, over a new connection: the answer goes there. */
@@ -203,7 +216,8 @@ export class Delivery implements TryOwner {
   #try(message: Message, session: Session): void {
     const destination = this.#destination(session);
     const owed = session.durable || message.setSize === 0;
-    if (owed && (destination.unheld > 0 || destination.blockedUntil > this.#holder.committed)) {
+    const isBlocked = destination.unheld > 0 || destination.blockedUntil > this.#holder.committed;
+    if (owed && isBlocked && !(message.n === 0 && isCall(message.body))) {
       this.#blocked(message, destination);
       return;
     }
@@ -361,7 +375,7 @@ export class Delivery implements TryOwner {
 
   #holdRequest(message: Message): HoldRequest {
     const { origin, silentOnly } = message;
-    const { id, payload, wake, preview } = message.content;
+    const { id, payload, wake, preview, ends, at } = message.content;
     // Who is lost from now on is for the next hold.
     message.silentOnly = true;
     const exclude = new Set(message.held);
@@ -385,15 +399,25 @@ export class Delivery implements TryOwner {
       digest: digest(message.to, payload),
       exclude: [...exclude],
       sent: [...sent],
+      ends,
       orUser: !isCopy && message.acked === 0,
       wake: {
         class: isCopy ? "none" : wake,
         server: this.#parts.server,
         conversation: origin.user,
         preview,
-        delay: silentOnly ? SILENT_WAKE_MS : 0,
+        // A call cannot wait: who is connected after all is not pushed to, see `wake.ts`.
+        delay: silentOnly && wake !== "call" ? SILENT_WAKE_MS : 0,
+        rings: this.#ringsFor(id, at),
       },
     };
+  }
+
+  /** Of a call that was accepted then. */
+  #ringsFor(id: Uint8Array, at: Millis): Millis {
+    const now = this.#parts.clock.now();
+    if (now - uuidTime(id) > RING_ID_AGE_MS) return 0;
+    return Math.max(0, LIMITS.ring - Math.max(0, now - at));
   }
 
   #held(message: Message, result: HoldResult): void {

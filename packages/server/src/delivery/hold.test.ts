@@ -23,7 +23,8 @@ function message(n: number): Message {
   const id = uuidv7(1_700_000_000_000, (bytes) => void crypto.getRandomValues(bytes));
   const payload = new Uint8Array([n]);
   const send = { type: "send", id, to: "bob", n, prev: n - 1, payload } as const;
-  const body = deliverBody({ ...send, wake: "message", preview: "" }, ANN.encoded, 0);
+  const rest = { wake: "message", preview: "", ends: new Uint8Array() } as const;
+  const body = deliverBody({ ...send, ...rest }, ANN.encoded, 0);
   return new Message(ANN, idKey(id), "bob", n, body, undefined, 0);
 }
 

@@ -63,6 +63,11 @@ export interface RecipientOptions {
   readonly mayHaveRows: boolean;
 }
 
+/** Calls keep a part of the window to themselves, of so many DELIVERs at most: what waits for the device must not hold them up. */
+const CALL_SHARE = 1 / 8;
+const CALLS = 8;
+/** Between two looks for calls while the device has yet to acknowledge what was read before. */
+const LOOK_MS = 500;
 /** Held rows keep a part of the window to themselves, so that live traffic cannot starve what comes before it. */
 const HELD_SHARE = 1 / 4;
 const PAGE = 128;
@@ -85,6 +90,7 @@ export class Recipient {
   readonly #sink: DeliverSink;
   readonly #window: number;
   readonly #liveWindow: number;
+  readonly #heldWindow: number;
 
   /** Unacknowledged DELIVERs by number; `#ring[0]` has number `#first`. */
   #ring: (Outstanding | undefined)[] = [];
@@ -106,6 +112,9 @@ export class Recipient {
   /** Until the store was read to its end. */
   #mayHaveRows: boolean;
   #reading = false;
+  /** Whether it looks for calls, and the attentive time at which it began to last. */
+  #looking = false;
+  #looked = -LOOK_MS;
   #readAgain = false;
   #cancelRetry: (() => void) | undefined;
   #pulls: { number: number; answerable: boolean }[] | undefined;
@@ -126,6 +135,7 @@ export class Recipient {
     this.durable = who.durable;
     this.#window = who.window;
     this.#liveWindow = who.window - Math.floor(who.window * HELD_SHARE);
+    this.#heldWindow = who.window - Math.min(CALLS, Math.floor(who.window * CALL_SHARE));
     this.#generation = who.generation;
     this.#behind = who.behind;
     this.#mayHaveRows = who.mayHaveRows;
@@ -162,10 +172,10 @@ export class Recipient {
     this.#sink.revoked();
   }
 
-  /** A live message: "sent", or why it has to be held. */
+  /** A live message: "sent", or why it has to be held. A call has no place in any order: it goes as long as there is room at all. */
   offer(body: Uint8Array, outstanding: Outstanding): "sent" | "behind" | "full" {
-    if (this.#behind) return "behind";
-    if (this.#open >= this.#liveWindow || this.#sink.congested) return "full";
+    const isFull = this.#open >= this.#liveWindow || this.#sink.congested;
+    if ((this.#behind || isFull) && !this.#takesCall(body)) return this.#behind ? "behind" : "full";
     this.#push(outstanding);
     this.#sink.deliver(body, false, false);
     return "sent";
@@ -173,14 +183,18 @@ export class Recipient {
 
   /**
    * The same for what another server offers. After a refusal, what that server had sent on its way before it heard of it is refused,
-   * too: it would overtake what is being held there (L3).
+   * too: it would overtake what is being held there (L3); but for calls, which may.
    */
   offerFrom(peer: Peer, body: Uint8Array, outstanding: Outstanding): "sent" | "behind" | "full" {
     const isUnheard = (this.#refused?.get(peer.server) ?? 0) > peer.heard;
-    const outcome = isUnheard ? "behind" : this.offer(body, outstanding);
-    if (outcome === "sent") this.#refused?.delete(peer.server);
-    else (this.#refused ??= new Map()).set(peer.server, peer.refusal);
+    const outcome = isUnheard && !isCall(body) ? "behind" : this.offer(body, outstanding);
+    if (outcome === "sent" && !isUnheard) this.#refused?.delete(peer.server);
+    else if (outcome !== "sent") (this.#refused ??= new Map()).set(peer.server, peer.refusal);
     return outcome;
+  }
+
+  #takesCall(body: Uint8Array): boolean {
+    return this.#open < this.#window && !this.#sink.congested && isCall(body);
   }
 
   /** RECEIVED: `count` DELIVERs from number `first` on. False: it names one that was never sent. */
@@ -270,6 +284,7 @@ export class Recipient {
     if (this.#closed) return;
     if (this.#reading || this.#page !== NO_ROWS) {
       this.#readAgain = true;
+      if (!this.#reading) this.#lookForCalls();
       return;
     }
     this.#reading = true;
@@ -280,6 +295,29 @@ export class Recipient {
       (rows) => this.#readDone(rows),
       () => this.#readFailed(),
     );
+  }
+
+  /** What was read waits for the device, and something has come to the store: if it is a call, it does not wait behind that. */
+  #lookForCalls(): void {
+    const now = this.#parts.now();
+    if (this.#looking || now - this.#looked < LOOK_MS) return;
+    this.#looking = true;
+    this.#looked = now;
+    const over = (): void => void (this.#looking = false);
+    this.#parts.store.messages
+      .pending(this.user, this.device, CALLS)
+      .then((rows) => {
+        if (!this.#closed) this.#sendCalls(rows);
+      })
+      .then(over, over);
+  }
+
+  #sendCalls(rows: readonly PendingRow[]): void {
+    const live = this.#liveKeys();
+    for (const row of rows) {
+      if (this.#rows?.has(row.row) === true || live.has(keyOf(row))) continue;
+      if (this.#takesCall(row.body)) this.#sendRow(row);
+    }
   }
 
   #readDone(rows: readonly PendingRow[]): void {
@@ -328,17 +366,22 @@ export class Recipient {
   }
 
   #sendPage(): void {
-    const rows = (this.#rows ??= new Map());
-    while (this.#next < this.#page.length && this.#open < this.#window && !this.#sink.congested) {
-      const row = this.#page[this.#next++]!;
-      rows.set(row.row, row);
-      this.#push(new HeldDelivery(row, this));
-      this.#sink.deliver(row.body, true, row.redelivered || this.#mayHaveRows);
+    while (this.#next < this.#page.length && !this.#sink.congested) {
+      const row = this.#page[this.#next]!;
+      if (this.#open >= this.#heldWindow && !this.#takesCall(row.body)) break;
+      this.#next++;
+      if (this.#rows?.has(row.row) !== true) this.#sendRow(row);
     }
     if (this.#next < this.#page.length) return;
     this.#page = NO_ROWS;
     this.#next = 0;
     if (this.#readAgain) this.#read();
+  }
+
+  #sendRow(row: PendingRow): void {
+    (this.#rows ??= new Map()).set(row.row, row);
+    this.#push(new HeldDelivery(row, this));
+    this.#sink.deliver(row.body, true, row.redelivered || this.#mayHaveRows);
   }
 
   /** The socket has room again. */
@@ -388,6 +431,12 @@ export function messageKey(from: string, fromDevice: string, id: Uint8Array): st
   let text = `${from}\n${fromDevice}\n`;
   for (let i = 0; i < id.length; i++) text += String.fromCharCode(id[i]!);
   return text;
+}
+
+/** Whether a DELIVER body is of a call without a lane: nothing has to come before it. */
+export function isCall(body: Uint8Array): boolean {
+  const { n, wake } = decodeDeliverBody(body);
+  return n === 0 && wake === "call";
 }
 
 /** The key of the message that a DELIVER body carries. */

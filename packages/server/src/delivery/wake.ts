@@ -1,3 +1,4 @@
+import { LIMITS } from "@beckon/protocol";
 import type { Millis, ServerAddresses } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { PUSH_ANSWER_MS } from "../push/provider.ts";
@@ -21,6 +22,8 @@ const UNDER_WAY = 4;
 const SETTLE_MS = 5_000;
 /** A device that is connected is looked at again: it is closed when it stays silent (L6), or the table was late to hear that it left. */
 const CONNECTED_MS = 500;
+/** A call does not wait for that: for a device that has not acknowledged for so long it rings, though it looks connected. */
+const CALL_CONNECTED_MS = 2_000;
 /** Devices, for the counters; of more nothing is counted, but that they are pushed to. */
 const REMEMBERED = 10_000;
 /** By how much the session table may be late. */
@@ -140,21 +143,21 @@ export class WakeDispatcher {
   #dispatch(intents: readonly WakeIntent[]): void {
     const { counters } = this.#parts;
     const byProvider = new Map<string, WakeIntent[]>();
-    const later: { user: string; device: string; outcome: WakeOutcome }[] = [];
+    const unpushed: Done[] = [];
     for (const intent of intents) {
-      const delay = this.#postpone(intent);
-      if (delay > 0) {
+      const outcome = this.#withoutPush(intent);
+      if (outcome !== undefined) {
         counters.pushed(intent.push.provider, intent.class, "postponed");
         // It waits for what is meant to be waited for.
         this.#acceptedAt.delete(keyOf(intent));
-        later.push({ user: intent.user, device: intent.device, outcome: { kind: "later", delay } });
+        unpushed.push(doneOf(intent, outcome));
         continue;
       }
       const group = byProvider.get(intent.push.provider);
       if (group === undefined) byProvider.set(intent.push.provider, [intent]);
       else group.push(intent);
     }
-    if (later.length > 0) this.#follow("", this.#note(later));
+    if (unpushed.length > 0) this.#follow("", this.#note(unpushed));
     for (const [provider, group] of byProvider) this.#follow(provider, this.#push(provider, group));
   }
 
@@ -175,16 +178,28 @@ export class WakeDispatcher {
     await this.#parts.wakes.done(this.#parts.owner, outcomes);
   }
 
-  /** How long a wake has to wait because the device is here, or was a moment ago. */
-  #postpone(intent: WakeIntent): number {
-    const { table } = this.#parts;
-    const session = table.find(intent.user, intent.device);
+  /** What is to be said of a wake that is none, or has to wait, because the device is here, or was a moment ago. */
+  #withoutPush({
+    user,
+    device,
+    class: wake,
+    call,
+    ended,
+    expires,
+  }: WakeIntent): WakeOutcome | undefined {
+    const { table, clock } = this.#parts;
+    const session = table.find(user, device);
     if (session !== undefined && !session.background) {
+      // It has the end of the call before its eyes.
+      if (ended) return { kind: "sent" };
       this.#parts.onConnected(session);
-      return CONNECTED_MS;
+      const ringing = LIMITS.ring - (expires - clock.now());
+      const isRung = wake === "call" && ringing >= CALL_CONNECTED_MS;
+      return isRung ? undefined : { kind: "later", delay: CONNECTED_MS };
     }
-    if (session !== undefined || intent.class === "call") return 0;
-    return table.wasConnectedWithin(intent.user, intent.device, SETTLE_MS) ? SETTLE_MS : 0;
+    if (session !== undefined || call !== "") return undefined;
+    if (!table.wasConnectedWithin(user, device, SETTLE_MS)) return undefined;
+    return { kind: "later", delay: SETTLE_MS };
   }
 
   async #push(name: string, intents: readonly WakeIntent[]): Promise<void> {
@@ -216,7 +231,7 @@ export class WakeDispatcher {
       const { user, device } = intent;
       const { name: named } = servers[at]!;
       observer?.pushed({ user, device, names: named, body: items[at]?.body, outcome: kind });
-      return { user, device, outcome: wakeOutcome(outcome, intent, named) };
+      return doneOf(intent, wakeOutcome(outcome, intent, named));
     });
     await this.#note(results);
   }
@@ -262,6 +277,17 @@ export class WakeDispatcher {
       return undefined;
     }
   }
+}
+
+interface Done {
+  readonly user: string;
+  readonly device: string;
+  readonly call: string;
+  readonly outcome: WakeOutcome;
+}
+
+function doneOf({ user, device, call }: WakeIntent, outcome: WakeOutcome): Done {
+  return { user, device, call, outcome };
 }
 
 function keyOf({ user, device }: { readonly user: string; readonly device: string }): string {

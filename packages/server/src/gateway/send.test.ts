@@ -19,6 +19,7 @@ function send(overrides: Partial<SendFrame> = {}): SendFrame {
     payload: new Uint8Array(8),
     wake: "message",
     preview: "",
+    ends: new Uint8Array(),
     ...overrides,
   };
 }
@@ -50,6 +51,11 @@ describe("a SEND by itself", () => {
     expect(fault({ id: new Uint8Array(3) })).toBe("bad-id");
     expect(fault({ n: 0, prev: 1 })).toBe("bad-lane");
     expect(fault({ n: 4, prev: 4 })).toBe("bad-lane");
+  });
+
+  test("[P-5.14] what ends a call names it", () => {
+    expect(fault({ ends: uuidv7(NOW, random) })).toBeUndefined();
+    expect(fault({ ends: new Uint8Array(15) })).toBe("bad-id");
   });
 });
 

@@ -9,6 +9,7 @@ export function faultOf(
   now: Millis,
 ): SendErrorCode | undefined {
   if (!isUuidv7(send.id)) return "bad-id";
+  if (send.ends.length !== 0 && send.ends.length !== send.id.length) return "bad-id";
   const age = now - uuidTime(send.id);
   if (age > limits.idAge) return "id-too-old";
   if (age < -limits.idAhead) return "bad-id";

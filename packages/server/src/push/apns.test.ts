@@ -243,6 +243,8 @@ describe("what APNs is told", () => {
     user: "bob-the-recipient",
     device: "bobs-phone",
     class: "message",
+    call: "",
+    ended: false,
     conversation: "ann-the-sender",
     server: "eu-1",
     preview: "Are you there?",

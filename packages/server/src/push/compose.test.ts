@@ -27,6 +27,8 @@ const intent: WakeIntent = {
   conversation: "ann",
   server: "eu-1",
   preview: "Are you there?",
+  call: "",
+  ended: false,
   expires: 1_700_000_000_000,
   protocols: ["ws"],
   push: { provider: "dev", token: "t0ken", key: { id: 2 ** 40, key: KEY } },
@@ -71,6 +73,8 @@ test("M7, M9: the device finds the sender's server, the conversation and the pre
     wake: "message",
     expires: intent.expires,
     preview: "Are you there?",
+    call: new Uint8Array(),
+    ended: false,
   });
 });
 
@@ -82,6 +86,17 @@ test("the envelope names the device's key, so that it knows which to open it wit
 test("a push service learns whether it can wait, or rings", async () => {
   expect((await compose({ class: "silent" })).class).toBe("silent");
   expect((await compose({ class: "call" })).class).toBe("call");
+});
+
+test("[P-9.5] the device finds in its push which call it is for, and whether that is over", async () => {
+  const call = "0190163d8694739b86cb9c2f5b8e6a01";
+  const rings = await compose({ class: "call", call });
+  expect(await open(rings)).toMatchObject({ wake: "call", ended: false });
+  const ended = await compose({ class: "silent", call, ended: true });
+  expect(ended.class).toBe("silent");
+  const hint = await open(ended);
+  expect(hint).toMatchObject({ wake: "silent", ended: true, conversation: "ann" });
+  expect(hint.call.toHex()).toBe(call);
 });
 
 test("M12: a server that names no address is not named at all", async () => {
@@ -116,10 +131,17 @@ describe("B5: the seal", () => {
 describe("B5: what a later push replaces at the push service", () => {
   const collapse = async (changes: Partial<WakeIntent> = {}) => (await compose(changes)).collapse;
 
-  test("is one of the same conversation, and a call is none of its messages", async () => {
+  test("is one of the same conversation", async () => {
     expect(await collapse({ class: "silent" })).toBe(await collapse());
     expect(await collapse({ conversation: "cem" })).not.toBe(await collapse());
-    expect(await collapse({ class: "call" })).not.toBe(await collapse());
+  });
+
+  test("is one of the same call, its end among them, and none of its conversation's messages", async () => {
+    const call = { class: "call", call: "00".repeat(16) } as const;
+    const ended = { ...call, class: "silent", ended: true } as const;
+    expect(await collapse(ended)).toBe(await collapse(call));
+    expect(await collapse(call)).not.toBe(await collapse());
+    expect(await collapse({ ...call, call: "01".repeat(16) })).not.toBe(await collapse(call));
   });
 
   test("does not tell who it is from: the same person is somebody else to another device", async () => {

@@ -37,6 +37,8 @@ export async function composeWake(
     wake: intent.class,
     expires: intent.expires,
     preview: intent.preview,
+    call: Uint8Array.fromHex(intent.call),
+    ended: intent.ended,
   };
   const hint = encodeFitting(content, longestHint(Math.min(largest, BODY)));
   const wake = await seal(intent.push.key, intent.device, hint);
@@ -51,12 +53,13 @@ export async function composeWake(
 }
 
 /**
- * One for each conversation of a device, and another for its calls. Made with the wake key, which the device alone has beside this
+ * One for each conversation of a device, and one for each call: what tells of its end takes the place of what rings. Made with the wake key, which the device alone has beside this
  * system: a push service sees that two pushes are of one conversation, not of which.
  */
-function collapseOf({ push, conversation, class: wake }: WakeIntent): string {
+function collapseOf({ push, conversation, call }: WakeIntent): string {
   const mac = createHmac("sha256", push.key.key);
-  mac.update(`beckon collapse v1\n${wake === "call" ? "call" : "message"}\n${conversation}`);
+  const what = call === "" ? `message\n${conversation}` : `call\n${call}`;
+  mac.update(`beckon collapse v1\n${what}`);
   return encodeBase64Url(mac.digest().subarray(0, 24));
 }
 

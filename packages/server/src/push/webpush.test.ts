@@ -129,6 +129,8 @@ describe("what a push service is told", () => {
       conversation: "ann-the-sender",
       server: "eu-1",
       preview: "Are you there?",
+      call: "",
+      ended: false,
       activity: 3,
       generation: 1,
       attempts: 0,

@@ -193,7 +193,7 @@ export function deviceStoreLaws(law: Law): void {
       advance(10_000);
       const [intent] = await a.wakes.claim("a", MINUTE, ALL);
       const outcome = { kind: "gone", token: intent!.push.token } as const;
-      await a.wakes.done("a", [{ user, device: "phone", outcome }]);
+      await a.wakes.done("a", [{ user, device: "phone", call: "", outcome }]);
     };
     for (const user of ["bob", "carol", "dan"]) await lose(user);
     await a.devices.register("carol", "phone", ["ws"], registration("new"));

@@ -1,12 +1,12 @@
 /** Whom rows are held for, as the databases that keep them see it in memory. */
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
-import type { Intent } from "./intent.ts";
+import type { Claimed, Woken } from "./waking.ts";
 import type { Debt } from "./rules.ts";
 import type { DeviceRecord, WakeIntent } from "./store.ts";
 
 /** A device, or ("") the user alone. */
-export interface Holder extends Debt {
+export interface Holder extends Debt, Woken {
   readonly user: string;
   readonly device: string;
   /** Of the user's set of durable devices; on the user's own alone. */
@@ -20,8 +20,6 @@ export interface Holder extends Debt {
   quietUntil: Millis;
   /** Unsettled rows. */
   held: number;
-  generation: number;
-  intent: Intent | undefined;
 }
 
 export function newHolder(user: string, device: string): Holder {
@@ -40,6 +38,7 @@ export function newHolder(user: string, device: string): Holder {
     held: 0,
     generation: 0,
     intent: undefined,
+    calls: [],
   };
 }
 
@@ -119,21 +118,8 @@ export function deviceRecordOf(
   };
 }
 
-/** Of a device with an intent and a registration. */
-export function wakeIntentOf(device: Holder): WakeIntent {
-  const { user, device: name, generation, intent, protocols, push } = device;
-  return {
-    user,
-    device: name,
-    generation,
-    class: intent!.class,
-    attempts: intent!.attempts,
-    activity: intent!.activity,
-    conversation: intent!.conversation,
-    server: intent!.server,
-    preview: intent!.preview,
-    expires: intent!.expires,
-    protocols,
-    push: push!,
-  };
+/** Of a device with a registration. */
+export function wakeIntentOf(device: Holder, claimed: Claimed): WakeIntent {
+  const { user, device: name, protocols, push } = device;
+  return { user, device: name, ...claimed, protocols, push: push! };
 }

@@ -1,7 +1,7 @@
 /** The life of a wake intent, as decisions without a database. */
 import type { Millis, WakeClass } from "@beckon/protocol";
 
-import type { ArrivedWake, WakeOutcome, WakeRequest } from "./store.ts";
+import type { WakeOutcome, WakeRequest } from "./store.ts";
 
 export interface Intent {
   class: WakeClass;
@@ -18,7 +18,7 @@ export interface Intent {
   due: Millis | undefined;
   /** Who has claimed it and not yet said what became of it. */
   owner: string | undefined;
-  /** A call came while it was leased: due as soon as the lease is given back. */
+  /** What cannot wait came while it was leased: due as soon as the lease is given back. */
   again: boolean;
   /** When the last push since the device's last arrival was noted, and the server that it named. */
   pushedAt: Millis | undefined;
@@ -29,9 +29,10 @@ export interface Intent {
 const REPEATS: readonly Millis[] = [60_000, 600_000, 3_600_000];
 
 /** A device that has just arrived is not pushed to for this long: it is about to read what it is owed. */
-const ARRIVAL_GRACE_MS = 10_000;
+export const ARRIVAL_GRACE_MS = 10_000;
 
-const RANKS: Readonly<Record<WakeClass, number>> = { call: 3, message: 2, silent: 1, none: 0 };
+/** An intent is never a call's: those have their own, see `call.ts`. */
+const RANKS: Readonly<Record<WakeClass, number>> = { call: 2, message: 2, silent: 1, none: 0 };
 
 export function newIntent(wake: WakeRequest, due: Millis, expires: Millis): Intent {
   const { conversation, server, preview } = wake;
@@ -53,13 +54,7 @@ export function newIntent(wake: WakeRequest, due: Millis, expires: Millis): Inte
 }
 
 /** One more message for a device that has an intent. `due`: when a new intent for it would fall due. */
-export function takeOn(
-  intent: Intent,
-  wake: WakeRequest,
-  due: Millis,
-  expires: Millis,
-  now: Millis,
-): void {
+export function takeOn(intent: Intent, wake: WakeRequest, due: Millis, expires: Millis): void {
   intent.activity++;
   intent.isMixed ||= wake.conversation !== intent.conversation;
   intent.expires = Math.max(intent.expires, expires);
@@ -69,26 +64,16 @@ export function takeOn(
     intent.server = wake.server;
     intent.preview = wake.preview;
   }
-  if (wake.class !== "call") {
-    // Pushed to the end in vain: what is new begins anew.
-    if (intent.due === undefined) {
-      intent.attempts = 0;
-      intent.due = due;
-    }
-    return;
-  }
-  if (isLeased(intent, now)) intent.again = true;
-  else intent.due = Math.min(intent.due ?? Infinity, due);
+  // Pushed to the end in vain: what is new begins anew.
+  if (intent.due !== undefined) return;
+  intent.attempts = 0;
+  intent.due = due;
 }
 
-/** What the intent has done, as the device arrives; to be asked for before {@link deferForArrival}. */
-export function arrivedWake(intent: Intent | undefined, now: Millis): ArrivedWake | undefined {
-  if (intent === undefined) return undefined;
-  const { pushedAt, named } = intent;
-  const underWay = isLeased(intent, now);
-  if (pushedAt === undefined && !underWay) return undefined;
-  const since = pushedAt === undefined ? undefined : Math.max(0, now - pushedAt);
-  return { since, named, underWay };
+/** What it has taken on cannot wait for its turn: a call that nobody has answered. */
+export function hurry(intent: Intent, now: Millis): void {
+  if (isLeased(intent, now)) intent.again = true;
+  else intent.due = Math.min(intent.due ?? Infinity, now);
 }
 
 /**

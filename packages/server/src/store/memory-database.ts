@@ -6,28 +6,20 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import { isRinging, mayRing } from "./call.ts";
 import { deviceRecordOf, durableOf, silence, update } from "./holder.ts";
-import {
-  arrivedWake,
-  conclude,
-  deferForArrival,
-  isDue,
-  lease,
-  newIntent,
-  renewForDeparture,
-  takeOn,
-} from "./intent.ts";
-import type { Intent } from "./intent.ts";
-import { doesWake, hush, isMuted, mute, mutesOf, quietDevice } from "./quiet.ts";
+import { doesWake, isMuted, mute, mutesOf, quietDevice } from "./quiet.ts";
 import type { Mutes } from "./quiet.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
   checkRequest,
+  endingOf,
   isLost,
   isOwedTruth,
   longestUnseen,
   markMissed,
+  sidesOf,
   tell,
 } from "./rules.ts";
 import type { Debt } from "./rules.ts";
@@ -37,6 +29,7 @@ import type {
   ArrivedWake,
   DeviceRecord,
   DurableSet,
+  Ending,
   HoldRequest,
   HoldResult,
   MessageKey,
@@ -50,6 +43,22 @@ import type {
   WakeOutcome,
 } from "./store.ts";
 import type { Transactions } from "./transactions.ts";
+import {
+  adoptWakes,
+  arriveAt,
+  arrivedWake,
+  claimDue,
+  concludeWake,
+  dueOf,
+  endCall,
+  forgetOutlived,
+  forgetWakes,
+  generationOf,
+  leaveFrom,
+  rememberEnd,
+  wakeFor,
+} from "./waking.ts";
+import type { Woken } from "./waking.ts";
 
 /** One payload under one key, held for at least one user. */
 interface Payload {
@@ -73,15 +82,11 @@ interface Row {
 }
 
 /** Whom rows are for: a device, or ("") the user alone. */
-interface Holder {
+interface Holder extends Woken {
   readonly user: User;
   readonly device: string;
   /** In the order they came. */
   readonly rows: Map<number, Row>;
-  /** Of the intent; never goes back, so that a late `clear` cannot mean another one. */
-  generation: number;
-  intent: Intent | undefined;
-  quietUntil: Millis;
 }
 
 interface Device extends Holder, Debt {
@@ -111,8 +116,8 @@ export class MemoryDatabase implements Transactions {
   /** Rows by ref, settled ones among them until it is swept. */
   #log: Row[] = [];
   #lastRef = 0;
-  /** Devices with an intent. */
-  readonly #intents = new Set<Device>();
+  /** Devices that something wakes. */
+  readonly #woken = new Set<Device>();
   /** Devices with a push registration, by its provider and token. */
   readonly #registered = new Map<string, Device>();
 
@@ -153,13 +158,20 @@ export class MemoryDatabase implements Transactions {
 
     const mutedUntil = user.mutes.get(request.wake.conversation);
     const isHeard = doesWake(request.wake.class, mutedUntil, this.#clock.now());
-    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
+    const coalesced = isHeard && !mayRing(request.wake) ? takers.filter(coalesces).length : 0;
     const due: string[] = [];
-    for (const holder of takers) if (this.#wake(holder, request, isHeard)) due.push(holder.device);
-    const isNew = new Set(takers.map((holder) => this.#insert(holder, request, name)));
+    const isNew = new Set<Row>();
+    for (const holder of takers) {
+      if (holder.rows.size === 0) forgetOutlived(holder);
+      const row = this.#insert(holder, request, name);
+      isNew.add(row);
+      if (isHeard && this.#wake(holder, request, row.ref)) due.push(holder.device);
+    }
     const rows = [...(this.#payloads.get(name)?.users.get(request.user)?.rows.values() ?? [])];
     const sent = new Set(request.sent);
     for (const row of rows) row.redelivered ||= sent.has(row.holder.device);
+    const ending = endingOf(request);
+    if (ending !== undefined) this.#end(ending);
 
     return {
       outcome: "held",
@@ -213,17 +225,23 @@ export class MemoryDatabase implements Transactions {
   pending(user: string, device: string, limit: number): readonly PendingRow[] {
     const owner = this.#users.get(user);
     if (owner === undefined) return [];
-    const rows = [...(owner.devices.get(device)?.rows.values() ?? []), ...owner.own.rows.values()];
-    return rows
-      .sort(inOrder)
-      .slice(0, limit)
-      .map((row) => ({
-        row: row.ref,
-        device: row.holder.device,
-        key: row.message.request.key,
-        body: row.message.request.body,
-        redelivered: row.redelivered,
-      }));
+    const holders = [owner.devices.get(device), owner.own].filter((holder) => holder !== undefined);
+    const now = this.#clock.now();
+    const ringing = new Set(
+      holders.flatMap(({ calls }) =>
+        calls.filter((call) => isRinging(call, now)).map(({ row }) => row),
+      ),
+    );
+    const isFirst = (row: Row): boolean => row.message.request.n === 0 && ringing.has(row.ref);
+    const rows = holders.flatMap((holder) => [...holder.rows.values()]).sort(inOrder);
+    const first = rows.filter(isFirst).sort((a, b) => a.ref - b.ref);
+    return [...first, ...rows.filter((row) => !isFirst(row))].slice(0, limit).map((row) => ({
+      row: row.ref,
+      device: row.holder.device,
+      key: row.message.request.key,
+      body: row.message.request.body,
+      redelivered: row.redelivered,
+    }));
   }
 
   settle(refs: readonly RowRef[]): void {
@@ -276,15 +294,14 @@ export class MemoryDatabase implements Transactions {
       this.#update(device, arrival.protocols, arrival.push);
       if (now - device.seen >= SEEN_INTERVAL_MS) device.seen = now;
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
-      wake = arrivedWake(device.intent, now);
-      if (device.intent !== undefined) deferForArrival(device.intent, now);
-      hush(device);
+      wake = arrivedWake(device, now);
+      arriveAt(device, now);
     }
     return {
       ...setOf(user),
       held: Math.min(HELD_COUNT_LIMIT, (device?.rows.size ?? 0) + user.own.rows.size),
       recovered,
-      generation: device?.intent === undefined ? 0 : device.generation,
+      generation: device === undefined ? 0 : generationOf(device),
       wake,
     };
   }
@@ -328,13 +345,8 @@ export class MemoryDatabase implements Transactions {
 
   /** The first durable device takes over what belonged to the user alone. */
   #adopt({ own }: User, device: Device): void {
-    if (own.rows.size > 0 && own.intent !== undefined) {
-      device.generation++;
-      device.intent = own.intent;
-      hush(device);
-      this.#intents.add(device);
-    }
-    own.intent = undefined;
+    if (own.rows.size === 0) forgetOutlived(own);
+    if (adoptWakes(own, device)) this.#woken.add(device);
     for (const row of own.rows.values()) {
       row.holder = device;
       row.message.rows.delete("");
@@ -368,7 +380,7 @@ export class MemoryDatabase implements Transactions {
 
   #drop(device: Device): void {
     for (const row of device.rows.values()) this.#remove(row);
-    this.#deleteIntent(device);
+    this.#forgetWakes(device);
   }
 
   forget(userName: string, deviceName: string): { setVersion: number; setSize: number } {
@@ -415,27 +427,19 @@ export class MemoryDatabase implements Transactions {
 
   // Wake intents
 
-  /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean): boolean {
-    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    if (holder.rows.size === 0) this.#deleteIntent(holder);
-    const now = this.#clock.now();
-    if (!isHeard) return false;
-    const due = now + wake.delay;
-    const expires = uuidTime(key.id) + this.#limits.retentionMs;
-    const wasDue = isDue(holder.intent, now);
-    holder.generation++;
-    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
-    else takeOn(holder.intent, wake, due, expires, now);
-    hush(holder);
+  /** Answers whether that made something of the device due now. */
+  #wake(holder: Holder, request: HoldRequest, row: RowRef): boolean {
+    const { retentionMs } = this.#limits;
+    const over = holder.user.own.calls;
+    const fell = wakeFor(holder, request, row, over, retentionMs, this.#clock.now());
     if (!isDevice(holder)) return false;
-    this.#intents.add(holder);
-    return !wasDue && isDue(holder.intent, now);
+    if (generationOf(holder) !== 0) this.#woken.add(holder);
+    return fell;
   }
 
-  #deleteIntent(holder: Holder): void {
-    holder.intent = undefined;
-    if (isDevice(holder)) this.#intents.delete(holder);
+  #forgetWakes(device: Device): void {
+    forgetWakes(device);
+    this.#woken.delete(device);
   }
 
   claim(
@@ -445,64 +449,71 @@ export class MemoryDatabase implements Transactions {
     except: readonly string[] = [],
   ): WakeIntent[] {
     const now = this.#clock.now();
-    const due = [...this.#intents]
-      .filter(({ push, intent }) => push !== undefined && isDue(intent, now))
-      .filter(({ push }) => !except.includes(push!.provider))
-      .sort((a, b) => a.intent!.due! - b.intent!.due!);
+    const isDue = (device: Device): boolean =>
+      device.push !== undefined &&
+      !except.includes(device.push.provider) &&
+      (dueOf(device) ?? Infinity) <= now;
+    const due = [...this.#woken].filter(isDue).sort((a, b) => dueOf(a)! - dueOf(b)!);
     const claimed: WakeIntent[] = [];
     for (const device of due) {
-      if (device.rows.size === 0) {
-        this.#deleteIntent(device);
-        continue;
+      const room = limit - claimed.length;
+      if (room === 0) break;
+      const claim = { owner, until: now + leaseMs, retentionMs: this.#limits.retentionMs, room };
+      const isHeld = (ref: RowRef): boolean => this.#rows.has(Number(ref));
+      const { protocols, push } = device;
+      for (const one of claimDue(device, device.rows.size > 0, isHeld, claim, now)) {
+        claimed.push({
+          user: device.user.name,
+          device: device.device,
+          ...one,
+          protocols,
+          push: push!,
+        });
       }
-      if (claimed.length === limit) break;
-      const intent = device.intent!;
-      lease(intent, owner, now + leaseMs);
-      claimed.push({
-        user: device.user.name,
-        device: device.device,
-        generation: device.generation,
-        class: intent.class,
-        attempts: intent.attempts,
-        activity: intent.activity,
-        conversation: intent.conversation,
-        server: intent.server,
-        preview: intent.preview,
-        expires: intent.expires,
-        protocols: device.protocols,
-        push: device.push!,
-      });
+      if (generationOf(device) === 0) this.#woken.delete(device);
     }
     return claimed;
   }
 
   done(
     owner: string,
-    outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
+    outcomes: readonly { user: string; device: string; call: string; outcome: WakeOutcome }[],
   ): void {
     const now = this.#clock.now();
-    for (const { user, device: name, outcome } of outcomes) {
+    for (const { user, device: name, call, outcome } of outcomes) {
       const device = this.#users.get(user)?.devices.get(name);
-      if (device?.intent?.owner !== owner) continue;
-      conclude(device.intent, outcome, now);
-      hush(device);
+      if (device === undefined || !concludeWake(device, owner, call, outcome, now)) continue;
+      if (generationOf(device) === 0) this.#woken.delete(device);
       if (outcome.kind === "gone" && device.push?.token === outcome.token) this.#silence(device);
+    }
+  }
+
+  end(endings: readonly Ending[]): void {
+    for (const ending of endings) this.#end(ending);
+  }
+
+  #end(ending: Ending): void {
+    const now = this.#clock.now();
+    const id = ending.call.toHex();
+    for (const { user: name, from } of sidesOf(ending)) {
+      const user = this.#users.get(name);
+      if (user === undefined) continue;
+      for (const holder of [user.own, ...user.devices.values()]) endCall(holder, id, from, now);
+      if (user.devices.size > 0) rememberEnd(user.own, id, from, now);
     }
   }
 
   clear(user: string, name: string, generation: number): number {
     const device = this.#users.get(user)?.devices.get(name);
-    if (device?.intent === undefined) return 0;
-    if (device.generation !== generation || device.rows.size > 0) return device.generation;
-    this.#deleteIntent(device);
+    const present = device === undefined ? 0 : generationOf(device);
+    if (present === 0 || present !== generation || device!.rows.size > 0) return present;
+    this.#forgetWakes(device!);
     return 0;
   }
 
   leave(user: string, name: string): void {
     const device = this.#users.get(user)?.devices.get(name);
-    if (device?.intent === undefined) return;
-    renewForDeparture(device.intent, this.#clock.now());
-    hush(device);
+    if (device !== undefined) leaveFrom(device, this.#clock.now());
   }
 
   quiet(userName: string, deviceName: string, conversation: string, until: Millis): boolean {
@@ -516,7 +527,9 @@ export class MemoryDatabase implements Transactions {
     mute(user.mutes, conversation, until, now);
     if (until <= now) return true;
     for (const holder of [user.own, ...user.devices.values()]) {
-      if (isMuted(holder.intent, conversation)) this.#deleteIntent(holder);
+      if (!isMuted(holder.intent, conversation)) continue;
+      holder.intent = undefined;
+      if (isDevice(holder) && generationOf(holder) === 0) this.#woken.delete(holder);
     }
     return true;
   }
@@ -527,8 +540,8 @@ export class MemoryDatabase implements Transactions {
 
   nextDue(): Millis | undefined {
     let next = Infinity;
-    for (const { push, intent } of this.#intents) {
-      if (push !== undefined) next = Math.min(next, intent?.due ?? Infinity);
+    for (const device of this.#woken) {
+      if (device.push !== undefined) next = Math.min(next, dueOf(device) ?? Infinity);
     }
     return next === Infinity ? undefined : Math.max(0, next - this.#clock.now());
   }
@@ -551,7 +564,15 @@ export class MemoryDatabase implements Transactions {
 }
 
 function newHolder(user: User, device: string): Holder {
-  return { user, device, rows: new Map(), generation: 0, intent: undefined, quietUntil: 0 };
+  return {
+    user,
+    device,
+    rows: new Map(),
+    generation: 0,
+    intent: undefined,
+    calls: [],
+    quietUntil: 0,
+  };
 }
 
 function newDevice(user: User, name: string): Device {
@@ -599,12 +620,10 @@ function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** Calls first, then lane by lane, by n; where that says nothing (n = 0) in the order held. */
+/** Lane by lane, by n; where that says nothing (n = 0) in the order held. */
 function inOrder(a: Row, b: Row): number {
   const [x, y] = [a.message.request, b.message.request];
-  const calls = Number(y.wake.class === "call") - Number(x.wake.class === "call");
   return (
-    calls ||
     compareText(x.key.from, y.key.from) ||
     compareText(x.key.fromDevice, y.key.fromDevice) ||
     x.outbox - y.outbox ||

@@ -229,22 +229,43 @@ export function messageStoreLaws(law: Law): void {
     expect(await rowsOf(b, "bob", "phone")).toHaveLength(2);
   });
 
-  law("pending: calls first, then by lane and n", async ({ a, b }) => {
+  law("pending: calls that ring first, then by lane and n", async ({ a, b }) => {
     await a.devices.arrive(arrival("bob", "phone"));
     await hold(
       a,
       request({ n: 2, body: body(12) }),
       request({ from: "eve", n: 1, body: body(21) }),
       request({ n: 1, body: body(11) }),
-      request({ n: 7, wake: "call", body: body(1) }),
-      request({ from: "eve", n: 10, wake: "silent", body: body(30) }),
+      request({ n: 0, wake: "call", body: body(1) }),
+      request({ from: "eve", n: 0, wake: "call", body: body(2) }),
     );
     const order = bodies(await b.messages.pending("bob", "phone", ALL));
     expect([
-      [1, 11, 12, 21, 30],
-      [1, 21, 30, 11, 12],
+      [1, 2, 11, 12, 21],
+      [1, 2, 21, 11, 12],
     ]).toContainEqual(order);
+    expect(bodies(await b.messages.pending("bob", "phone", 2))).toEqual([1, 2]);
   });
+
+  law(
+    "pending: calls that ring no longer, or have a lane, are in their places",
+    async (harness) => {
+      const { a, b, advance } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      const ended = newId();
+      await hold(
+        a,
+        request({ n: 2, wake: "call", body: body(2) }),
+        request({ n: 1, body: body(1) }),
+        request({ n: 0, wake: "call", id: ended, body: body(0) }),
+      );
+      await a.wakes.end([{ call: ended, between: ["bob", "ann"] }]);
+      await hold(a, request({ n: 0, wake: "call", body: body(9) }));
+      expect(bodies(await b.messages.pending("bob", "phone", ALL))).toEqual([9, 0, 1, 2]);
+      advance(30 * SECOND);
+      expect(bodies(await b.messages.pending("bob", "phone", ALL))).toEqual([0, 9, 1, 2]);
+    },
+  );
 
   law("pending: outbox and recipient tell lanes apart", async ({ a, b }) => {
     await a.devices.arrive(arrival("bob", "phone"));

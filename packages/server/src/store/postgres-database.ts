@@ -16,8 +16,16 @@ import type { Link, Row, Statement } from "./postgres-link.ts";
 import { StoredMutes, readMutesFor, readMutesOf } from "./postgres-mutes.ts";
 import type { Partitions } from "./postgres-partitions.ts";
 import type { Pool } from "./postgres-pool.ts";
-import { Rows, daysAndSeqs, lockUsersOf, markSent, readKept } from "./postgres-rows.ts";
+import {
+  Rows,
+  daysAndSeqs,
+  lockUsersOf,
+  markSent,
+  readCallRows,
+  readKept,
+} from "./postgres-rows.ts";
 import { doesWake, mutesOf } from "./quiet.ts";
+import { endingOf } from "./rules.ts";
 import { StoreUnavailable } from "./store.ts";
 import type {
   Arrival,
@@ -43,7 +51,8 @@ export type UserOperation =
   | "done"
   | "clear"
   | "leave"
-  | "quiet";
+  | "quiet"
+  | "end";
 
 export type UserCall = {
   [Name in UserOperation]: {
@@ -60,11 +69,14 @@ const ATTEMPTS = 5;
 
 const RETIRE_SLICE = 1_000;
 
+/** At least as many calls as ring at a device and at its user alone. */
+const RINGING = 16;
+
 /**
  * What may be lost with the power is committed without waiting for the disk: a row comes back and is delivered again, an intent
  * comes back and its device is woken again, which the laws allow after a crash.
  */
-const RELAXED: ReadonlySet<Operation> = new Set<Operation>(["done", "clear", "leave"]);
+const RELAXED: ReadonlySet<Operation> = new Set<Operation>(["done", "clear", "leave", "end"]);
 const RELAX: Statement = ["SET LOCAL synchronous_commit TO off"];
 
 const BEGIN: Statement = ["BEGIN"];
@@ -79,14 +91,35 @@ const ofHolder = (device: string): string => `(
   WHERE account = $1 AND device = ${device} ORDER BY urgency, lane, n, seq LIMIT $3
 )`;
 
-const PENDING = `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered
-  FROM (${ofHolder("$2")} UNION ALL ${ofHolder("''")}) AS both_holders
-  ORDER BY urgency, lane, n, both_holders.seq LIMIT $3`;
+/** Calls that ring come twice: first, and where they would stand as messages. */
+const PENDING = `SELECT day, seq::float8, device, id, sender, sender_device, body, redelivered FROM (
+    (SELECT held.day, held.seq, held.device, id, sender, sender_device, body, redelivered, -1 AS urgency, 0 AS lane, n
+      FROM holder, json_to_recordset(holder.calls::json) AS ring (row text, expires float8, ended boolean)
+      JOIN held ON held.day = split_part(ring.row, '.', 1)::integer AND held.seq = split_part(ring.row, '.', 2)::bigint
+      WHERE holder.account = $1 AND holder.device IN ($2, '') AND holder.calls IS NOT NULL
+        AND ring.row <> '' AND NOT ring.ended AND ring.expires > ${NOW.replace("$1", "$4")}
+        AND held.account = $1 AND held.device = holder.device AND n = 0)
+    UNION ALL ${ofHolder("$2")} UNION ALL ${ofHolder("''")}
+  ) AS of_all
+  ORDER BY urgency, lane, n, of_all.seq LIMIT $3`;
 
-/** Its time is one for the whole statement, and of the column's type: so the index knows where what is due ends. */
-export const DUE: string = `SELECT account, device FROM holder
-  WHERE due <= (SELECT ${NOW}::bigint) AND due IS NOT NULL AND token IS NOT NULL AND provider <> ALL($3::text[])
-  ORDER BY due LIMIT $2`;
+/**
+ * Devices with a wake that is due, the longest due first. Its time is one for the whole statement, and of the column's type: so the indexes know
+ * where what is due ends.
+ */
+export const DUE: string = `SELECT account, device FROM (${firstDue("due")} UNION ALL ${firstDue("calls_due")}) AS woken
+  GROUP BY account, device ORDER BY min(at) LIMIT $2`;
+
+const NEXT_DUE = `SELECT min(at)::float8 - ${NOW} AS wait FROM (
+    SELECT min(due) AS at FROM holder WHERE due IS NOT NULL AND token IS NOT NULL
+    UNION ALL SELECT min(calls_due) FROM holder WHERE calls_due IS NOT NULL AND token IS NOT NULL
+  ) AS next`;
+
+function firstDue(due: string): string {
+  return `(SELECT account, device, ${due} AS at FROM holder
+    WHERE ${due} <= (SELECT ${NOW}::bigint) AND ${due} IS NOT NULL AND token IS NOT NULL AND provider <> ALL($3::text[])
+    ORDER BY ${due} LIMIT $2)`;
+}
 
 /** What a transaction is about: this is locked and read. */
 interface Scope {
@@ -94,6 +127,8 @@ interface Scope {
   readonly requests?: readonly HoldRequest[];
   /** Whoever is registered so is locked and read as well. */
   readonly pushes?: readonly PushRegistration[];
+  /** Which rows of the users' calls are there. */
+  readonly callRows?: boolean;
   /** Users whose mutes change. */
   readonly muting?: readonly string[];
 }
@@ -191,7 +226,7 @@ export class PostgresDatabase {
   /** Undefined: a user was not there yet, or not any more; now it is. */
   async #begin(
     link: Link,
-    { users: named, requests = [], pushes = [], muting = [] }: Scope,
+    { users: named, requests = [], pushes = [], muting = [], callRows = false }: Scope,
   ): Promise<Work | undefined> {
     const waking = requests.filter(({ wake }) => doesWake(wake.class, undefined, 0));
     const users = pushes.length > 0 ? await this.#lockTokens(link, named, pushes) : named;
@@ -205,11 +240,13 @@ export class PostgresDatabase {
       ],
       readHolders(users),
       ...(requests.length > 0 ? [readKept(requests)] : []),
+      ...(callRows ? [readCallRows(users)] : []),
       ...(waking.length > 0 ? [readMutesFor(waking)] : []),
       ...(muting.length > 0 ? [readMutesOf(muting)] : []),
     ]);
     const [locked, clock, holderRows, ...more] = answers.slice(begin.length);
     const kept = requests.length > 0 ? more.shift()! : [];
+    const calls = callRows ? more.shift()! : [];
     if (locked!.length < users.length) {
       await link.run([["ROLLBACK"], makeUsers(users)]);
       return undefined;
@@ -218,7 +255,8 @@ export class PostgresDatabase {
     const holders = new Holders(users, holderRows!);
     const rows = new Rows(this.#base + transaction, kept, this.#partitions.known);
     const mutes = new StoredMutes(more.flat());
-    const decisions = new Decisions(this.#limits, now, holders, rows, mutes);
+    const held = new Set(calls.map((row) => row["row"] as string));
+    const decisions = new Decisions(this.#limits, now, holders, rows, mutes, held);
     return { holders, rows, mutes, decisions };
   }
 
@@ -265,7 +303,11 @@ export class PostgresDatabase {
   }
 
   pending(user: string, device: string, limit: number): Promise<PendingRow[]> {
-    return this.#read([PENDING, [user, device, limit]], (rows) => rows.map(pendingRow));
+    // Calls that ring are there twice.
+    const most = limit + RINGING;
+    return this.#read([PENDING, [user, device, most, this.#now?.() ?? null]], (rows) =>
+      unique(rows.map(pendingRow)).slice(0, limit),
+    );
   }
 
   lookAt(arrival: Arrival): Promise<ArrivalResult> {
@@ -331,8 +373,8 @@ export class PostgresDatabase {
         }));
         const users = [...new Set(due.map(({ user }) => user))];
         claimed.push(
-          ...(await this.#transaction(link, { users }, true, (decisions) =>
-            decisions.claim(owner, leaseMs, due),
+          ...(await this.#transaction(link, { users, callRows: true }, true, (decisions) =>
+            decisions.claim(owner, leaseMs, wanted, due),
           )),
         );
         // A lease of no length would be found due again.
@@ -342,14 +384,10 @@ export class PostgresDatabase {
   }
 
   nextDue(): Promise<Millis | undefined> {
-    return this.#read(
-      [
-        `SELECT greatest(0, min(due) - ${NOW})::float8 AS wait, min(due) IS NULL AS none FROM holder
-         WHERE due IS NOT NULL AND token IS NOT NULL`,
-        [this.#now?.() ?? null],
-      ],
-      ([row]) => (row!["none"] === true ? undefined : (row!["wait"] as number)),
-    );
+    return this.#read([NEXT_DUE, [this.#now?.() ?? null]], ([row]) => {
+      const wait = row!["wait"] as number | null;
+      return wait === null ? undefined : Math.max(0, wait);
+    });
   }
 
   mutes(user: string): Promise<Mute[]> {
@@ -384,7 +422,13 @@ function usersOf(calls: readonly UserCall[]): string[] {
   for (const call of calls) {
     switch (call.operation) {
       case "hold":
-        for (const { user } of call.args[0]) users.add(user);
+        for (const request of call.args[0]) {
+          users.add(request.user);
+          for (const user of endingOf(request)?.between ?? []) users.add(user);
+        }
+        break;
+      case "end":
+        for (const { between } of call.args[0]) for (const user of between) users.add(user);
         break;
       case "arrive":
         users.add(call.args[0].user);
@@ -419,11 +463,17 @@ const PERFORM: {
   clear: (decisions, args) => decisions.clear(...args),
   leave: (decisions, args) => decisions.leave(...args),
   quiet: (decisions, args) => decisions.quiet(...args),
+  end: (decisions, args) => decisions.end(...args),
 };
 
 function perform(decisions: Decisions, { operation, args }: UserCall): unknown {
   const run = PERFORM[operation] as (decisions: Decisions, args: unknown) => unknown;
   return run(decisions, args);
+}
+
+function unique(rows: readonly PendingRow[]): PendingRow[] {
+  const seen = new Set<RowRef>();
+  return rows.filter(({ row }) => !seen.has(row) && seen.add(row));
 }
 
 function pendingRow(row: Row): PendingRow {

@@ -1,17 +1,7 @@
 /** What the calls that change users decide, on what their transaction has read. */
-import { uuidTime } from "@beckon/protocol";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
-import {
-  arrivedWake,
-  conclude,
-  deferForArrival,
-  isDue,
-  lease,
-  newIntent,
-  renewForDeparture,
-  takeOn,
-} from "./intent.ts";
+import { mayRing } from "./call.ts";
 import {
   coalesces,
   durableOf,
@@ -26,26 +16,44 @@ import type { Holders, User } from "./postgres-holders.ts";
 import type { StoredMutes } from "./postgres-mutes.ts";
 import { refOf } from "./postgres-rows.ts";
 import type { Kept, Rows } from "./postgres-rows.ts";
-import { doesWake, hush, isMuted, mute, quietDevice } from "./quiet.ts";
+import { doesWake, isMuted, mute, quietDevice } from "./quiet.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
+  endingOf,
   isLost,
   isOwedTruth,
   longestUnseen,
   markMissed,
+  sidesOf,
   tell,
 } from "./rules.ts";
 import type {
   Arrival,
   ArrivalResult,
   DurableSet,
+  Ending,
   HoldRequest,
   HoldResult,
+  RowRef,
   StoreLimits,
   WakeIntent,
   WakeOutcome,
 } from "./store.ts";
+import {
+  adoptWakes,
+  arriveAt,
+  arrivedWake,
+  claimDue,
+  concludeWake,
+  endCall,
+  forgetOutlived,
+  forgetWakes,
+  generationOf,
+  leaveFrom,
+  rememberEnd,
+  wakeFor,
+} from "./waking.ts";
 
 export class Decisions {
   readonly #limits: StoreLimits;
@@ -53,13 +61,23 @@ export class Decisions {
   readonly #holders: Holders;
   readonly #rows: Rows;
   readonly #mutes: StoredMutes;
+  readonly #callRows: ReadonlySet<RowRef>;
 
-  constructor(limits: StoreLimits, now: Millis, holders: Holders, rows: Rows, mutes: StoredMutes) {
+  /** `callRows`: the rows of calls that are there, where that is asked. */
+  constructor(
+    limits: StoreLimits,
+    now: Millis,
+    holders: Holders,
+    rows: Rows,
+    mutes: StoredMutes,
+    callRows: ReadonlySet<RowRef>,
+  ) {
     this.#limits = limits;
     this.#now = now;
     this.#holders = holders;
     this.#rows = rows;
     this.#mutes = mutes;
+    this.#callRows = callRows;
   }
 
   // Messages
@@ -81,36 +99,28 @@ export class Decisions {
     if (fresh.length > 0 && takers.length === 0 && nobodyElse) return { outcome: "full" };
 
     const isHeard = this.#isHeard(request);
-    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
+    const coalesced = isHeard && !mayRing(request.wake) ? takers.filter(coalesces).length : 0;
     const due: string[] = [];
-    for (const holder of takers) if (this.#wake(holder, request, isHeard)) due.push(holder.device);
     for (const row of old) if (request.sent.includes(row.device)) this.#rows.markSent(row);
     const rows = old.map((row) => answer(row, false));
+    const { retentionMs } = this.#limits;
     for (const holder of takers) {
-      rows.push(answer(this.#rows.insert(request, holder), true));
+      if (holder.held === 0) forgetOutlived(holder);
+      const row = answer(this.#rows.insert(request, holder), true);
+      rows.push(row);
+      const over = user.own.calls;
+      const fell = isHeard && wakeFor(holder, request, row.row, over, retentionMs, this.#now);
+      if (fell && holder.device !== "") due.push(holder.device);
       this.#holders.heldChanged(holder);
     }
+    const ending = endingOf(request);
+    if (ending !== undefined) this.end([ending]);
     return { outcome: "held", rows, ...setOf(user), due, coalesced };
   }
 
   #isHeard({ user, wake }: HoldRequest): boolean {
     const mutedUntil = this.#mutes.of(user).get(wake.conversation);
     return doesWake(wake.class, mutedUntil, this.#now);
-  }
-
-  /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean): boolean {
-    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    if (holder.held === 0) holder.intent = undefined;
-    if (!isHeard) return false;
-    const due = this.#now + wake.delay;
-    const expires = uuidTime(key.id) + this.#limits.retentionMs;
-    const wasDue = isDue(holder.intent, this.#now);
-    holder.generation++;
-    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
-    else takeOn(holder.intent, wake, due, expires, this.#now);
-    hush(holder);
-    return holder.device !== "" && !wasDue && isDue(holder.intent, this.#now);
   }
 
   /** A row of the holder was never made. Where it was the user's own there is nobody to tell. */
@@ -133,10 +143,9 @@ export class Decisions {
     }
     if (device.missed) this.#holders.heldChanged(device);
     const recovered = tell(device, arrival.lastEpoch, arrival.epoch);
-    const wake = arrivedWake(device.intent, this.#now);
-    if (device.intent !== undefined) {
-      deferForArrival(device.intent, this.#now);
-      hush(device);
+    const wake = arrivedWake(device, this.#now);
+    if (generationOf(device) !== 0) {
+      arriveAt(device, this.#now);
       this.#holders.heldChanged(device);
     }
     return { ...arrivalResult(user, device, recovered), wake };
@@ -188,17 +197,13 @@ export class Decisions {
 
   /** The first durable device takes over what belonged to the user alone. */
   #adopt(own: Holder, device: Holder): void {
+    if (own.held === 0) forgetOutlived(own);
+    adoptWakes(own, device);
     if (own.held > 0) {
-      if (own.intent !== undefined) {
-        device.generation++;
-        device.intent = own.intent;
-        hush(device);
-      }
       this.#rows.move(own.user, device.device);
       device.held += own.held;
       own.held = 0;
     }
-    own.intent = undefined;
   }
 
   #update(device: Holder, protocols: readonly string[], push: PushRegistration | undefined): void {
@@ -224,7 +229,7 @@ export class Decisions {
     markMissed(device);
     this.#rows.removeAll(device);
     device.held = 0;
-    device.intent = undefined;
+    forgetWakes(device);
     this.#holders.changed(device);
   }
 
@@ -255,55 +260,69 @@ export class Decisions {
 
   // Wakes
 
-  /** Of these devices, in this order, those that are still due. */
+  /** Of these devices, in this order, what is still due. */
   claim(
     owner: string,
     leaseMs: Millis,
+    limit: number,
     devices: readonly { readonly user: string; readonly device: string }[],
   ): WakeIntent[] {
     const claimed: WakeIntent[] = [];
+    const until = this.#now + leaseMs;
+    const { retentionMs } = this.#limits;
     for (const { user, device: name } of devices) {
       const device = this.#holders.user(user).devices.get(name);
-      if (device?.push === undefined || !isDue(device.intent, this.#now)) continue;
+      if (device?.push === undefined) continue;
+      const claim = { owner, until, retentionMs, room: limit - claimed.length };
+      const isHeld = (row: RowRef): boolean => this.#callRows.has(row);
+      const found = claimDue(device, device.held > 0, isHeld, claim, this.#now);
       this.#holders.heldChanged(device);
-      if (device.held === 0) {
-        device.intent = undefined;
-        continue;
-      }
-      lease(device.intent!, owner, this.#now + leaseMs);
-      claimed.push(wakeIntentOf(device));
+      claimed.push(...found.map((one) => wakeIntentOf(device, one)));
     }
     return claimed;
   }
 
   done(
     owner: string,
-    outcomes: readonly { user: string; device: string; outcome: WakeOutcome }[],
+    outcomes: readonly { user: string; device: string; call: string; outcome: WakeOutcome }[],
   ): void {
-    for (const { user, device: name, outcome } of outcomes) {
+    for (const { user, device: name, call, outcome } of outcomes) {
       const device = this.#holders.user(user).devices.get(name);
-      if (device?.intent?.owner !== owner) continue;
-      conclude(device.intent, outcome, this.#now);
-      hush(device);
+      if (device === undefined) continue;
+      if (!concludeWake(device, owner, call, outcome, this.#now)) continue;
       this.#holders.heldChanged(device);
       if (outcome.kind === "gone" && device.push?.token === outcome.token) this.#silence(device);
     }
   }
 
+  end(endings: readonly Ending[]): void {
+    for (const ending of endings) {
+      const id = ending.call.toHex();
+      for (const { user: name, from } of sidesOf(ending)) {
+        const { own, devices } = this.#holders.user(name);
+        for (const holder of [own, ...devices.values()]) {
+          if (endCall(holder, id, from, this.#now)) this.#holders.heldChanged(holder);
+        }
+        if (devices.size === 0) continue;
+        rememberEnd(own, id, from, this.#now);
+        this.#holders.heldChanged(own);
+      }
+    }
+  }
+
   clear(user: string, name: string, generation: number): number {
     const device = this.#holders.user(user).devices.get(name);
-    if (device?.intent === undefined) return 0;
-    if (device.generation !== generation || device.held > 0) return device.generation;
-    device.intent = undefined;
-    this.#holders.heldChanged(device);
+    const present = device === undefined ? 0 : generationOf(device);
+    if (present === 0 || present !== generation || device!.held > 0) return present;
+    forgetWakes(device!);
+    this.#holders.heldChanged(device!);
     return 0;
   }
 
   leave(user: string, name: string): void {
     const device = this.#holders.user(user).devices.get(name);
-    if (device?.intent === undefined) return;
-    renewForDeparture(device.intent, this.#now);
-    hush(device);
+    if (device === undefined || generationOf(device) === 0) return;
+    leaveFrom(device, this.#now);
     this.#holders.heldChanged(device);
   }
 
@@ -340,7 +359,7 @@ function arrivalResult(user: User, device: Holder | undefined, recovered: boolea
     ...setOf(user),
     held: Math.min(HELD_COUNT_LIMIT, (device?.held ?? 0) + user.own.held),
     recovered,
-    generation: device?.intent === undefined ? 0 : device.generation,
+    generation: device === undefined ? 0 : generationOf(device),
   };
 }
 

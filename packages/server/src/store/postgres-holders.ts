@@ -1,11 +1,13 @@
 /** Whom rows are held for: read under the lock of their users, changed in memory, written in bulk. */
 import type { PushRegistration, WakeClass } from "@beckon/protocol";
 
+import type { Call } from "./call.ts";
 import { newHolder } from "./holder.ts";
 import type { Holder } from "./holder.ts";
 import type { Intent } from "./intent.ts";
 import { arrayOf } from "./postgres-link.ts";
 import type { Row, Statement } from "./postgres-link.ts";
+import { callsDueOf } from "./waking.ts";
 
 /** All holders of one user. */
 export interface User {
@@ -16,7 +18,7 @@ export interface User {
 
 const COLUMNS = `account, device, set_version::float8, dormant, protocols, provider, token, key_id::float8, wake_key, seen::float8,
   gone_at::float8, missed, told_epoch::float8, held, generation::float8, class, attempts, activity, conversation, server, preview,
-  expires::float8, due::float8, owner, again, quiet_until::float8, mixed, pushed_at::float8, named`;
+  expires::float8, due::float8, owner, again, quiet_until::float8, mixed, pushed_at::float8, named, calls`;
 
 /** Always in the order of their names, so that no two transactions wait for each other. */
 export function lockUsers(users: readonly string[]): Statement {
@@ -139,6 +141,8 @@ const HELD: readonly (readonly [string, string, (holder: Holder) => Value])[] = 
   ["mixed", "boolean", ({ intent }) => intent?.isMixed ?? null],
   ["pushed_at", "bigint", ({ intent }) => intent?.pushedAt ?? null],
   ["named", "text", ({ intent }) => intent?.named ?? null],
+  ["calls", "text", ({ calls }) => (calls.length === 0 ? null : JSON.stringify(calls))],
+  ["calls_due", "bigint", (holder) => callsDueOf(holder) ?? null],
 ];
 
 /** What only arrivals and the like change. */
@@ -202,6 +206,7 @@ function holderOf(row: Row): Holder {
     held: row["held"] as number,
     generation: row["generation"] as number,
     intent: intentOf(row),
+    calls: row["calls"] === null ? [] : (JSON.parse(row["calls"] as string) as Call[]),
   };
 }
 

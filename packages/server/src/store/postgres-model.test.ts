@@ -27,6 +27,7 @@ const SHARE: ReadonlySet<string> = new Set([
   "clear",
   "leave",
   "quiet",
+  "end",
 ]);
 
 let postgres: PostgresProcess;

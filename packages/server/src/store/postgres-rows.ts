@@ -6,7 +6,6 @@ import { laneOf } from "./lane.ts";
 import { arrayOf, bytesArray } from "./postgres-link.ts";
 import type { Row, Statement } from "./postgres-link.ts";
 import { DAY_MS, OTHER_DAY, ROWS_PER_TRANSACTION } from "./postgres-schema.ts";
-import { urgencyOf } from "./rules.ts";
 import type { HoldRequest, MessageKey, RowRef } from "./store.ts";
 
 const ID_BYTES = 16;
@@ -58,11 +57,11 @@ export function readKept(requests: readonly HoldRequest[]): Statement {
 
 const INSERT = `INSERT INTO held
   (day, seq, account, device, urgency, lane, n, redelivered, id, sender, sender_device, digest, body)
-  SELECT day, seq, account, device, urgency, lane, n, redelivered, substring($12::bytea FROM at FOR ${ID_BYTES}), sender, sender_device, digest,
-    substring($12::bytea FROM at + ${ID_BYTES} FOR size)
-  FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::boolean[],
-    $9::text[], $10::text[], $11::text[], $13::integer[], $14::integer[])
-  AS x (day, seq, account, device, urgency, lane, n, redelivered, sender, sender_device, digest, at, size)`;
+  SELECT day, seq, account, device, 1, lane, n, redelivered, substring($11::bytea FROM at FOR ${ID_BYTES}), sender, sender_device, digest,
+    substring($11::bytea FROM at + ${ID_BYTES} FOR size)
+  FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[],
+    $8::text[], $9::text[], $10::text[], $12::integer[], $13::integer[])
+  AS x (day, seq, account, device, lane, n, redelivered, sender, sender_device, digest, at, size)`;
 
 export class Rows {
   readonly #kept = new Map<string, Kept[]>();
@@ -168,6 +167,16 @@ export class Rows {
   }
 }
 
+/** Rows of calls that are there yet. */
+export function readCallRows(users: readonly string[]): Statement {
+  return [
+    `SELECT ring.row FROM holder, json_to_recordset(holder.calls::json) AS ring (row text)
+     JOIN held ON held.day = split_part(ring.row, '.', 1)::integer AND held.seq = split_part(ring.row, '.', 2)::bigint
+     WHERE holder.account = ANY($1::text[]) AND holder.calls IS NOT NULL AND ring.row <> ''`,
+    [arrayOf(users)],
+  ];
+}
+
 /** In the order of `lockUsers`; one by one, whatever the planner knows of the tables. */
 export function lockUsersOf(refs: readonly RowRef[]): Statement {
   return [
@@ -212,7 +221,6 @@ function insert(rows: readonly Inserted[]): Statement {
       column(({ kept }) => kept.user),
       // As it was then: a row that was moved since is moved by the next statement.
       column(({ kept }) => kept.device),
-      column(({ request }) => urgencyOf(request.wake)),
       column(({ request }) => laneOf(request)),
       column(({ request }) => request.n),
       column(({ request, kept }) => request.sent.includes(kept.device)),

@@ -17,11 +17,13 @@ export const ROWS_PER_TRANSACTION = 4_096;
  * Each entry brings the schema one version up; one that was released is never changed.
  *
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row has the version of the user's set and is what a
- * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none).
+ * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none), and `calls`,
+ * JSON (null: none), that ring, with the time at which the first is due.
  * `mute` is a conversation that wakes none of the user's devices until then.
  * `held` is a message for one of them. `day` is of the id, so that who repeats a message after midnight finds it.
  * `numbering.base` is added to a transaction's number: what was restored into another cluster has greater numbers than that one gives.
- * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
+ * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order. `urgency`
+ * is 1, or 0 in rows that come first.
  */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
@@ -89,6 +91,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     )`,
   ],
   ["ALTER TABLE holder ADD COLUMN pushed_at bigint", "ALTER TABLE holder ADD COLUMN named text"],
+  [
+    "ALTER TABLE holder ADD COLUMN calls text, ADD COLUMN calls_due bigint",
+    "CREATE INDEX holder_calls_due ON holder (calls_due) WHERE calls_due IS NOT NULL AND token IS NOT NULL",
+  ],
 ];
 
 /** Keys of the locks that only starting and the care of partitions take; beside them the schema's own oid. */

@@ -220,6 +220,7 @@ function openHandle(
       done: (...args) => write({ operation: "done", args }),
       clear: (...args) => write({ operation: "clear", args }),
       leave: (...args) => write({ operation: "leave", args }),
+      end: (...args) => write({ operation: "end", args }),
       nextDue: () => ask(undefined, () => database.nextDue()),
       quiet: (...args) => write({ operation: "quiet", args }),
       mutes: (user) => ask(user, () => database.mutes(user)),

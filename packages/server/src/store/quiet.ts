@@ -1,6 +1,7 @@
 /** Who is not to be woken, and until when: decisions without a database. */
 import type { Millis, WakeClass } from "@beckon/protocol";
 
+import type { Call } from "./call.ts";
 import type { Intent } from "./intent.ts";
 
 /** Quiet conversations of a user; beyond it the one that ends first is forgotten. */
@@ -14,6 +15,7 @@ interface Hushed {
   /** It is not pushed to before that; 0: never said. */
   quietUntil: Millis;
   intent: Intent | undefined;
+  calls: readonly Call[];
 }
 
 /** Whether a message of this class wakes anybody. A call rings, whoever makes it. */
@@ -58,15 +60,20 @@ export function mutesOf(
     .sort((a, b) => (a.conversation < b.conversation ? -1 : 1));
 }
 
-/** After every change of an intent: what would fall due while the device is quiet falls due when that ends. */
-export function hush({ intent, quietUntil }: Hushed): void {
+/**
+ * After every change of what wakes it: what would fall due while the device is quiet falls due when that ends. A call that rings no longer by then
+ * is one that was missed.
+ */
+export function hush({ intent, calls, quietUntil }: Hushed): void {
   if (intent?.due !== undefined) intent.due = Math.max(intent.due, quietUntil);
+  for (const call of calls) call.due = Math.max(call.due, quietUntil);
 }
 
 /** The device is quiet until then; where that is not to come, no longer: what has waited for it is due then. */
 export function quietDevice(device: Hushed, until: Millis, now: Millis): void {
-  const { intent, quietUntil: before } = device;
+  const { intent, calls, quietUntil: before } = device;
   device.quietUntil = until > now ? until : 0;
-  if (before > now && intent?.due === before) intent.due = Math.max(now, device.quietUntil);
+  const waiting = [intent, ...calls].filter((one) => one?.due === before);
+  if (before > now) for (const one of waiting) one!.due = Math.max(now, device.quietUntil);
   hush(device);
 }

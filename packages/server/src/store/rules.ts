@@ -1,7 +1,7 @@
 /** Decisions that every backend makes alike. */
 import type { Millis } from "@beckon/protocol";
 
-import type { HoldRequest, StoreLimits, WakeRequest } from "./store.ts";
+import type { Ending, HoldRequest, StoreLimits } from "./store.ts";
 
 /** `seen` is written at most this often, so that an arrival that changes nothing writes nothing. */
 export const SEEN_INTERVAL_MS: Millis = 3_600_000;
@@ -62,14 +62,6 @@ export function isLost(
   return Math.max(seen, goneAt) + limits.goneDormantAfterMs <= now;
 }
 
-const CALL_URGENCY = 0;
-const OTHER_URGENCY = 1;
-
-/** Databases keep it: `pending` gives the lower first. */
-export function urgencyOf(wake: WakeRequest): number {
-  return wake.class === "call" ? CALL_URGENCY : OTHER_URGENCY;
-}
-
 /** The least id of that time. */
 export function firstIdOf(time: Millis): Uint8Array {
   const id = new Uint8Array(16);
@@ -79,8 +71,21 @@ export function firstIdOf(time: Millis): Uint8Array {
   return id;
 }
 
+/** The call that a message ends. */
+export function endingOf({ key, to, ends }: HoldRequest): Ending | undefined {
+  return ends.length === 0 ? undefined : { call: ends, between: [key.from, to] };
+}
+
+/** Whose devices a call that is over rang at, and who was calling them. */
+export function sidesOf({ between: [a, b] }: Ending): readonly { user: string; from: string }[] {
+  return [
+    { user: a, from: b },
+    { user: b, from: a },
+  ];
+}
+
 /** @throws {TypeError} What no database could keep as it is. The message names the field, never its value. */
-export function checkRequest({ key, user, outbox, to, n, body, digest }: HoldRequest): void {
+export function checkRequest({ key, user, outbox, to, n, body, digest, ends }: HoldRequest): void {
   must(isText(key.from), "key.from");
   must(typeof key.fromDevice === "string", "key.fromDevice");
   must(key.id instanceof Uint8Array && key.id.length === 16, "key.id");
@@ -90,6 +95,7 @@ export function checkRequest({ key, user, outbox, to, n, body, digest }: HoldReq
   must(isCount(n), "n");
   must(body instanceof Uint8Array, "body");
   must(typeof digest === "string", "digest");
+  must(ends instanceof Uint8Array && (ends.length === 0 || ends.length === 16), "ends");
 }
 
 function must(isGood: boolean, field: string): void {

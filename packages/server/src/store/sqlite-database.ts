@@ -57,6 +57,7 @@ const RELAXED: ReadonlySet<SqliteOperation> = new Set<SqliteOperation>([
   "done",
   "clear",
   "leave",
+  "end",
 ]);
 
 export function isRead({ operation }: SqliteCall): boolean {
@@ -97,7 +98,7 @@ export class SqliteDatabase {
       rows,
       messages: new Messages(file, this.#limits, holders, rows),
       devices: new Devices(file, this.#limits, holders, rows),
-      wakes: new Wakes(file, holders),
+      wakes: new Wakes(file, this.#limits, holders, rows),
     };
     this.#isRelaxed = false;
   }
@@ -225,7 +226,7 @@ const PERFORM: {
   ) => ReturnType<SqliteTransactions[Name]>;
 } = {
   hold: ({ messages }, [requests], now) => requests.map((request) => messages.hold(request, now)),
-  pending: ({ messages }, args) => messages.pending(...args),
+  pending: ({ messages }, args, now) => messages.pending(...args, now),
   settle: ({ messages }, args) => messages.settle(...args),
   markSent: ({ messages }, args) => messages.markSent(...args),
   tail: ({ messages }, args) => messages.tail(...args),
@@ -242,6 +243,7 @@ const PERFORM: {
   done: ({ wakes }, args, now) => wakes.done(...args, now),
   clear: ({ wakes }, args) => wakes.clear(...args),
   leave: ({ wakes }, args, now) => wakes.leave(...args, now),
+  end: ({ messages }, args, now) => messages.end(...args, now),
   nextDue: ({ wakes }, _args, now) => wakes.nextDue(now),
   quiet: ({ wakes }, args, now) => wakes.quiet(...args, now),
   mutes: ({ wakes }, args, now) => wakes.mutes(...args, now),

@@ -3,7 +3,6 @@ import type { Statement } from "bun:sqlite";
 import type { Millis, PushRegistration } from "@beckon/protocol";
 
 import { deviceRecordOf, durableOf, setOf, silence, update } from "./holder.ts";
-import { arrivedWake, deferForArrival } from "./intent.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
@@ -15,7 +14,6 @@ import {
 } from "./rules.ts";
 import type { Holder, Holders, User } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
-import { hush } from "./quiet.ts";
 import type {
   Arrival,
   ArrivalResult,
@@ -25,6 +23,14 @@ import type {
   StoreLimits,
 } from "./store.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
+import {
+  adoptWakes,
+  arriveAt,
+  arrivedWake,
+  forgetOutlived,
+  forgetWakes,
+  generationOf,
+} from "./waking.ts";
 
 /** Users of whom one `retire` looks at devices, so that it does not hold up what waits behind it. */
 export const RETIRE_SLICE = 2_000;
@@ -62,10 +68,9 @@ export class Devices {
       }
       if (device.missed) this.#holders.heldChanged(device);
       recovered = tell(device, arrival.lastEpoch, arrival.epoch);
-      wake = arrivedWake(device.intent, now);
-      if (device.intent !== undefined) {
-        deferForArrival(device.intent, now);
-        hush(device);
+      wake = arrivedWake(device, now);
+      if (generationOf(device) !== 0) {
+        arriveAt(device, now);
         this.#holders.heldChanged(device);
       }
     }
@@ -73,7 +78,7 @@ export class Devices {
       ...setOf(user),
       held: Math.min(HELD_COUNT_LIMIT, (device?.held ?? 0) + (user.own?.held ?? 0)),
       recovered,
-      generation: device?.intent === undefined ? 0 : device.generation,
+      generation: device === undefined ? 0 : generationOf(device),
       wake,
     };
   }
@@ -126,15 +131,9 @@ export class Devices {
 
   /** The first durable device takes over what belonged to the user alone. */
   #adopt(own: Holder, device: Holder): void {
-    if (own.held > 0) {
-      if (own.intent !== undefined) {
-        device.generation++;
-        device.intent = own.intent;
-        hush(device);
-      }
-      this.#rows.move(own, device);
-    }
-    own.intent = undefined;
+    if (own.held === 0) forgetOutlived(own);
+    adoptWakes(own, device);
+    if (own.held > 0) this.#rows.move(own, device);
   }
 
   #update(
@@ -157,7 +156,7 @@ export class Devices {
     device.dormant = true;
     markMissed(device);
     this.#rows.removeAll(device);
-    device.intent = undefined;
+    forgetWakes(device);
     this.#holders.changed(device);
   }
 

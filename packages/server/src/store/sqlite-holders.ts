@@ -3,15 +3,20 @@ import type { Statement } from "bun:sqlite";
 
 import type { Millis, PushRegistration, WakeClass } from "@beckon/protocol";
 
+import type { Call } from "./call.ts";
 import { newHolder } from "./holder.ts";
 import type { Holder as Kept } from "./holder.ts";
 import type { Intent } from "./intent.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
+import { callsDueOf } from "./waking.ts";
 
 export interface Holder extends Kept {
   readonly id: number;
   /** `intent.due` as it is in the file: an index hangs on it, so it is only written where it differs. */
   storedDue: Millis | undefined;
+  /** The same of its calls; and whether there are any in the file. */
+  storedCallsDue: Millis | undefined;
+  hasStoredCalls: boolean;
 }
 
 /** All holders of one user. */
@@ -24,7 +29,7 @@ export interface User {
 const COLUMNS = [
   "id, user, device, set_version, dormant, protocols, provider, token, key_id, wake_key, seen, gone_at",
   "missed, told_epoch, held, generation, class, attempts, activity, conversation, server, preview",
-  "expires, due, owner, again, quiet_until, mixed, pushed_at, named",
+  "expires, due, owner, again, quiet_until, mixed, pushed_at, named, calls, calls_due",
 ].join(", ");
 
 /** Holders, and users, that are kept over transactions: some 20 MB. */
@@ -63,6 +68,8 @@ export interface HolderRow {
   readonly mixed: number | null;
   readonly pushed_at: number | null;
   readonly named: string | null;
+  readonly calls: string | null;
+  readonly calls_due: number | null;
 }
 
 export class Holders {
@@ -73,6 +80,8 @@ export class Holders {
   readonly #update: Statement;
   readonly #updateHeld: Statement;
   readonly #updateDue: Statement;
+  readonly #updateCalls: Statement;
+  readonly #updateCallsDue: Statement;
   readonly #delete: Statement;
   readonly #version: Statement<{ data_version: number }, []>;
   /** Both are kept over transactions, for as long as nobody else writes to the file. */
@@ -95,6 +104,8 @@ export class Holders {
       pushed_at = ?, named = ?`;
     this.#updateHeld = file.prepare(`UPDATE holder SET ${held} WHERE id = ?`);
     this.#updateDue = file.prepare("UPDATE holder SET due = ? WHERE id = ?");
+    this.#updateCalls = file.prepare("UPDATE holder SET calls = ? WHERE id = ?");
+    this.#updateCallsDue = file.prepare("UPDATE holder SET calls_due = ? WHERE id = ?");
     this.#update = file.prepare(
       `UPDATE holder SET set_version = ?, dormant = ?, protocols = ?, provider = ?, token = ?, key_id = ?,
         wake_key = ?, seen = ?, gone_at = ?, quiet_until = ?, ${held} WHERE id = ?`,
@@ -132,7 +143,13 @@ export class Holders {
 
   create(user: User, device: string): Holder {
     const id = Number(this.#insert.run(user.name, device).lastInsertRowid);
-    const holder: Holder = { ...newHolder(user.name, device), id, storedDue: undefined };
+    const holder: Holder = {
+      ...newHolder(user.name, device),
+      id,
+      storedDue: undefined,
+      storedCallsDue: undefined,
+      hasStoredCalls: false,
+    };
     this.#holders.set(id, holder);
     this.#place(user, holder);
     return holder;
@@ -204,6 +221,7 @@ export class Holders {
       intent?.named ?? null,
       holder.id,
     ];
+    this.#writeCalls(holder);
     if (holder.storedDue !== intent?.due) {
       this.#updateDue.run(intent?.due ?? null, holder.id);
       holder.storedDue = intent?.due;
@@ -225,6 +243,18 @@ export class Holders {
       holder.quietUntil,
       ...held,
     );
+  }
+
+  /** Few have any. */
+  #writeCalls(holder: Holder): void {
+    const { calls, id, hasStoredCalls, storedCallsDue } = holder;
+    if (calls.length === 0 && !hasStoredCalls) return;
+    this.#updateCalls.run(calls.length === 0 ? null : JSON.stringify(calls), id);
+    holder.hasStoredCalls = calls.length > 0;
+    const due = callsDueOf(holder);
+    if (due === storedCallsDue) return;
+    this.#updateCallsDue.run(due ?? null, id);
+    holder.storedCallsDue = due;
   }
 
   #take(row: HolderRow): Holder {
@@ -258,7 +288,10 @@ function holderOf(row: HolderRow): Holder {
     held: row.held,
     generation: row.generation,
     intent: intentOf(row),
+    calls: row.calls === null ? [] : (JSON.parse(row.calls) as Call[]),
     storedDue: row.due ?? undefined,
+    storedCallsDue: row.calls_due ?? undefined,
+    hasStoredCalls: row.calls !== null,
   };
 }
 

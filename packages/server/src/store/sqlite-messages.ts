@@ -1,17 +1,18 @@
 import type { Statement } from "bun:sqlite";
 
-import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
+import { isRinging, mayRing } from "./call.ts";
+import type { Call } from "./call.ts";
 import { coalesces } from "./holder.ts";
-import { isDue, newIntent, takeOn } from "./intent.ts";
-import { doesWake, hush } from "./quiet.ts";
-import { firstIdOf, markMissed } from "./rules.ts";
+import { doesWake } from "./quiet.ts";
+import { endingOf, firstIdOf, markMissed, sidesOf } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
 import type {
+  Ending,
   HoldRequest,
   HoldResult,
   PendingRow,
@@ -20,6 +21,7 @@ import type {
   StorePosition,
   TailEntry,
 } from "./store.ts";
+import { endCall, forgetOutlived, rememberEnd, wakeFor } from "./waking.ts";
 
 /** Messages that one `expire` drops at most, so that it does not hold up what waits behind it. */
 export const EXPIRE_SLICE = 2_000;
@@ -40,7 +42,11 @@ export class Messages {
   readonly #limits: StoreLimits;
   readonly #holders: Holders;
   readonly #rows: Rows;
-  readonly #holdersOf: Statement<{ id: number; device: string }, [string, string]>;
+  readonly #holdersOf: Statement<
+    { id: number; device: string; calls: string | null },
+    [string, string]
+  >;
+  readonly #first: Statement<PendingColumns, [number, number]>;
   readonly #pending: Statement<PendingColumns, [number, number]>;
   readonly #after: Statement<unknown, [number, number]>;
   readonly #name: Statement<TailEntry, [number]>;
@@ -52,12 +58,13 @@ export class Messages {
     this.#holders = holders;
     this.#rows = rows;
     this.#holdersOf = file.prepare(
-      "SELECT id, device FROM holder WHERE user = ? AND device IN ('', ?) AND held > 0",
+      "SELECT id, device, calls FROM holder WHERE user = ? AND device IN ('', ?) AND held > 0",
     );
+    const columns = `SELECT held.row, redelivered, id, sender, sender_device, body
+       FROM held JOIN message ON mid = held.row / ${ROWS_PER_MESSAGE}`;
+    this.#first = file.prepare(`${columns} WHERE held.row = ? AND holder = ? AND n = 0`);
     this.#pending = file.prepare(
-      `SELECT held.row, redelivered, id, sender, sender_device, body
-       FROM held JOIN message ON mid = held.row / ${ROWS_PER_MESSAGE}
-       WHERE holder = ? ORDER BY urgency, lane, n, held.row LIMIT ?`,
+      `${columns} WHERE holder = ? ORDER BY urgency, lane, n, held.row LIMIT ?`,
     );
     this.#after = file.prepare("SELECT row, holder FROM held WHERE row > ? ORDER BY row LIMIT ?");
     this.#name = file.prepare("SELECT user, device FROM holder WHERE id = ?");
@@ -87,10 +94,8 @@ export class Messages {
 
     const due: string[] = [];
     const isHeard = takers.length > 0 && this.#isHeard(request, now);
-    const coalesced = isHeard ? takers.filter(coalesces).length : 0;
-    for (const holder of takers) {
-      if (this.#wake(holder, request, isHeard, now)) due.push(holder.device);
-    }
+    const coalesced = isHeard && !mayRing(request.wake) ? takers.filter(coalesces).length : 0;
+    for (const holder of takers) if (holder.held === 0) forgetOutlived(holder);
     const rows = old.map(({ row, holder }) => {
       const { device } = this.#holders.byId(holder)!;
       if (request.sent.includes(device)) this.#rows.markSent(row);
@@ -98,8 +103,18 @@ export class Messages {
     });
     if (takers.length > 0) {
       const refs = this.#rows.insert(request, takers);
-      takers.forEach(({ device }, at) => rows.push({ device, row: refs[at]!, isNew: true }));
+      const over = user.own?.calls ?? [];
+      const { retentionMs } = this.#limits;
+      takers.forEach((holder, at) => {
+        const { device } = holder;
+        const row = refs[at]!;
+        rows.push({ device, row, isNew: true });
+        const fell = isHeard && wakeFor(holder, request, row, over, retentionMs, now);
+        if (fell && device !== "") due.push(device);
+      });
     }
+    const ending = endingOf(request);
+    if (ending !== undefined) this.end([ending], now);
     return {
       outcome: "held",
       rows,
@@ -114,22 +129,6 @@ export class Messages {
     return doesWake(wake.class, this.#mutedUntil.get(user, wake.conversation)?.until, now);
   }
 
-  /** Takes the message on. Answers whether that made the device's intent due now. */
-  #wake(holder: Holder, { key, wake }: HoldRequest, isHeard: boolean, now: Millis): boolean {
-    // An intent that has outlived its rows has nothing to say; its attempts must not count against the new message.
-    if (holder.held === 0) holder.intent = undefined;
-    if (!isHeard) return false;
-    const due = now + wake.delay;
-    const expires = uuidTime(key.id) + this.#limits.retentionMs;
-    const wasDue = isDue(holder.intent, now);
-    holder.generation++;
-    if (holder.intent === undefined) holder.intent = newIntent(wake, due, expires);
-    else takeOn(holder.intent, wake, due, expires, now);
-    hush(holder);
-    this.#holders.heldChanged(holder);
-    return holder.device !== "" && !wasDue && isDue(holder.intent, now);
-  }
-
   /** A row of the holder is dropped, or was never made. Where it was the user's own there is nobody to tell. */
   #dropFor(holder: Holder): void {
     if (holder.device === "") return;
@@ -138,16 +137,43 @@ export class Messages {
   }
 
   /** A device and its user alone never both have rows: the first durable device takes over the user's. */
-  pending(user: string, device: string, limit: number): PendingRow[] {
-    return this.#holdersOf.all(user, device).flatMap(({ id, device }) =>
-      this.#pending.all(id, limit).map((row) => ({
+  pending(user: string, device: string, limit: number, now: Millis): PendingRow[] {
+    return this.#holdersOf.all(user, device).flatMap(({ id, device, calls }) => {
+      const first = calls === null ? [] : this.#ringing(JSON.parse(calls) as Call[], id, now);
+      const rest = this.#pending.all(id, limit);
+      const rows = first.length === 0 ? rest : [...first, ...rest.filter(isNotIn(first))];
+      return rows.slice(0, limit).map((row) => ({
         row: row.row,
         device,
         key: { from: row.sender, fromDevice: row.sender_device, id: row.id },
         body: row.body,
         redelivered: row.redelivered === 1,
-      })),
-    );
+      }));
+    });
+  }
+
+  #ringing(calls: readonly Call[], holder: number, now: Millis): PendingColumns[] {
+    return calls
+      .filter((call) => isRinging(call, now))
+      .flatMap(({ row }) => this.#first.get(Number(row), holder) ?? [])
+      .sort((a, b) => a.row - b.row);
+  }
+
+  end(endings: readonly Ending[], now: Millis): void {
+    for (const ending of endings) {
+      const id = ending.call.toHex();
+      for (const { user: name, from } of sidesOf(ending)) {
+        const user = this.#holders.user(name);
+        const holders = user.own === undefined ? [] : [user.own];
+        for (const holder of [...holders, ...user.devices.values()]) {
+          if (endCall(holder, id, from, now)) this.#holders.heldChanged(holder);
+        }
+        if (user.devices.size === 0) continue;
+        const own = this.#holders.own(user);
+        rememberEnd(own, id, from, now);
+        this.#holders.heldChanged(own);
+      }
+    }
   }
 
   settle(rows: readonly RowRef[]): void {
@@ -183,4 +209,8 @@ export class Messages {
     for (const holder of this.#rows.remove(rows)) this.#dropFor(holder);
     return rows.length;
   }
+}
+
+function isNotIn(rows: readonly PendingColumns[]): (row: PendingColumns) => boolean {
+  return ({ row }) => !rows.some((other) => other.row === row);
 }

@@ -2,11 +2,10 @@
 import type { Statement } from "bun:sqlite";
 
 import { laneOf } from "./lane.ts";
-import { urgencyOf } from "./rules.ts";
 import type { Holder, Holders } from "./sqlite-holders.ts";
 import { ROWS_PER_MESSAGE } from "./sqlite-schema.ts";
 import type { SqliteFile } from "./sqlite-schema.ts";
-import type { HoldRequest, MessageKey } from "./store.ts";
+import type { HoldRequest, MessageKey, RowRef } from "./store.ts";
 
 /** A message that has rows. */
 export interface Kept {
@@ -25,6 +24,7 @@ export class Rows {
   readonly #deleteRows: Statement<unknown, [string]>;
   readonly #deleteMessages: Statement<unknown, [string]>;
   readonly #markSent: Statement;
+  readonly #has: Statement<unknown, [number]>;
   readonly #move: Statement;
   readonly #older: Statement<{ row: number }, [Uint8Array, number]>;
   readonly #readCounter: Statement<{ last: number }, []>;
@@ -44,7 +44,7 @@ export class Rows {
       "INSERT INTO message (mid, id, sender, sender_device, user, digest, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     this.#insertRow = file.prepare(
-      "INSERT INTO held (row, holder, urgency, lane, n, redelivered) VALUES (?, ?, ?, ?, ?, ?)",
+      "INSERT INTO held (row, holder, urgency, lane, n, redelivered) VALUES (?, ?, 1, ?, ?, ?)",
     );
     this.#deleteRows = file.prepare(
       "DELETE FROM held WHERE row IN (SELECT value FROM json_each(?)) RETURNING row, holder",
@@ -54,6 +54,7 @@ export class Rows {
          SELECT 1 FROM held WHERE row BETWEEN mid * ${ROWS_PER_MESSAGE} AND mid * ${ROWS_PER_MESSAGE} + ${ROWS_PER_MESSAGE - 1}
        )`,
     );
+    this.#has = file.prepare("SELECT 1 FROM held WHERE row = ?");
     this.#markSent = file.prepare("UPDATE held SET redelivered = 1 WHERE row = ?");
     this.#move = file.prepare("UPDATE held SET holder = ? WHERE holder = ?");
     this.#older = file.prepare(
@@ -74,23 +75,26 @@ export class Rows {
 
   /** One row for each holder; in their order. */
   insert(
-    { key, user, outbox, to, n, wake, digest, body, sent }: HoldRequest,
+    { key, user, outbox, to, n, digest, body, sent }: HoldRequest,
     holders: readonly Holder[],
   ): number[] {
     this.#last ??= this.#readCounter.get()!.last;
     const mid = ++this.#last;
     this.#isCounterChanged = true;
     this.#insertMessage.run(mid, key.id, key.from, key.fromDevice, user, digest, body);
-    const urgency = urgencyOf(wake);
     const lane = laneOf({ key, outbox, to });
     return holders.map((holder, at) => {
       const row = mid * ROWS_PER_MESSAGE + at;
       const isSent = sent.includes(holder.device);
-      this.#insertRow.run(row, holder.id, urgency, lane, n, Number(isSent));
+      this.#insertRow.run(row, holder.id, lane, n, Number(isSent));
       holder.held++;
       this.#holders.heldChanged(holder);
       return row;
     });
+  }
+
+  has(row: RowRef): boolean {
+    return this.#has.get(Number(row)) !== null;
   }
 
   markSent(row: number): void {

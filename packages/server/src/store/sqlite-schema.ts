@@ -15,11 +15,12 @@ export const ROWS_PER_MESSAGE = 256;
  * Each entry brings the schema one version up; one that was released is never changed.
  *
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row also has the version of the user's set. Its last
- * columns are its wake intent (`class` null: none).
+ * columns are its wake intent (`class` null: none), and `calls`, JSON (null: none), that ring, with the time at which the first is due.
  * `mute` is a conversation that wakes none of the user's devices until then.
  * `message` has what is the same for all devices of a user. A number is given to each hold that adds rows, in the order of
  * commits; so the order of `held.row` is the order of commits, and the rows of a message need no index.
- * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order.
+ * `held_order` is the order of `pending`; `lane` is a hash: two lanes that share one are read interleaved, each still in order. `urgency`
+ * is 1, or 0 in rows that come first.
  */
 const MIGRATIONS: readonly string[] = [
   `
@@ -93,6 +94,11 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE holder ADD COLUMN pushed_at INTEGER;
   ALTER TABLE holder ADD COLUMN named TEXT;
+  `,
+  `
+  ALTER TABLE holder ADD COLUMN calls TEXT;
+  ALTER TABLE holder ADD COLUMN calls_due INTEGER;
+  CREATE INDEX holder_calls_due ON holder (calls_due) WHERE calls_due IS NOT NULL AND token IS NOT NULL;
   `,
 ];
 

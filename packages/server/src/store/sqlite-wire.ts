@@ -74,6 +74,8 @@ type FlatRequest = readonly [
   conversation: string,
   preview: string,
   delay: number,
+  rings: number,
+  ends: string,
 ];
 
 type FlatRow = readonly [
@@ -86,6 +88,7 @@ type FlatRow = readonly [
 ];
 
 const NONE: readonly [] = [];
+const NO_BYTES = new Uint8Array();
 
 export function packCalls(calls: readonly SqliteCall[]): CallsMessage {
   const holds = calls.filter((call) => call.operation === "hold");
@@ -168,6 +171,8 @@ function flatten(request: HoldRequest): FlatRequest {
     wake.conversation,
     wake.preview,
     wake.delay,
+    wake.rings,
+    request.ends.length === 0 ? "" : request.ends.toHex(),
   ];
 }
 
@@ -189,7 +194,9 @@ function unflatten(flat: FlatRequest, reader: Reader): HoldRequest {
       conversation: flat[13],
       preview: flat[14],
       delay: flat[15],
+      rings: flat[16],
     },
+    ends: flat[17] === "" ? NO_BYTES : Uint8Array.fromHex(flat[17]),
   };
 }
 

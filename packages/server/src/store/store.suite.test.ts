@@ -173,9 +173,12 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       },
     };
   },
-  "pending: calls first, then by lane and n": withWake((wake) => ({
+  "pending: calls that ring first, then by lane and n": withWake((wake) => ({
     class: wake.class === "call" ? "message" : wake.class,
   })),
+  "pending: calls that ring no longer, or have a lane, are in their places": () => ({
+    wakes: { end: () => Promise.resolve() },
+  }),
   "pending: outbox and recipient tell lanes apart": onHold((request) => ({
     ...request,
     outbox: 1,
@@ -364,8 +367,57 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
     ...request,
     key: { ...request.key, id: newId() },
   })),
-  "a call outranks messages, and a message what is silent": withWake(() => ({ class: "message" })),
-  "a call brings the intent forward, to its own delay": withWake(() => ({ class: "message" })),
+  "a message outranks what is silent": withWake(() => ({ class: "message" })),
+  "a call has an intent of its own, due at once, beside that for messages": withWake(() => ({
+    class: "message",
+  })),
+  "a call is due again every 8 s while it rings, and then it is a message, told of at once":
+    withWake(() => ({ rings: 24_000 })),
+  "a missed call does not wait for the turn of earlier messages": withWake((wake) => ({
+    class: wake.class === "call" ? "message" : wake.class,
+  })),
+  "a call that has no time left to ring is a message": withWake(() => ({ rings: 1 })),
+  "four calls ring at a device at a time; a further one is a message": ({ wakes }) => ({
+    wakes: { claim: (owner, leaseMs) => wakes.claim(owner, leaseMs, 4) },
+  }),
+  "a call that the device has got rings no longer": never,
+  "an end tells who was pushed to, once, and nobody else": ({ wakes }) => ({
+    wakes: {
+      claim: async (...args) =>
+        (await wakes.claim(...args)).map((intent) => ({ ...intent, ended: false })),
+    },
+  }),
+  "an end that comes while a push is under way is told after it": ({ wakes }) => ({
+    wakes: {
+      // The push is over before the end comes.
+      claim: async (owner, leaseMs, limit) => {
+        const intents = await wakes.claim(owner, leaseMs, limit);
+        const over = intents.map((one) => ({ ...one, outcome: { kind: "sent" } as const }));
+        await wakes.done(owner, over);
+        return intents;
+      },
+    },
+  }),
+  "an end is told to who leaves while a push is under way": ({ devices }) => ({
+    wakes: {
+      leave: async (user, device) => void (await devices.arrive(arrival(user, device))),
+    },
+  }),
+  "an end is of a call between these two users": ({ wakes }) => ({
+    wakes: {
+      end: (endings) =>
+        wakes.end(endings.map((ending) => ({ ...ending, between: ["ann", "bob"] }))),
+    },
+  }),
+  "a call that has ended before it is held does not ring": onHold((request) =>
+    request.wake.class === "call" ? { ...request, key: { ...request.key, id: newId() } } : request,
+  ),
+  "a hold ends a call, unless it is refused": onHold((request) => ({
+    ...request,
+    ends: new Uint8Array(),
+  })),
+  "a device that arrives hears of no end, and of a call again if it leaves it": secondArrivalReads,
+  "calls to a user without a device ring at the first": stolenByAnother,
   "L5: a claim is exclusive until its lease ends, over all handles": ({ wakes }) => ({
     wakes: { claim: (owner, _leaseMs, limit) => wakes.claim(owner, 0, limit) },
   }),
@@ -401,12 +453,13 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
   "gone: the registration is removed if it is still that one": ({ wakes, devices }) => ({
     wakes: {
       done: async (owner, outcomes) => {
-        const changed = outcomes.map(async ({ user, device, outcome }) => {
+        const changed = outcomes.map(async ({ user, device, call, outcome }) => {
           const known = (await devices.devices(user)).devices.find((one) => one.device === device);
           const token = known?.push?.token ?? "";
           return {
             user,
             device,
+            call,
             outcome: outcome.kind === "gone" ? { ...outcome, token } : outcome,
           };
         });
@@ -421,9 +474,6 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
     },
   }),
   "done is ignored where the device has arrived since": secondArrivalReads,
-  "a call that came during the lease is due as soon as the push is sent": withWake(() => ({
-    class: "message",
-  })),
   "L5: a device that leaves rows behind is pushed at once, whatever was sent while it was here":
     () => ({ wakes: { leave: () => Promise.resolve() } }),
   "clear deletes the intent of that generation, without rows": ({ wakes }) => ({

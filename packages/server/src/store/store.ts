@@ -41,6 +41,8 @@ export interface HoldRequest {
   readonly exclude: readonly string[];
   /** Devices to which it was sent without an acknowledgement, "" if any: their rows are marked `redelivered`. */
   readonly sent: readonly string[];
+  /** Id of the call that it ends, 16 bytes; empty: none. Ended in the same transaction, as by `WakeStore.end`, unless the hold is refused. */
+  readonly ends: Uint8Array;
   /** True: a row for the user alone where the user has no durable device at all. False (copies): then no row. */
   readonly orUser: boolean;
   readonly wake: WakeRequest;
@@ -55,6 +57,8 @@ export interface WakeRequest {
   readonly preview: string;
   /** When a new intent falls due: the store's clock plus this. */
   readonly delay: Millis;
+  /** Of a call: how long it still rings; 0: it is a message. */
+  readonly rings: Millis;
 }
 
 export type HoldResult =
@@ -99,16 +103,20 @@ export interface MessageStore {
    * Durable when it resolves, and idempotent by key, user and device. It resolves the user's durable devices inside its own
    * statement: rows are for those (dormant ones left out) that are not in `exclude`. A device at its bound gets no row and is
    * marked `missed`. In the same transaction each device with a new row gets a wake intent, or its intent takes this message on:
-   * activity + 1, generation + 1; class, conversation, server and preview of the newest message of the highest class (call,
-   * message, silent); a `call` makes it due after its delay, if that is sooner than it was (where it is leased: at the lease's
-   * end or at `done`). An intent whose rows are all gone counts as none: a new one starts. A row that was there already changes
+   * activity + 1, generation + 1; class, conversation, server and preview of the newest message of the highest class
+   * (message, silent). An intent whose rows are all gone counts as none: a new one starts. A row that was there already changes
    * no intent. The user's own rows gather an intent too, for the device that adopts them.
+   *
+   * A call has an intent of its own, due after its delay, for as long as it rings; then it is a message, which the device's intent takes on
+   * and is due at once for (where that is leased: at `done`). Four calls ring at a device at a time; a further one is a message. One that has
+   * ended (`end`) before it is held makes no intent.
+   *
    * Of requests for one user none is seen, nor survives a failure, without those before it (L3). One result a request, in order.
    */
   hold(requests: readonly HoldRequest[]): Promise<readonly HoldResult[]>;
   /**
-   * Every unsettled row of the device, and of the user alone; calls first, then lane by lane (from, fromDevice, outbox, to; lanes in any order), by n,
-   * and in the order held where n is 0; at most `limit`. Reads what is committed when it starts, and at least what this handle was told is committed.
+   * Every unsettled row of the device, and of the user alone; calls that ring and have no lane (n = 0) first, then lane by lane (from, fromDevice,
+   * outbox, to; lanes in any order), by n, and in the order held where n is 0; at most `limit`. Reads what is committed when it starts, and at least what this handle was told is committed.
    */
   pending(user: string, device: string, limit: number): Promise<readonly PendingRow[]>;
   /** Idempotent. Rows that are not there are passed over. */
@@ -231,26 +239,33 @@ export interface DeviceStore {
   retire(now: Millis): Promise<readonly DurableSet[]>;
 }
 
-/** A device with unsettled rows that is to be woken. It exists as long as such rows do. */
+/** A device with unsettled rows that is to be woken, for its messages or for one call. It exists as long as such rows do, or as a call is to be ended. */
 export interface WakeIntent {
   readonly user: string;
   readonly device: string;
   readonly generation: number;
   readonly class: WakeClass;
+  /** Id of the call that it is for, in hex; "": it is for messages. */
+  readonly call: string;
+  /** The call is over, and the device was pushed to for it: the class is `silent`. */
+  readonly ended: boolean;
   /** Pushes sent so far since the device's last arrival. */
   readonly attempts: number;
   readonly activity: number;
   readonly conversation: string;
   readonly server: string;
   readonly preview: string;
-  /** When the newest of its messages expires. */
+  /** When the newest of its messages expires; of a call: when it rings no longer. */
   readonly expires: Millis;
   readonly protocols: readonly string[];
   readonly push: PushRegistration;
 }
 
 export type WakeOutcome =
-  /** Next due after 1 min, 10 min, 1 h; then no more until the device arrives, or a new message begins anew. `named`: the server that it named. */
+  /**
+   * Next due after 1 min, 10 min, 1 h; then no more until the device arrives, or a new message begins anew. For a call: after 8 s, and as it
+   * rings no longer; for its end: no more. `named`: the server that it named.
+   */
   | { readonly kind: "sent"; readonly named?: string }
   /** The device is connected after all, or the provider asks to wait: due again after `delay`, not counted as an attempt. */
   | { readonly kind: "later"; readonly delay: Millis }
@@ -275,17 +290,24 @@ export interface WakeStore {
     except?: readonly string[],
   ): Promise<readonly WakeIntent[]>;
   /**
-   * What became of claimed intents. Ignored where the lease is another's by now, or the device has arrived since. A call that came
-   * during the lease makes the intent due at once after `sent`.
+   * What became of claimed intents; `call` as claimed. Ignored where the lease is another's by now, or the device has arrived since. What
+   * could not wait (a call that rings no longer, an end) and came during the lease makes the intent due at once after `sent`.
    */
   done(
     owner: string,
     outcomes: readonly {
       readonly user: string;
       readonly device: string;
+      readonly call: string;
       readonly outcome: WakeOutcome;
     }[],
   ): Promise<void>;
+  /**
+   * These calls are over, at all devices of both users: their intents are gone. A device that was pushed to for one, or may have been, and has
+   * not arrived since is to be told so, at once and within 10 min: by an intent with `ended`. The rows stay. Idempotent; a call that is not known is
+   * remembered for 3 min, should it come to be held yet. At most 16 calls of a user are remembered.
+   */
+  end(endings: readonly Ending[]): Promise<void>;
   /** Deletes the intent if it still is of this generation and the device has no unsettled row. Answers its present generation, 0 when there is none left. */
   clear(user: string, device: string, generation: number): Promise<number>;
   /**
@@ -308,6 +330,13 @@ export interface WakeStore {
   quiet(user: string, device: string, conversation: string, until: Millis): Promise<boolean>;
   /** Conversations that wake none of the user's devices now, in the order of their names. */
   mutes(user: string): Promise<readonly Mute[]>;
+}
+
+/** A call between two users. */
+export interface Ending {
+  /** 16 bytes. */
+  readonly call: Uint8Array;
+  readonly between: readonly [string, string];
 }
 
 /** One database. */

@@ -43,6 +43,7 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
       done: (owner, outcomes) => run("done", [owner, outcomes]),
       clear: (user, device, generation) => run("clear", [user, device, generation]),
       leave: (user, device) => run("leave", [user, device]),
+      end: (endings) => run("end", [endings]),
       nextDue: () => run("nextDue", []),
       quiet: (...args) => run("quiet", args),
       mutes: (user) => run("mutes", [user]),

@@ -160,7 +160,8 @@ export class TestServer {
 
   /** A device connects, as the gateway would have it. */
   async connect(user: string, device: string, options: DeviceOptions = {}): Promise<TestDevice> {
-    const { durable = true, acknowledges = true } = options;
+    const { durable = true, acknowledges = true, background = false } = options;
+    const { window = 256, copies = true, provider = "dev" } = options;
     const { bed } = this;
     const epoch = Math.max(bed.clock.now(), ...bed.sessions.map((session) => session.epoch)) + 1;
     const arriving = this.store.devices.arrive({
@@ -169,7 +170,7 @@ export class TestServer {
       durable,
       protocols: ["ws"],
       push: {
-        provider: options.provider ?? "dev",
+        provider,
         token: `${user}/${device}`,
         key: { id: 1, key: new Uint8Array(32) },
       },
@@ -178,7 +179,8 @@ export class TestServer {
     });
     await bed.clock.advance(0);
     const arrival = await arriving;
-    return new TestDevice(this, { user, device, epoch, durable, acknowledges }, arrival);
+    const who = { durable, acknowledges, background, window, copies, provider };
+    return new TestDevice(this, { user, device, epoch, ...who }, arrival);
   }
 }
 
@@ -211,6 +213,11 @@ export interface DeviceOptions {
   readonly durable?: boolean;
   /** False: it takes messages and says nothing. */
   readonly acknowledges?: boolean;
+  readonly background?: boolean;
+  /** DELIVERs that may be unacknowledged. */
+  readonly window?: number;
+  /** Whether its user's other devices get what it sends. */
+  readonly copies?: boolean;
 }
 
 export class TestDevice {
@@ -233,10 +240,10 @@ export class TestDevice {
 
   constructor(
     server: TestServer,
-    who: { user: string; device: string; epoch: number; durable: boolean; acknowledges: boolean },
+    who: { user: string; device: string; epoch: number } & Required<DeviceOptions>,
     arrival: { setVersion: number; setSize: number; generation: number },
   ) {
-    const { user, device, epoch, durable } = who;
+    const { user, device, epoch, durable, background, window } = who;
     const { bed } = server;
     this.server = server;
     this.user = user;
@@ -248,7 +255,7 @@ export class TestDevice {
       device,
       outbox: 1,
       encoded: encodeOrigin(user, device, 1, server.name),
-      copies: true,
+      copies: who.copies,
     };
     this.recipient = server.delivery.connect(
       {
@@ -273,7 +280,7 @@ export class TestDevice {
         device,
         epoch,
         durable,
-        window: 256,
+        window,
         generation: arrival.generation,
         behind: durable || arrival.setSize === 0,
         mayHaveRows: false,
@@ -285,7 +292,7 @@ export class TestDevice {
       server: server.name,
       epoch,
       durable,
-      background: false,
+      background,
       setVersion: arrival.setVersion,
       setSize: arrival.setSize,
       member: durable,
@@ -322,6 +329,7 @@ export class TestDevice {
       payload: new TextEncoder().encode(text),
       wake: "message",
       preview: "",
+      ends: new Uint8Array(),
       ...overrides,
     };
     this.repeat(send);

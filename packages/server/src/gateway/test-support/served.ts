@@ -120,7 +120,8 @@ export class ServedDevice {
     const id = uuidv7(Date.now(), (bytes) => void crypto.getRandomValues(bytes));
     const n = ++this.#n;
     const payload = new Uint8Array(1);
-    this.write({ type: "send", id, to, n, prev: n - 1, payload, wake, preview: "" });
+    const content = { payload, wake, preview: "", ends: new Uint8Array() };
+    this.write({ type: "send", id, to, n, prev: n - 1, ...content });
     const answered = (): Frame[] => this.frames.filter(({ type }) => type === "ack") as Frame[];
     await until(() => answered().length >= n);
     return answered()[n - 1]!;

@@ -21,7 +21,7 @@ export interface Asked {
 export class Pair {
   #now = START;
   readonly #memory = new MemoryDatabase({ now: () => this.#now }, SUITE_LIMITS);
-  readonly #rows: { readonly memory: RowRef; readonly other: RowRef; readonly lane: string }[] = [];
+  readonly #rows: Named[] = [];
   readonly #positions: { readonly memory: StorePosition; readonly other: StorePosition }[] = [
     { memory: 0, other: 0 },
   ];
@@ -105,7 +105,10 @@ export class Pair {
     const theirs = new Map(actual.rows.map((row) => [row.device, row]));
     for (const { device, row, isNew } of expected.rows) {
       const other = theirs.get(device)?.row ?? "none";
-      if (isNew) this.#rows.push({ memory: row, other, lane: laneOf(request) });
+      if (isNew) {
+        const isCall = request.wake.class === "call" && request.n === 0;
+        this.#rows.push({ memory: row, other, lane: laneOf(request), isCall });
+      }
       expect(theirs.get(device)).toEqual({ device, row: this.#otherRow(row), isNew });
     }
     const rest = ({ rows, due, ...rest }: typeof expected): object => ({
@@ -116,15 +119,25 @@ export class Pair {
     expect(rest(actual)).toEqual(rest(expected));
   }
 
-  /** Calls come first; after that lanes may follow each other in any order. */
+  /** Calls that ring come first; after that lanes may follow each other in any order. */
   #comparePending(expected: readonly PendingRow[], actual: readonly PendingRow[]): void {
-    const lanes = new Map(this.#rows.map(({ other, lane }) => [other, lane]));
+    const named = new Map(this.#rows.map((row) => [row.other, row]));
+    const laneOfRow = ({ row }: PendingRow): string => named.get(row)!.lane;
     const inLanes = (rows: readonly PendingRow[]): PendingRow[] =>
-      rows.toSorted((a, b) => compareText(lanes.get(a.row)!, lanes.get(b.row)!));
+      rows.toSorted((a, b) => compareText(laneOfRow(a), laneOfRow(b)));
     const ours = expected.map((row) => ({ ...row, row: this.#otherRow(row.row) }));
     expect(inLanes(actual)).toEqual(inLanes(ours));
-    const isCall = (row: PendingRow): boolean => lanes.get(row.row)!.startsWith("call");
-    expect(actual.map(isCall)).toEqual(ours.map(isCall));
+    // Memory has its lanes in the order of their names: what stands before a lesser one rings.
+    const ringing = ours.filter((row, at) =>
+      ours.slice(at + 1).some((later) => laneOfRow(later) < laneOfRow(row)),
+    );
+    for (const { row } of ringing) {
+      const before = actual.slice(
+        0,
+        actual.findIndex((other) => other.row === row),
+      );
+      expect(before.filter((other) => !named.get(other.row)!.isCall)).toEqual([]);
+    }
   }
 
   #otherRow(memory: RowRef): RowRef {
@@ -132,8 +145,16 @@ export class Pair {
   }
 }
 
-function laneOf({ key, outbox, to, wake }: HoldRequest): string {
-  return `${wake.class === "call" ? "call" : "other"} ${key.from} ${outbox} ${to}`;
+interface Named {
+  readonly memory: RowRef;
+  readonly other: RowRef;
+  readonly lane: string;
+  /** It comes first while it rings. */
+  readonly isCall: boolean;
+}
+
+function laneOf({ key, outbox, to }: HoldRequest): string {
+  return `${key.from} ${outbox} ${to}`;
 }
 
 function sorted(items: readonly object[]): object[] {

@@ -26,6 +26,7 @@ export interface Wanted extends Partial<Omit<HoldRequest, "wake" | "key">> {
   readonly conversation?: string;
   readonly preview?: string;
   readonly delay?: Millis;
+  readonly rings?: Millis;
 }
 
 /** From Ann's phone to Bob, a new message unless an id is given. */
@@ -37,6 +38,7 @@ export function request(wanted: Wanted = {}): HoldRequest {
     conversation: wanted.conversation ?? from,
     preview: wanted.preview ?? "",
     delay: wanted.delay ?? 0,
+    rings: wanted.rings ?? 30 * SECOND,
   };
   return {
     key: { from, fromDevice, id: id ?? newId() },
@@ -49,6 +51,7 @@ export function request(wanted: Wanted = {}): HoldRequest {
     exclude: rest.exclude ?? [],
     sent: rest.sent ?? [],
     orUser: rest.orUser ?? true,
+    ends: rest.ends ?? new Uint8Array(),
     wake,
   };
 }

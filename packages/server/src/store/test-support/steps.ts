@@ -72,7 +72,9 @@ const holdRequest = fc
   .record({
     number: fc.nat(30),
     user,
-    conversation: fc.constantFrom("c1", "c2"),
+    conversation: fc.constantFrom("ann", "eve"),
+    rings: fc.constantFrom(30 * SECOND, 30 * SECOND, 10 * SECOND, 0),
+    ends: fc.oneof({ weight: 8, arbitrary: fc.constant(new Uint8Array()) }, fc.nat(30).map(idOf)),
     delay: fc.constantFrom(0, 10 * SECOND),
     exclude: someDevices,
     sent: someDevices,
@@ -85,13 +87,17 @@ const holdRequest = fc
       from: number % 2 === 0 ? "ann" : "eve",
       to: USERS[number % 3]!,
       outbox: number % 4,
-      n: number % 5,
+      n: isCall(number) && number !== 7 ? 0 : number % 5,
       wake: CLASSES[number % CLASSES.length]!,
       ...wanted,
     }),
   );
 
 const CLASSES: readonly WakeClass[] = ["message", "call", "message", "message", "silent", "none"];
+
+function isCall(number: number): boolean {
+  return CLASSES[number % CLASSES.length] === "call";
+}
 
 /** The same number is the same id; a greater one is older. */
 function idOf(number: number): Uint8Array {
@@ -129,6 +135,15 @@ const outcome: fc.Arbitrary<WakeOutcome> = fc.oneof(
   fc.constant<WakeOutcome>({ kind: "sent" }),
   fc.constantFrom<WakeOutcome>({ kind: "later", delay: 0 }, { kind: "later", delay: 5 * SECOND }),
   token.map((token): WakeOutcome => ({ kind: "gone", token })),
+);
+
+/** What is claimed is of messages, or of a call. */
+const call = fc.oneof(
+  fc.constant(""),
+  fc
+    .nat(30)
+    .filter(isCall)
+    .map((number) => idOf(number).toHex()),
 );
 
 const ofRows = (operation: "settle" | "markSent"): fc.Arbitrary<Step> =>
@@ -173,9 +188,12 @@ const write: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc
-      .tuple(owner, user, device, outcome)
-      .map(([owner, user, device, outcome]) =>
-        step("done", { owner, user, device, outcome }, () => [owner, [{ user, device, outcome }]]),
+      .tuple(owner, user, device, call, outcome)
+      .map(([owner, user, device, call, outcome]) =>
+        step("done", { owner, user, device, call, outcome }, () => [
+          owner,
+          [{ user, device, call, outcome }],
+        ]),
       ),
   },
   {
@@ -216,6 +234,16 @@ const write: fc.Arbitrary<Step> = fc.oneof(
       .tuple(user, device)
       .map(([user, device]) => step("leave", { user, device }, () => [user, device])),
   },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.nat(30), user, fc.constantFrom("ann", "eve"))
+      .map(([number, user, other]) =>
+        step("end", { number, user, other }, () => [
+          [{ call: idOf(number), between: [user, other] }],
+        ]),
+      ),
+  },
 );
 
 const read: fc.Arbitrary<Step> = fc.oneof(
@@ -227,7 +255,7 @@ const read: fc.Arbitrary<Step> = fc.oneof(
 );
 
 export const batch: fc.Arbitrary<Batch> = fc.record({
-  wait: fc.constantFrom(0, 0, 1, SECOND, 10 * SECOND, MINUTE, HOUR, 8 * DAY, 31 * DAY),
+  wait: fc.constantFrom(0, 0, 1, SECOND, 8 * SECOND, 10 * SECOND, MINUTE, HOUR, 8 * DAY, 31 * DAY),
   steps: fc.oneof(
     { weight: 3, arbitrary: fc.array(write, { minLength: 1, maxLength: 8 }) },
     { weight: 1, arbitrary: fc.array(read, { minLength: 1, maxLength: 3 }) },
