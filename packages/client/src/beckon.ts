@@ -4,6 +4,7 @@ import type { Forgotten } from "./log-out.ts";
 import type { Ack, Message, MessageHandler, Unsent } from "./message.ts";
 import type { SendOptions } from "./options.ts";
 import type { State } from "./state.ts";
+import type { Wake } from "./wake-event.ts";
 
 export interface Events {
   /** At once with the present state, then at each change. */
@@ -13,6 +14,8 @@ export interface Events {
    * again, marked `redelivered`, after a while. There is one taker of messages at a time.
    */
   readonly message: MessageHandler;
+  /** A push was opened by `onWake`, which now connects: what a notification can say at once. */
+  readonly wake: (wake: Wake) => void;
   /** What no call can answer for: a refused token, a failing handler, a storage that does not write. Without a listener: `console.warn`. */
   readonly error: (error: BeckonError) => void;
 }

@@ -34,6 +34,7 @@ import type { State, StateName } from "./state.ts";
 import { createTask } from "./task.ts";
 import { encodeText } from "./text.ts";
 import { createWakes } from "./wake.ts";
+import { toWake, type Wake } from "./wake-event.ts";
 
 /** How the SDK calls itself in HELLO. */
 const CLIENT = "beckon-js/0.1.0";
@@ -62,6 +63,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
   const { storage } = options;
   const states = createListeners<State>();
   const errors = createListeners<BeckonError>();
+  const woken = createListeners<Wake>();
 
   let state: State = stateOf("connecting");
   /** The connection, while it is welcome. */
@@ -285,6 +287,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
       dialer.hurry();
       return "ignored";
     }
+    woken.tell(toWake(hint));
     const forget = dialer.follow(hint);
     // The server took this device for away: what looks like a connection may be none. A living one stays where it is.
     if ((await current?.probe()) === true) {
@@ -408,6 +411,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
       const one: Partial<Events> = { [event]: handler };
       if (one.message !== undefined) return handover.on(one.message);
       if (one.error !== undefined) return errors.add(one.error);
+      if (one.wake !== undefined) return woken.add(one.wake);
       if (one.state === undefined) throw new BeckonError("bad-argument", "event");
       tellOne(one.state, state);
       return states.add(one.state);

@@ -13,6 +13,8 @@ export interface Handed {
   /** Those of one lane keep their order, also when one fails. */
   readonly lane: string;
   redelivered: boolean;
+  /** It goes before all that waits and does not. */
+  readonly first: boolean;
   /** How often the handler failed on it. */
   failures: number;
 }
@@ -164,7 +166,8 @@ export function createHandover<T extends Handed>(
 
   return {
     push(item) {
-      queue.push(item);
+      const at = item.first ? queue.findIndex(({ first }) => !first) : -1;
+      queue.splice(at < 0 ? queue.length : at, 0, item);
       offer();
     },
     on(handler) {

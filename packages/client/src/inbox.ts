@@ -41,6 +41,8 @@ export interface Inbox {
 
 /** Messages on their way to the handler; what comes beyond is dropped unacknowledged, so that the server keeps it. */
 const OPEN = 4_096;
+/** So many calls beyond it are not. */
+const CALLS = 64;
 /** DELIVERs of one message on one connection. */
 const RECEIPTS = 16;
 
@@ -62,7 +64,7 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
     const known = open.get(key);
     if (known !== undefined) return again(known, from, deliver);
     if (recent.has(key)) return from.received(deliver);
-    if (open.size >= OPEN) return;
+    if (open.size >= (isFirst(frame) ? OPEN + CALLS : OPEN)) return;
     const item: Item = {
       key,
       lane: n === 0 ? key : lane,
@@ -75,6 +77,7 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
       gap: false,
       late: false,
       redelivered: frame.redelivered,
+      first: isFirst(frame),
       stored: undefined,
       failures: 0,
     };
@@ -190,7 +193,8 @@ export function createInbox(clock: Clock, journal: Journal, handOver: (item: Ite
 }
 
 type ItemRecord = Pick<Item, "key" | "lane" | "n" | "prev" | "server" | "gap" | "late"> & {
-  readonly frame: DeliverFrame;
+  /** An earlier version has stored none of the fields that came later. */
+  readonly frame: Omit<DeliverFrame, "ends"> & Partial<Pick<DeliverFrame, "ends">>;
 };
 
 function toRecord({ key, lane, n, prev, server, gap, late, frame }: Item): Stored {
@@ -199,11 +203,18 @@ function toRecord({ key, lane, n, prev, server, gap, late, frame }: Item): Store
 
 /** The process that stored it may have handed it over before it ended. */
 function fromRecord(stored: string, record: ItemRecord): Item {
-  return { ...record, stored, redelivered: true, receipts: [], failures: 0 };
+  const frame = { ends: new Uint8Array(), ...record.frame };
+  const first = isFirst(frame);
+  return { ...record, frame, first, stored, redelivered: true, receipts: [], failures: 0 };
+}
+
+/** A call has no lane: nothing has to come before it. */
+function isFirst({ n, wake }: DeliverFrame): boolean {
+  return n === 0 && wake === "call";
 }
 
 export function toMessage({ frame, server, gap, late, redelivered }: Item): Message {
-  const { id, from, fromDevice, to, payload, at, n, held } = frame;
+  const { id, from, fromDevice, to, payload, wake, ends, at, n, held } = frame;
   return {
     id: formatUuid(id),
     from,
@@ -211,6 +222,8 @@ export function toMessage({ frame, server, gap, late, redelivered }: Item): Mess
     to,
     payload,
     text: () => decodeText(payload),
+    wake,
+    ends: ends.length === 0 ? undefined : formatUuid(ends),
     at,
     n,
     held,

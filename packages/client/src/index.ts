@@ -15,5 +15,6 @@ export type {
   WebSocketLike,
 } from "./options.ts";
 export type { State, StateName } from "./state.ts";
+export type { Wake } from "./wake-event.ts";
 export type { Dial, Transport, TransportHandler } from "./transport.ts";
 export type { Address, ErrorCode, WakeKey } from "@beckon/protocol";

@@ -1,4 +1,4 @@
-import type { AckStatus, Millis, Route } from "@beckon/protocol";
+import type { AckStatus, Millis, Route, WakeClass } from "@beckon/protocol";
 
 /** A message that was received. */
 export interface Message {
@@ -12,6 +12,10 @@ export interface Message {
   readonly payload: Uint8Array;
   /** The payload as UTF-8; what is not becomes U+FFFD. */
   text(): string;
+  /** "call": somebody calls. */
+  readonly wake: WakeClass;
+  /** Id of the call that it answers, declines or ends; undefined: none. */
+  readonly ends: string | undefined;
   /** When the accepting server took it. */
   readonly at: Millis;
   /** Position in its lane (what one device sends to one user), from 1; 0: it has none. */

@@ -60,8 +60,10 @@ export interface Preferences {
 }
 
 export interface SendOptions {
-  /** How to wake a recipient who is away. Default: "message". */
+  /** How to wake a recipient who is away. Default: "message". A "call" rings for 30 s, and goes before all other messages, here and at the recipient's. */
   readonly wake?: WakeClass;
+  /** Id of a call (`Ack.id`, `Message.id`) between this user and the recipient that this answers, declines or ends: it rings nowhere any more. */
+  readonly ends?: string;
   /** Shown by the recipient's notification; sealed. At most 1 KiB. Default: none. */
   readonly preview?: string;
   /**

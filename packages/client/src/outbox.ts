@@ -2,6 +2,7 @@ import {
   formatUuid,
   LIMITS,
   type Millis,
+  parseUuid,
   utf8Length,
   uuidv7,
   validUserId,
@@ -29,6 +30,8 @@ export interface Entry {
   readonly payload: Uint8Array;
   readonly wake: WakeClass;
   readonly preview: string;
+  /** Id of the call that it ends; empty: none. */
+  readonly ends: Uint8Array;
   readonly created: Millis;
   /** What the caller calls it; "": nothing. Its ACK is stored under that. */
   readonly ref: string;
@@ -43,6 +46,8 @@ export interface Entry {
 /** What this device sends to one user. */
 export interface OutLane {
   readonly to: string;
+  /** It is none: one call, which waits for nothing that was sent before it. */
+  readonly call: boolean;
   /** The last `n` given out. */
   last: number;
   /** The last `n` that was not finally refused. */
@@ -113,20 +118,23 @@ export function createOutbox(parts: OutboxParts): Outbox {
 
   function add(to: string, payload: Uint8Array, options: ReferredSend): Promise<Ack> {
     const { wake = "message", preview = "", signal, ref = "" } = options;
+    const ends = options.ends === undefined ? new Uint8Array() : parseUuid(options.ends);
     const unfit = closed ?? check(to, payload, preview, signal);
+    if (ends === undefined) return Promise.reject(new BeckonError("bad-argument", "ends"));
     if (unfit !== undefined) return Promise.reject(unfit);
     const more: Change[] = [];
-    const lane = use(to, more);
+    const lane = wake === "call" ? callTo(to) : use(to, more);
     const entry = create({
       seq: ++seq,
       lane,
-      n: lane.last + 1,
+      n: lane.call ? 0 : lane.last + 1,
       prev: lane.tail,
       // One write instead of two.
       id: journal.durable && parts.online() ? newId() : undefined,
       payload,
       wake,
       preview,
+      ends,
       created: clock.now(),
       ref,
       transmitted: false,
@@ -158,7 +166,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
   }
 
   function use(to: string, more: Change[]): OutLane {
-    const lane = lanes.get(to) ?? { to, last: floor, tail: 0, queue: [], next: 0 };
+    const lane = lanes.get(to) ?? { ...callTo(to), call: false, last: floor };
     lanes.delete(to);
     lanes.set(to, lane);
     if (lanes.size > LANES) forget(more);
@@ -248,6 +256,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
       key: keyOf(entry),
       value: entries.has(entry.seq) ? toRecord(entry) : undefined,
     }));
+    if (lane.call) return changes;
     changes.push({ key: `n/${lane.to}`, value: { last: lane.last, tail: lane.tail } });
     return changes;
   }
@@ -298,14 +307,21 @@ export function createOutbox(parts: OutboxParts): Outbox {
     const name = key.slice(2);
     if (key === "m/floor") floor = value as number;
     if (key.startsWith("n/")) {
-      lanes.set(name, { to: name, queue: [], next: 0, ...(value as unknown as LaneRecord) });
+      lanes.set(name, { ...callTo(name), call: false, ...(value as unknown as LaneRecord) });
     }
     if (!key.startsWith("o/")) return;
-    const { to, id, ...record } = value as unknown as EntryRecord;
+    const { to, id, ends = null, ...record } = value as unknown as EntryRecord;
     seq = Number(name);
-    const lane = lanes.get(to)!;
+    const lane = record.n === 0 ? callTo(to) : lanes.get(to)!;
     const transmitted = id !== null;
-    const entry = create({ seq, lane, id: id ?? undefined, transmitted, ...record });
+    const entry = create({
+      seq,
+      lane,
+      id: id ?? undefined,
+      ends: ends ?? new Uint8Array(),
+      transmitted,
+      ...record,
+    });
     // Nobody may be left who waits for it.
     entry.ack.catch(() => {});
   }
@@ -338,12 +354,19 @@ type EntryRecord = Pick<
 > & {
   readonly to: string;
   readonly id: Uint8Array | null;
+  /** An earlier version has stored none. */
+  readonly ends?: Uint8Array | null;
 };
+
+function callTo(to: string): OutLane {
+  return { to, call: true, last: 0, tail: 0, queue: [], next: 0 };
+}
 
 function toRecord(entry: Entry): Stored {
   const { lane, n, prev, id = null, payload, wake, preview, created, ref } = entry;
   const { to } = lane;
-  return { to, n, prev, id, payload, wake, preview, created, ref } satisfies EntryRecord;
+  const ends = entry.ends.length === 0 ? null : entry.ends;
+  return { to, n, prev, id, payload, wake, preview, ends, created, ref } satisfies EntryRecord;
 }
 
 /** Their order as text is the order in which they were added. */

@@ -76,11 +76,12 @@ function inRank(
   return usable.map((address) => ({ address, hinted }));
 }
 
-/** [M11] The wake to be followed first. */
+/** [M11] The wake to be followed first: a call's before all others. */
 function inOrder(hints: readonly Hint[], { wake = "last" }: Preferences): Hint[] {
-  const latest = [...hints].reverse();
-  if (wake === "most-active") return latest.sort((a, b) => b.activity - a.activity);
-  return wake === "first" ? [...hints] : latest;
+  const order = [...hints];
+  if (wake !== "first") order.reverse();
+  if (wake === "most-active") order.sort((a, b) => b.activity - a.activity);
+  return order.sort((a, b) => Number(b.wake === "call") - Number(a.wake === "call"));
 }
 
 function shuffle<T>(items: readonly T[], random: Random): T[] {

@@ -15,10 +15,10 @@ function links(sends: readonly SendFrame[]): string[] {
 describe("sending", () => {
   test("resolves with what the server says, its name and the id", () => {
     const { clock, a, start } = setup();
-    const result = outcome(start().send("bob", "hello", { wake: "call", preview: "h" }));
+    const result = outcome(start().send("bob", "hello", { wake: "silent", preview: "h" }));
     clock.until(() => result.value !== undefined);
     const [sent] = a.last.sends;
-    expect(sent).toMatchObject({ to: "bob", n: 1, prev: 0, wake: "call", preview: "h" });
+    expect(sent).toMatchObject({ to: "bob", n: 1, prev: 0, wake: "silent", preview: "h" });
     expect(new TextDecoder().decode(sent!.payload)).toBe("hello");
     expect(result.value).toMatchObject({ status: "delivered", route: "local", server: "a" });
     expect(result.value!.id).toMatch(/^[\da-f]{8}-[\da-f]{4}-7/);

@@ -73,7 +73,8 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
   function enqueue(lane: OutLane, course: Course): void {
     if (course.queued) return;
     course.queued = true;
-    queue.push(lane);
+    if (lane.call) queue.unshift(lane);
+    else queue.push(lane);
   }
 
   function rest(lane: OutLane, course: Course): void {
@@ -130,8 +131,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
   }
 
   function transmit(to: Connection, entry: Entry, id: Uint8Array): void {
-    const { n, prev, payload, wake, preview } = entry;
-    const ends = new Uint8Array();
+    const { n, prev, payload, wake, preview, ends } = entry;
     entry.transmitted = true;
     sent.set(++sends, entry);
     to.write({ type: "send", id, to: entry.lane.to, n, prev, payload, wake, preview, ends });

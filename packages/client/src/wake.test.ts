@@ -1,13 +1,15 @@
 import { describe, expect, test } from "bun:test";
 
-import type { Hint, PushRegistration, WakeKey } from "@beckon/protocol";
+import { formatUuid, type Hint, type PushRegistration, type WakeKey } from "@beckon/protocol";
 
 import { webCrypto } from "./crypto.ts";
 import type { SealCrypto } from "./options.ts";
 import { memory, type Storage } from "./storage.ts";
+import { idOf } from "./test-support/fake-server.ts";
 import { PUSH_FORMS } from "./test-support/push-forms.ts";
 import { hintOf, plainCrypto, push } from "./test-support/sealing.ts";
 import { outcome, seededRandom, type Setup, setup } from "./test-support/setup.ts";
+import type { Wake } from "./wake-event.ts";
 
 const PUSH = { provider: "dev", token: "phone-1" };
 const MINUTE_MS = 60_000;
@@ -211,6 +213,47 @@ describe("M8: a woken device connects to the server that the wake names", () => 
     b.state = "up";
     clock.run(MINUTE_MS);
     expect(beckon.state.name).toBe("connected");
+  });
+});
+
+describe("the application is told what a wake says, before anything is dialled", () => {
+  test("of messages, and of a call and its end [P-9.5]", async () => {
+    const { clock, b, key, network, start } = await sleeping();
+    const beckon = start();
+    const told: Wake[] = [];
+    const dialled: number[] = [];
+    beckon.on("wake", (wake) => {
+      told.push(wake);
+      dialled.push(network.dialled.length);
+    });
+    const expires = clock.now() + DAY_MS;
+    const call = idOf(7);
+    const says: Partial<Hint>[] = [
+      { wake: "call", call, preview: "Bob calls" },
+      { wake: "silent", call, ended: true },
+      { activity: 3, preview: "Hi" },
+    ];
+    for (const one of says) void beckon.onWake(push(key, hintOf(b.addresses, expires, one)));
+    clock.run(20);
+    const id = formatUuid(call);
+    const all = { from: "bob", activity: 1, preview: "", call: undefined, ended: false, expires };
+    expect(told).toEqual([
+      { ...all, class: "call", call: id, preview: "Bob calls" },
+      { ...all, class: "silent", call: id, ended: true },
+      { ...all, class: "message", activity: 3, preview: "Hi" },
+    ]);
+    expect(dialled[0]).toBe(0);
+  });
+
+  test("not of what was forged", async () => {
+    const { clock, b, key, start } = await sleeping();
+    const beckon = start();
+    const told: Wake[] = [];
+    beckon.on("wake", (wake) => void told.push(wake));
+    const other = { ...key, key: new Uint8Array(32).fill(9) };
+    void beckon.onWake(push(other, hintOf(b.addresses, clock.now() + DAY_MS)));
+    clock.run(20);
+    expect(told).toEqual([]);
   });
 });
 
@@ -442,6 +485,16 @@ describe("M11: of several wakes a device follows one by a rule", () => {
     clock.run(20);
     expect(states.at(-1)).toMatchObject({ name: "connected", server });
   });
+});
+
+test("M11: a call is followed before all messages", async () => {
+  const { clock, a, b, key, states, start } = await sleeping();
+  const beckon = start();
+  const expires = clock.now() + DAY_MS;
+  void beckon.onWake(push(key, hintOf(b.addresses, expires, { wake: "call", call: idOf(7) })));
+  void beckon.onWake(push(key, hintOf(a.addresses, expires)));
+  clock.run(20);
+  expect(states.at(-1)).toMatchObject({ name: "connected", server: "b" });
 });
 
 test("WebCrypto opens what AES-256-GCM has sealed, and nothing else", async () => {

@@ -4,6 +4,7 @@ import type { ErrorCode, Millis, WakeClass } from "@beckon/protocol";
 import { BeckonError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { State } from "../state.ts";
+import type { Wake } from "../wake-event.ts";
 
 /** Names a call of a tab, for as long as the tab lives: also to a leader that comes later. */
 export type Call = string;
@@ -15,6 +16,7 @@ export interface SendCall {
   readonly payload: Uint8Array;
   readonly wake: WakeClass | undefined;
   readonly preview: string | undefined;
+  readonly ends: string | undefined;
 }
 
 /** What a tab asks the leader, and is answered by `settled`. */
@@ -47,6 +49,7 @@ export type FromTab =
 export type FromLeader =
   | { readonly kind: "state"; readonly state: Omit<State, "error">; readonly error?: Failure }
   | { readonly kind: "message"; readonly seq: number; readonly message: PlainMessage }
+  | { readonly kind: "wake"; readonly wake: Wake }
   | { readonly kind: "error"; readonly error?: Failure }
   | {
       readonly kind: "settled";

@@ -195,7 +195,7 @@ export function createHost(parts: HostParts): Host {
     say({ kind: "state", state, error }, tab);
   }
 
-  function send(tab: string, { call, to, payload, wake, preview }: SendCall): void {
+  function send(tab: string, { call, to, payload, wake, preview, ends }: SendCall): void {
     const ref = refOf(tab, call);
     const known = gate.acks.get(ref);
     if (known !== undefined) return say({ kind: "settled", call, value: known }, tab);
@@ -208,6 +208,7 @@ export function createHost(parts: HostParts): Host {
       signal,
       ...(wake !== undefined && { wake }),
       ...(preview !== undefined && { preview }),
+      ...(ends !== undefined && { ends }),
     };
     const stored = left.get(ref);
     const ack = stored === undefined ? begin(to, payload, options) : orAborted(stored, signal);
@@ -279,6 +280,7 @@ export function createHost(parts: HostParts): Host {
       client.on("state", ({ name }) => {
         if (name !== "closed" && !leaving) sayState("");
       });
+      client.on("wake", (wake) => say({ kind: "wake", wake }, ""));
       client.on("message", give);
     },
     take,

@@ -12,6 +12,7 @@ import type { AbortSignalLike, SendOptions } from "../options.ts";
 import type { Random } from "../random.ts";
 import type { State } from "../state.ts";
 import { decodeText, encodeText } from "../text.ts";
+import type { Wake } from "../wake-event.ts";
 import type { Asking, Call, FromLeader, FromTab, PlainMessage } from "./frames.ts";
 
 export interface Tab {
@@ -80,6 +81,7 @@ export function createTab(parts: TabParts): Tab {
   const { clock, random } = parts;
   const states = createListeners<State>();
   const errors = createListeners<BeckonError>();
+  const woken = createListeners<Wake>();
   /** In the order of the calls. */
   const pending = new Map<Call, Pending>();
   /** Those of the outbox that were listed, by key. */
@@ -149,9 +151,10 @@ export function createTab(parts: TabParts): Tab {
     if (bytes.length > LIMITS.messageBytes) {
       return Promise.reject(new BeckonError("payload-too-large"));
     }
-    const { wake, preview, signal } = options;
+    const { wake, preview, ends, signal } = options;
     const call = newCall();
-    const { answer, entry } = ask<Ack>({ kind: "send", call, to, payload: bytes, wake, preview });
+    const content = { payload: bytes, wake, preview, ends };
+    const { answer, entry } = ask<Ack>({ kind: "send", call, to, ...content });
     if (signal !== undefined) withdrawOn(signal, entry);
     return answer;
   }
@@ -219,6 +222,8 @@ export function createTab(parts: TabParts): Tab {
         return;
       case "message":
         return deliver(from, frame.seq, frame.message);
+      case "wake":
+        return woken.tell(frame.wake);
       case "error":
         if (frame.error !== undefined) report(frame.error);
         return;
@@ -260,6 +265,7 @@ export function createTab(parts: TabParts): Tab {
       leader: from,
       seq,
       redelivered,
+      first: message.wake === "call" && message.n === 0,
       failures: 0,
       handled: false,
     };
@@ -360,6 +366,7 @@ export function createTab(parts: TabParts): Tab {
       const one: Partial<Events> = { [event]: handler };
       if (one.message !== undefined) return handover.on(one.message);
       if (one.error !== undefined) return errors.add(one.error);
+      if (one.wake !== undefined) return woken.add(one.wake);
       if (one.state === undefined) throw new BeckonError("bad-argument", "event");
       tellOne(one.state, state);
       return states.add(one.state);

@@ -380,6 +380,19 @@ test("L10: tabs beyond the bound are served, and do not count for the background
   expect(texts(shown)).toEqual(["ann 1"]);
 });
 
+test("[P-5.14] a call and its end are sent from any tab", () => {
+  const { clock, browser, a } = start();
+  const [, follower] = [browser.page().connect(), browser.page().connect()];
+  clock.run(100);
+  void follower.send("bob", "ring", { wake: "call" });
+  clock.run(100);
+  const [call] = a.last.sends;
+  expect(call).toMatchObject({ n: 0, wake: "call" });
+  void follower.send("bob", "never mind", { ends: formatUuid(call!.id) });
+  clock.run(100);
+  expect(a.last.sends[1]).toMatchObject({ n: 1, ends: call!.id });
+});
+
 test("what is no wake is ignored, from any tab", async () => {
   const { clock, browser } = start();
   const tabs = [browser.page().connect(), browser.page().connect()];

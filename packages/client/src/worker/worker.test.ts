@@ -8,6 +8,9 @@ const WAKE: Woken = {
   from: "bob",
   preview: "Are you there?",
   activity: 2,
+  call: undefined,
+  ended: false,
+  expires: 5,
   storage: "ann",
 };
 

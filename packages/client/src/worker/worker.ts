@@ -1,11 +1,10 @@
 /** `@beckon/client/worker`: the part of Web Push that is in a service worker. */
-import type { Hint, WakeClass } from "@beckon/protocol";
-
 import { webCrypto } from "../crypto.ts";
 import type { BeckonError } from "../errors.ts";
 import type { SealCrypto } from "../options.ts";
 import { registerPush } from "../registration.ts";
 import { find } from "../wake.ts";
+import { toWake, type Wake } from "../wake-event.ts";
 import { keptDevice, type KeptDevice, keptNames, openKept } from "./kept.ts";
 import type { ChangeEvent, ClickEvent, Page, WorkerScope } from "./scope.ts";
 
@@ -32,14 +31,7 @@ export interface WorkerOptions {
 }
 
 /** What a sealed wake says. */
-export interface Woken {
-  readonly class: WakeClass;
-  /** Whose message it is. */
-  readonly from: string;
-  /** What the sender wants to be shown; "": nothing. */
-  readonly preview: string;
-  /** Messages of this conversation that wait. */
-  readonly activity: number;
+export interface Woken extends Wake {
   /** Whose storage it was opened with. */
   readonly storage: string;
 }
@@ -70,7 +62,7 @@ export function beckonWorker(options: WorkerOptions): void {
     for (const name of await names()) {
       // What another one's key has sealed is refused.
       const hint = await openKept(data, name, crypto).catch(() => {});
-      if (hint !== undefined) return toWoken(hint, name);
+      if (hint !== undefined) return { ...toWake(hint), storage: name };
     }
     return undefined;
   };
@@ -153,8 +145,4 @@ export function runWorker(options: WorkerOptions, scope: WorkerScope, kept: Kept
     event.waitUntil(clicked(notification.data as Carried));
   });
   scope.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(changed(event)));
-}
-
-function toWoken({ wake, conversation, preview, activity }: Hint, storage: string): Woken {
-  return { class: wake, from: conversation, preview, activity, storage };
 }
