@@ -53,6 +53,7 @@ export class Backend {
     this.#world.after(PATIENCE_MS, again);
     const device = `${SERVICE}/backend`;
     this.#world.record({ kind: "transmitted", message, device });
+    this.#world.transmitted(message, id);
     const payload = encoder.encode(message);
     server.sendAsService(
       SERVICE,

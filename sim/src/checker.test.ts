@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
+import type { WakeClass } from "@beckon/protocol";
+
 import { check } from "./checker.ts";
 import type { Happening, History, HistoryEvent } from "./history.ts";
 import { excerpt, type Fault, type Law } from "./violation.ts";
@@ -48,12 +50,13 @@ const closed = (device: string, connection: string, side: "device" | "server"): 
   connection,
   side,
 });
-const sent = (message: string, wake: "message" | "none" = "message"): Happening => ({
+const sent = (message: string, wake: WakeClass = "message", ends?: string): Happening => ({
   kind: "sent",
   message,
   device: ANN,
   to: "bob",
   wake,
+  ends,
 });
 const acked = (message: string, status: "delivered" | "held" = "delivered"): Happening => ({
   kind: "acked",
@@ -157,6 +160,26 @@ const throughStore = (message: string, at: number, later: number): Line[] => [
   ...fetched(message, later),
 ];
 
+const rang = (call: string, ended = false): Happening =>
+  ({ ...pushed(), call, ended }) as Happening;
+
+/** A call that nobody takes, with its pushes, until it is fetched at `later` over connection b2. */
+const calling = (call: string, at: number, pushes: readonly number[], later: number): Line[] => [
+  [at, sent(call, "call")],
+  [at + 5, held(call)],
+  [at + 6, acked(call, "held")],
+  ...pushes.map((after): Line => [at + after, rang(call)]),
+  ...fetched(call, later),
+];
+
+/** Ann gives up, and nobody is to be woken for that. */
+const givenUp = (message: string, call: string, at: number, later: number): Line[] => [
+  [at, sent(message, "none", call)],
+  [at + 5, held(message)],
+  [at + 6, acked(message, "held")],
+  ...fetched(message, later),
+];
+
 const fetched = (message: string, at: number): Line[] => [
   [at, delivered(message, "b2", true)],
   [at, arrived(message)],
@@ -196,6 +219,16 @@ describe("a clean history passes:", () => {
     [
       "a message through the store and a push",
       history(world({ bobSleeps: true }), throughStore("m1", 10_000, 12_030), bobWakes(12_000)),
+    ],
+    [
+      "a call that rings, and whose end is told",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 30_000, [100, 8_100], 60_030),
+        givenUp("m1", "c1", 40_000, 60_030),
+        [[40_200, rang("c1", true)]],
+        bobWakes(60_000),
+      ),
     ],
     [
       "a repeat after a crash in the handler, marked",
@@ -560,6 +593,48 @@ describe("a planted fault is found by its law's name:", () => {
         throughStore("m1", 30_000, 42_030),
         [[31_500, pushed()]],
         bobWakes(42_000),
+      ),
+    ],
+    [
+      "L5",
+      "unrung",
+      "a call that is pushed for as late as a message may be",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 10_000, [20_000], 60_030),
+        bobWakes(60_000),
+      ),
+    ],
+    [
+      "L5",
+      "rang too often",
+      "two pushes for a call in 3 s",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 30_000, [100, 3_100], 60_030),
+        bobWakes(60_000),
+      ),
+    ],
+    [
+      "L5",
+      "rang after its end",
+      "a push for a call that was given up",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 10_000, [100, 8_100], 60_030),
+        givenUp("m1", "c1", 13_000, 60_030),
+        bobWakes(60_000),
+      ),
+    ],
+    [
+      "L5",
+      "untold end",
+      "who rang is not told",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 10_000, [100], 60_030),
+        givenUp("m1", "c1", 13_000, 60_030),
+        bobWakes(60_000),
       ),
     ],
     [

@@ -2,6 +2,7 @@
 import { Facts } from "./facts.ts";
 import type { History } from "./history.ts";
 import { checkBehind } from "./laws/behind.ts";
+import { checkCalled } from "./laws/called.ts";
 import { checkKept } from "./laws/kept.ts";
 import { checkOnce } from "./laws/once.ts";
 import { checkOneConnection } from "./laws/one-connection.ts";
@@ -37,6 +38,7 @@ export function check(history: History): Report {
     ...promptness.violations,
     ...checkBehind(facts),
     ...checkPushed(facts),
+    ...checkCalled(facts),
     ...checkOneConnection(facts),
     ...checkServed(facts),
     ...checkRecovered(facts),

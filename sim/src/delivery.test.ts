@@ -77,6 +77,7 @@ describe("what failed once on NATS and PostgreSQL", () => {
       400748,
       "L1: a device that was forgotten while connected counted for one that was away",
     ],
+    ["calling", 9192, "L5: who left while a push was under way was not told of the call's end"],
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {

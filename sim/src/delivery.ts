@@ -183,7 +183,7 @@ class Run {
     switch (step.do) {
       case "send":
         this.#phone(step.device, (phone) => {
-          phone.send(step.to, step.message, step.wake, step.size);
+          phone.send(step);
         });
         break;
       case "send as service":
@@ -214,9 +214,11 @@ class Run {
         this.#phone(step.device, (phone) => this.#register(phone));
         break;
       case "jump":
+        this.world.record({ kind: "jumped" });
         this.#phone(step.device, (phone) => phone.jump(step.ms));
         break;
       case "jump server":
+        this.world.record({ kind: "jumped" });
         this.#servers.get(step.server)?.jump(step.ms);
         break;
       case "renew push token":

@@ -112,6 +112,8 @@ export class Facts {
   readonly servers: Map<string, ServerFacts> = new Map();
   /** Moments at which something failed or came back: what has a deadline begins to wait anew. */
   readonly shocks: number[] = [];
+  /** Somebody's clock was set. */
+  hasJumped = false;
   /** When everything was healthy again, for good. */
   healed: number = Infinity;
   end = 0;
@@ -311,6 +313,9 @@ export class Facts {
       case "push service":
         this.#takeFault(event);
         break;
+      case "jumped":
+        this.hasJumped = true;
+        break;
       case "healed":
         this.shocks.push(event.at);
         this.healed = event.at;
@@ -355,9 +360,11 @@ export class Facts {
   #takeSent(event: Of<"sent">): void {
     const device = this.device(event.device);
     const memory = this.memoryAt(device, event.at);
-    // What has no process of an SDK has no lane: each message stands alone.
-    const lane =
-      memory === 0 ? `${event.message} alone` : `${event.device} (memory ${memory}) to ${event.to}`;
+    // What has no process of an SDK has no lane, and no call has one: each stands alone.
+    const isAlone = memory === 0 || event.wake === "call";
+    const lane = isAlone
+      ? `${event.message} alone`
+      : `${event.device} (memory ${memory}) to ${event.to}`;
     const place = this.#lanes.get(lane) ?? 0;
     this.#lanes.set(lane, place + 1);
     this.messages.set(event.message, {

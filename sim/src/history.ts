@@ -32,6 +32,8 @@ type Happening =
       readonly device: DeviceName;
       readonly to: string;
       readonly wake: WakeClass;
+      /** The call that it ends. */
+      readonly ends?: MessageName | undefined;
     }
   /** `send` has rejected for good. `expected`: the application's authoriser has said no. */
   | {
@@ -153,11 +155,16 @@ type Happening =
       readonly kind: "pushed";
       readonly device: DeviceName;
       readonly outcome: "sent" | "retry" | "gone";
+      /** The call that it is for, or whose end it tells; undefined: it is for messages. */
+      readonly call?: MessageName | undefined;
+      readonly ended?: boolean;
     }
   /** The push has reached the device. */
   | { readonly kind: "opened"; readonly device: DeviceName }
 
   // ── Faults ──
+  /** Somebody's clock is set. */
+  | { readonly kind: "jumped" }
   | {
       readonly kind: "server";
       readonly server: string;

@@ -1,11 +1,12 @@
 /** A device with an application on it that uses the SDK: it sleeps, is woken by push, crashes, and handles messages. */
-import type { WakeClass } from "@beckon/protocol";
+import { formatUuid } from "@beckon/protocol";
 
 import { type Beckon, connect, type Message } from "../../packages/client/src/index.ts";
 import { BeckonError } from "../../packages/client/src/errors.ts";
 import type { ConnectOptions } from "../../packages/client/src/options.ts";
 import type { DeviceName, MessageName } from "./history.ts";
 import type { Network } from "./network.ts";
+import type { Step } from "./plan.ts";
 import type { Pushable, PushService } from "./push.ts";
 import { EPOCH, Process } from "./scheduler.ts";
 import { opener } from "./seal.ts";
@@ -33,6 +34,9 @@ export interface PhonePlan {
   /** How long its token is good for, ms. */
   readonly tokenMs: number;
 }
+
+/** What the application is to send. */
+export type SendStep = Extract<Step, { readonly do: "send" }>;
 
 export interface Town {
   readonly world: World;
@@ -164,9 +168,9 @@ export class Phone implements Pushable {
     this.#process?.input(0, () => this.#beckon?.background(value));
   }
 
-  send(to: string, message: MessageName, wake: WakeClass, size: number): void {
+  send(step: SendStep): void {
     this.start();
-    this.#process!.input(1, () => this.#send(to, message, wake, size));
+    this.#process!.input(1, () => this.#send(step));
   }
 
   /** The user logs out; then `removed` tells the application's backend. The device may come back as a new one. */
@@ -252,11 +256,16 @@ export class Phone implements Pushable {
     });
   }
 
-  #send(to: string, message: MessageName, wake: WakeClass, size: number): void {
+  #send({ to, message, wake, size, ends: call }: SendStep): void {
     const beckon = this.#beckon;
     if (beckon === undefined || beckon.state.name === "closed") return;
-    this.#town.world.record({ kind: "sent", message, device: this.name, to, wake });
-    this.#await(message, to, beckon.send(to, message.padEnd(size), { wake }));
+    const { world } = this.#town;
+    const id = call === undefined ? undefined : world.idOf(call);
+    // Nobody can know of a call that was never transmitted.
+    const ends = id === undefined ? undefined : call;
+    world.record({ kind: "sent", message, device: this.name, to, wake, ends });
+    const options = { wake, ...(id !== undefined && { ends: formatUuid(id) }) };
+    this.#await(message, to, beckon.send(to, message.padEnd(size), options));
   }
 
   #await(message: MessageName, to: string, ack: Promise<unknown>): void {

@@ -13,6 +13,8 @@ type Action =
       readonly wake: WakeClass;
       /** Bytes of the payload, at least the name. */
       readonly size: number;
+      /** The call that it ends, if that was transmitted by then. */
+      readonly ends?: MessageName;
     }
   /** The application's backend sends, as a named service. */
   | {

@@ -1,4 +1,6 @@
 /** The vendors' push service: it delays, reorders, asks to come again, and forgets devices. */
+import { decodeBase64Url, decodeWake, type Hint } from "@beckon/protocol";
+
 import type {
   PushItem,
   PushOutcome,
@@ -7,6 +9,7 @@ import type {
 import type { DeviceName } from "./history.ts";
 import type { Random } from "./random.ts";
 import type { Process } from "./scheduler.ts";
+import { hintOf } from "./seal.ts";
 import type { World } from "./world.ts";
 
 /** What the service delivers to. */
@@ -67,21 +70,29 @@ export class PushService {
 
   #take({ token, body }: PushItem): PushOutcome {
     const device = token.slice(0, token.indexOf("#"));
+    const { call, ended } = hintIn(body);
+    const about = { call: call.length === 0 ? undefined : this.#world.nameOf(call), ended };
     if (this.isAway || this.#random.chance(this.retries)) {
-      this.#world.record({ kind: "pushed", device, outcome: "retry" });
+      this.#world.record({ kind: "pushed", device, outcome: "retry", ...about });
       return { kind: "retry", after: this.#random.int(500, 3_000) };
     }
     const phone = this.#phones.get(token);
     if (phone === undefined) {
-      this.#world.record({ kind: "pushed", device, outcome: "gone" });
+      this.#world.record({ kind: "pushed", device, outcome: "gone", ...about });
       this.onGone?.(device);
       return { kind: "gone" };
     }
-    this.#world.record({ kind: "pushed", device, outcome: "sent" });
+    this.#world.record({ kind: "pushed", device, outcome: "sent", ...about });
     if (!this.#random.chance(this.losses)) {
       // Two pushes may well overtake each other.
       this.#world.after(this.#random.int(20, 2_500), () => phone.push(JSON.parse(body)));
     }
     return { kind: "sent" };
   }
+}
+
+/** The seal of the simulation hides nothing: who watches the push service sees what a push is for. */
+function hintIn(body: string): Hint {
+  const { beckon } = JSON.parse(body) as { readonly beckon: string };
+  return hintOf(decodeWake(decodeBase64Url(beckon)!));
 }

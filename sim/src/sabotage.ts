@@ -253,6 +253,39 @@ export function intentsEndByTime(): Sabotage {
   };
 }
 
+/** No server tells the store that a call is over. */
+export function noEnds(): Sabotage {
+  return {
+    server: (parts) =>
+      withStore(parts, (store) => ({
+        ...store,
+        messages: {
+          ...store.messages,
+          hold: (requests) =>
+            store.messages.hold(requests.map((one) => ({ ...one, ends: new Uint8Array() }))),
+        },
+        wakes: { ...store.wakes, end: () => Promise.resolve() },
+      })),
+  };
+}
+
+/** A call is a message like any other. */
+export function noRinging(): Sabotage {
+  return {
+    server: (parts) =>
+      withStore(parts, (store) => ({
+        ...store,
+        messages: {
+          ...store.messages,
+          hold: (requests) =>
+            store.messages.hold(
+              requests.map((one) => ({ ...one, wake: { ...one.wake, rings: 0 } })),
+            ),
+        },
+      })),
+  };
+}
+
 function withBus(parts: NodeParts, altered: Partial<Bus>): NodeParts {
   const { bus } = parts;
   return {

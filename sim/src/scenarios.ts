@@ -507,6 +507,50 @@ const revoking: Trouble = (draft) => {
   if (random.chance(0.3)) cutStore(draft, random.int(300, 5_000));
 };
 
+/** Calls to devices that sleep: answered by one of them, given up, or by nobody; and a backlog for them to come past. */
+const calling: Trouble = (draft) => {
+  const { random } = draft;
+  draft.duration = 60_000;
+  for (const [index, phone] of draft.phones.entries()) {
+    if (random.chance(0.3)) continue;
+    const restsBy = random.pick(["exit", "suspend", "crash"] as const);
+    draft.phones[index] = { ...phone, push: true, awakeMs: random.int(800, 6_000), restsBy };
+  }
+  for (const caller of draft.phones) {
+    repeatedly(draft, 2_000, draft.duration - 5_000, 9_000, (at) => {
+      const callee = random.pick(draft.phones);
+      if (callee.user !== caller.user) call(draft, at, caller, callee);
+    });
+  }
+  const [one, two] = [anyPhone(draft), anyPhone(draft)];
+  if (random.chance(0.5))
+    burst(draft, one, two.user, random.int(2_000, 30_000), random.int(100, 400));
+  if (random.chance(0.4)) crashing(draft);
+  if (random.chance(0.3)) badNetwork(draft);
+};
+
+function call(draft: Draft, at: number, caller: PhonePlan, callee: PhonePlan): void {
+  const { random } = draft;
+  draft.messages += 1;
+  const message = `m${draft.messages}`;
+  const device = nameOf(caller);
+  draft.steps.push({ do: "send", at, device, to: callee.user, message, wake: "call", size: 0 });
+  const fate = random.next();
+  if (fate < 0.25) return;
+  draft.messages += 1;
+  const [from, to] = fate < 0.7 ? [callee, caller.user] : [caller, callee.user];
+  draft.steps.push({
+    do: "send",
+    at: at + random.pick([random.int(100, 3_000), random.int(3_000, 28_000)]),
+    device: nameOf(from),
+    to,
+    message: `m${draft.messages}`,
+    wake: random.pick(["message", "silent", "none"] as const),
+    size: 0,
+    ends: message,
+  });
+}
+
 const nothing: Trouble = () => undefined;
 
 /** Devices change their servers all the time. */
@@ -543,6 +587,7 @@ const TROUBLES = {
   serving,
   draining,
   revoking,
+  calling,
   "nats-restarting": natsRestarting,
   "nats-splitting": natsSplitting,
   "nats-announcing": natsAnnouncing,
@@ -561,6 +606,7 @@ const LONG: ReadonlySet<string> = new Set([
   "serving",
   "draining",
   "revoking",
+  "calling",
   "nats-restarting",
   "nats-splitting",
   "nats-announcing",
@@ -620,6 +666,7 @@ function mixedIn({ bus, store }: Engines, random: Random): readonly Trouble[] {
   if (store === "postgres" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.postgres));
   // As a trouble of its own it came later, too.
   if (random.fork("revoking").chance(0.25)) names.push("revoking");
+  if (random.fork("calling").chance(0.25)) names.push("calling");
   return names.map((name) => (TROUBLES as Record<string, Trouble>)[name]!);
 }
 

@@ -1,4 +1,6 @@
 /** A seal that needs no cryptography and waits for nothing: it opens for the same key and device alone. */
+import { decodeHint, type Hint, type Wake } from "@beckon/protocol";
+
 import type { SealCrypto } from "../../packages/client/src/options.ts";
 import { NONCE, type Seal, TAG } from "../../packages/server/src/push/seal.ts";
 
@@ -20,6 +22,10 @@ export const opener: SealCrypto = {
     return isOurs ? Promise.resolve(hint) : Promise.reject(new Error("sealed with something else"));
   },
 };
+
+export function hintOf({ sealed }: Wake): Hint {
+  return decodeHint(sealed.slice(0, -TAG));
+}
 
 /** FNV-1a over everything, repeated. */
 function tagOf(...parts: readonly Uint8Array[]): Uint8Array {

@@ -53,6 +53,7 @@ export class Tap {
       case "send": {
         const message = nameOf(frame.payload);
         this.#sends.push(message);
+        this.#world.transmitted(message, frame.id);
         this.#world.record({ kind: "transmitted", message, device });
         break;
       }

@@ -1,4 +1,4 @@
-import type { Happening, HistoryEvent } from "./history.ts";
+import type { Happening, HistoryEvent, MessageName } from "./history.ts";
 import type { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -7,6 +7,9 @@ export class World {
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly history: HistoryEvent[] = [];
+  /** What messages are called, and their ids, in hex: as their senders have transmitted them. */
+  readonly #names = new Map<string, MessageName>();
+  readonly #ids = new Map<MessageName, string>();
 
   constructor(random: Random) {
     this.random = random;
@@ -23,6 +26,21 @@ export class World {
 
   record(happening: Happening): void {
     this.history.push({ at: this.scheduler.now, ...happening });
+  }
+
+  transmitted(message: MessageName, id: Uint8Array): void {
+    const hex = id.toHex();
+    this.#names.set(hex, message);
+    this.#ids.set(message, hex);
+  }
+
+  nameOf(id: Uint8Array): MessageName | undefined {
+    return this.#names.get(id.toHex());
+  }
+
+  idOf(message: MessageName): Uint8Array | undefined {
+    const hex = this.#ids.get(message);
+    return hex === undefined ? undefined : Uint8Array.fromHex(hex);
   }
 
   after(ms: number, run: () => void): () => void {

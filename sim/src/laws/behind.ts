@@ -1,6 +1,6 @@
 /**
  * L3, step 8 of a message's life: what was held for a device when it connected comes before all that is live. An SDK would put it
- * in order again, at the price of asking the store; so it shows on the wire and not at the application.
+ * in order again, at the price of asking the store; so it shows on the wire and not at the application. Calls may come at any time.
  */
 import type { ConnectionFacts, DeviceFacts, Facts, MessageFacts } from "../facts.ts";
 import type { Violation } from "../violation.ts";
@@ -11,7 +11,10 @@ export function checkBehind(facts: Facts): Violation[] {
       (message) => (message.passages.get(device.name)?.rows.length ?? 0) > 0,
     );
     if (held.length === 0) return [];
-    return device.connections.flatMap((connection) => liveWhileBehind(device, connection, held));
+    const isCall = (name: string): boolean => facts.messages.get(name)?.sent.wake === "call";
+    return device.connections.flatMap((connection) =>
+      liveWhileBehind(device, connection, held, isCall),
+    );
   });
 }
 
@@ -19,8 +22,9 @@ function liveWhileBehind(
   { name }: DeviceFacts,
   { welcomed, delivered }: ConnectionFacts,
   held: readonly MessageFacts[],
+  isCall: (message: string) => boolean,
 ): Violation[] {
-  const live = delivered.find((event) => !event.held);
+  const live = delivered.find((event) => !event.held && !isCall(event.message));
   if (live === undefined) return [];
   const before = new Set(delivered.slice(0, delivered.indexOf(live)).map(({ message }) => message));
   const unread = held.find((message) => {

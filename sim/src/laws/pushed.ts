@@ -10,6 +10,8 @@ import type { Violation } from "../violation.ts";
 const PUSH_MS = 40_000;
 /** The second push for one intent comes after a minute. */
 const REPEAT_MS = 55_000;
+/** A call that rings no longer is told of as missed, at once. */
+const MISSED_MS = 45_000;
 /** From the claim of an intent to the push service. */
 const ON_ITS_WAY_MS = 1_000;
 
@@ -28,7 +30,10 @@ interface Debt extends Interval {
 
 function debtsOf(facts: Facts, device: DeviceFacts): Debt[] {
   const debts: Debt[] = [];
+  const ended = new Set([...facts.messages.values()].map(({ sent }) => sent.ends));
   for (const message of facts.messages.values()) {
+    // A call that is over wakes nobody.
+    if (ended.has(message.name)) continue;
     if (message.sent.wake === "none" || message.sent.to !== device.user) continue;
     for (const row of message.passages.get(device.name)?.rows ?? []) {
       debts.push({ from: row.from, to: Math.min(row.to, facts.end), message });
@@ -82,7 +87,7 @@ function unpushed(facts: Facts, device: DeviceFacts, { debts, times }: Owed): Vi
 }
 
 /** When the device was owed something, could be pushed to, and was certainly not connected. */
-function awayTimes(facts: Facts, device: DeviceFacts, time: Interval): Interval[] {
+export function awayTimes(facts: Facts, device: DeviceFacts, time: Interval): Interval[] {
   const connected = device.connections.map(({ welcomed, closedByServer }) => ({
     from: welcomed.at,
     to: closedByServer ?? Infinity,
@@ -96,8 +101,11 @@ function awayTimes(facts: Facts, device: DeviceFacts, time: Interval): Interval[
 }
 
 function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed): Violation[] {
-  const pushes = device.pushed.filter(({ outcome }) => outcome === "sent");
+  const pushes = device.pushed.filter(
+    ({ outcome, call }) => outcome === "sent" && call === undefined,
+  );
   const violations: Violation[] = [];
+  const calls = debts.filter(({ message }) => message.sent.wake === "call").map(({ from }) => from);
   for (const [index, second] of pushes.entries()) {
     const first = pushes[index - 1];
     if (first === undefined || second.at - first.at >= REPEAT_MS) continue;
@@ -108,7 +116,7 @@ function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed):
         ({ welcomed, closedByServer }) =>
           isBetween(welcomed.at) || isBetween(closedByServer ?? Infinity),
       ) ||
-      debts.some(({ from, message }) => message.sent.wake === "call" && isBetween(from)) ||
+      calls.some((from) => from + MISSED_MS > first.at && from <= second.at) ||
       // The first may have been for what was settled while it was on its way, and the second for what came after it.
       times.some(({ to }) => to >= first.at - ON_ITS_WAY_MS && to < second.at) ||
       !times.some(({ from, to }) => from <= first.at && to >= second.at);
