@@ -24,6 +24,10 @@ const ARGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // A camera and a microphone that everybody may use, and calls between pages of one machine without a network.
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
+  "--allow-loopback-in-peer-connection",
 ];
 /** Playwright's own, left out: tests that need pages to sleep as they do for people. */
 const NOT_ARGS = ["--disable-back-forward-cache"];
