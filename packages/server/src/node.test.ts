@@ -123,7 +123,7 @@ class Device {
     this.#handler.message(encodeFrames([frame]));
   }
 
-  send(to: string): void {
+  send(to: string, fields: Partial<SendFrame> = {}): void {
     const id = uuidv7(this.#clock.now(), (bytes) => void crypto.getRandomValues(bytes));
     const lane = { n: ++this.#n, prev: this.#n - 1 };
     const send: SendFrame = {
@@ -135,6 +135,7 @@ class Device {
       wake: "message",
       preview: "",
       ends: new Uint8Array(),
+      ...fields,
     };
     this.write(send);
   }
@@ -331,3 +332,66 @@ test("L5: a push to a device that had connected when the table did not know it y
   expect(s1.counters.spurious).toBe(1);
   expect(bob.of("deliver")).toHaveLength(1);
 });
+
+const CALL: Partial<SendFrame> = { wake: "call", n: 0, prev: 0 };
+
+for (const [what, fields] of [
+  ["a message", {}],
+  ["a call", CALL],
+] as const) {
+  test(`[P-3.9] L5: a device that says by STATE that it is in the background is pushed to for ${what}, though connected`, async () => {
+    const { bed, s1, s2 } = await pair();
+    const ann = await bed.device(s1, "ann");
+    const bob = await bed.device(s2, "bob");
+    bob.write({ type: "state", background: true });
+    await bed.clock.advance(100);
+    ann.send("bob", fields);
+    await bed.clock.advance(3_000);
+    expect([bob.of("deliver").length, bob.closed, bed.named]).toEqual([1, undefined, ["s1"]]);
+  });
+}
+
+test("[P-3.9] a device that says so and comes back before anything is late is not pushed to", async () => {
+  const { bed, s1, s2 } = await pair();
+  const ann = await bed.device(s1, "ann");
+  const bob = await bed.device(s2, "bob");
+  for (const background of [true, false]) bob.write({ type: "state", background });
+  await bed.clock.advance(100);
+  ann.send("bob");
+  await bed.clock.advance(8_000);
+  expect(bed.named).toEqual([]);
+});
+
+test("L6: a device whose connection is half open is closed after 10 s, and pushed to; for a call after 2 s", async () => {
+  const { bed, s1, s2 } = await pair();
+  const ann = await bed.device(s1, "ann");
+  const [bob, carol] = [await bed.device(s2, "bob"), await bed.device(s2, "carol")];
+  ann.send("bob");
+  ann.send("carol", CALL);
+  await bed.clock.advance(4_000);
+  expect(bed.named).toEqual(["s1"]);
+  await bed.clock.advance(4_000);
+  expect([bob.closed, carol.closed]).toEqual([undefined, undefined]);
+  await bed.clock.advance(10_000);
+  expect([bob.closed, carol.closed]).toEqual([CLOSE.notAcknowledging, CLOSE.notAcknowledging]);
+  expect(bed.named.length).toBeGreaterThan(2);
+});
+
+for (const [wake, pushes] of [
+  ["message", 4],
+  ["silent", 4],
+  ["none", 0],
+] as const) {
+  test(`L5: a message of class ${wake} is pushed for ${pushes} times in three hours`, async () => {
+    const { bed, s1, s2 } = await pair();
+    await bed.sleeper(s2, "bob");
+    const ann = await bed.device(s1, "ann");
+    ann.send("bob", { wake });
+    for (let minute = 0; minute < 180; minute++) {
+      await bed.clock.advance(30_000);
+      ann.write({ type: "ping" });
+      await bed.clock.advance(30_000);
+    }
+    expect(bed.named).toHaveLength(pushes);
+  });
+}
