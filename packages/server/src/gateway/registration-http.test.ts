@@ -1,5 +1,6 @@
 /** [P-4.13] over real sockets: what a device asks by HTTP where it would connect. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { connect } from "node:net";
 
 import { registrationBody, serve, until } from "./test-support/served.ts";
 import type { Served } from "./test-support/served.ts";
@@ -165,6 +166,24 @@ describe("refusals", () => {
     expect([posted.status, posted.headers.get("allow")]).toEqual([405, "PUT, DELETE, OPTIONS"]);
     expect((await one.ask("PUT", good, { path: "/v1/pushes" })).status).toBe(426);
     expect((await one.ask("GET", undefined, { path: "/" })).status).toBe(426);
+  });
+
+  test("a request that names an empty host, or a strange one, is answered as any other", async () => {
+    const one = begin();
+    const asked = async (target: string, host: string): Promise<string> => {
+      const { hostname, port } = new URL(one.server.url);
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const socket = connect(Number(port), hostname, () =>
+        socket.write(`PUT ${target} HTTP/1.1\r\n${host}Content-Length: 0\r\n\r\n`),
+      );
+      socket.on("data", (data) => resolve(data.toString().slice(9, 12)));
+      socket.on("close", () => resolve("closed"));
+      return promise.finally(() => socket.destroy());
+    };
+    for (const host of ["Host:\r\n", "Host: [::\r\n"]) {
+      expect([host, await asked("/v1/push?x", host)]).toEqual([host, "401"]);
+      expect([host, await asked("//[", host)]).toEqual([host, "426"]);
+    }
   });
 
   test("a page of any origin may ask", async () => {

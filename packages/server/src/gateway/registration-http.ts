@@ -130,7 +130,9 @@ export function createRegistration(parts: RegistrationParts): HttpHandler {
   }
 
   return (request, remote) => {
-    if (!new URL(request.url).pathname.endsWith(PATH)) return undefined;
+    // Where the request names no host it is no URL.
+    const [path = ""] = request.url.split(/[?#]/, 1);
+    if (!path.endsWith(PATH)) return undefined;
     if (request.method === "OPTIONS") return Promise.resolve(preflight());
     return serve(request, remote).then(
       () => new Response(null, { status: 204, headers: CORS }),
