@@ -137,9 +137,15 @@ export class Link {
     return this.#isOpen;
   }
 
-  /** In one round trip: all are sent, then all are answered. Rejects with the first error, when everything has been answered. */
-  async run(statements: readonly Statement[]): Promise<Row[][]> {
-    const cancel = this.#clock.after(this.#answerTimeoutMs, () => this.close());
+  /**
+   * In one round trip: all are sent, then all are answered. Rejects with the first error, when everything has been answered.
+   * `answerTimeoutMs`: for what takes longer than others.
+   */
+  async run(
+    statements: readonly Statement[],
+    answerTimeoutMs: Millis = this.#answerTimeoutMs,
+  ): Promise<Row[][]> {
+    const cancel = this.#clock.after(answerTimeoutMs, () => this.close());
     try {
       const answers = statements.map((statement) => this.#send(statement));
       const outcomes = await Promise.allSettled(answers);

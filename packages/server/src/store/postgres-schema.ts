@@ -102,6 +102,9 @@ const MIGRATION_LOCK = 0x42636b6e;
 const PARTITION_LOCK = 0x42636b70;
 const EXPIRY_LOCK = 0x42636b78;
 
+/** To bring the schema one version up: an index of some million holders takes many seconds. Who starts beside it waits for it. */
+const MIGRATION_MS: Millis = 30 * 60_000;
+
 /** A lock that all who use the tables wait behind is not waited for longer than they can be kept waiting. */
 const DETACH_LOCK_MS: Millis = 500;
 const DETACH_ATTEMPTS = 10;
@@ -113,7 +116,7 @@ export function isSchemaName(name: string): boolean {
 /** @throws {StoreUnavailable} */
 export async function migrate(link: Link, schema: string): Promise<void> {
   if (!isSchemaName(schema)) throw new TypeError("schema: lower case letters, digits and _");
-  await link.one("SELECT pg_advisory_lock($1, hashtext($2))", [MIGRATION_LOCK, schema]);
+  await lockMigration(link, schema);
   try {
     const { version } = (
       await link.run([
@@ -130,18 +133,37 @@ export async function migrate(link: Link, schema: string): Promise<void> {
     }
     for (let at = version as number; at < newest; at++) {
       const steps = MIGRATIONS[at]!.map((step) => [step] as const);
-      await link.run([
-        ["BEGIN"],
-        ...steps,
-        ["INSERT INTO migration VALUES ($1)", [at + 1]],
-        ["COMMIT"],
-      ]);
+      // How long it waits for a lock stays as it is: behind it all others wait.
+      await link.run(
+        [
+          ["BEGIN"],
+          [`SET LOCAL statement_timeout TO ${MIGRATION_MS}`],
+          ...steps,
+          ["INSERT INTO migration VALUES ($1)", [at + 1]],
+          ["COMMIT"],
+        ],
+        MIGRATION_MS,
+      );
     }
   } finally {
     if (link.isOpen) {
       await link.one("SELECT pg_advisory_unlock($1, hashtext($2))", [MIGRATION_LOCK, schema]);
     }
   }
+}
+
+/** Until it is given back. */
+async function lockMigration(link: Link, schema: string): Promise<void> {
+  await link.run(
+    [
+      ["BEGIN"],
+      [`SET LOCAL statement_timeout TO ${MIGRATION_MS}`],
+      [`SET LOCAL lock_timeout TO ${MIGRATION_MS}`],
+      ["SELECT pg_advisory_lock($1, hashtext($2))", [MIGRATION_LOCK, schema]],
+      ["COMMIT"],
+    ],
+    MIGRATION_MS,
+  );
 }
 
 /**

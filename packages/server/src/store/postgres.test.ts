@@ -123,6 +123,27 @@ postgresTest("M7: what waits for its repeat is not read to find what is due", as
   expect(steps).toContainEqual(expect.stringMatching(/^Index Cond: \(due <= /));
 });
 
+postgresTest(
+  "tables of any size are brought up to date, and who starts meanwhile waits",
+  async () => {
+    const sql = new SQL(postgres.url, { max: 1 });
+    // An index that takes longer than any statement of a server may.
+    await sql.unsafe(`CREATE FUNCTION large() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_sleep(2.2) FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'large.holder_token';
+  END $$`);
+    await sql.unsafe("CREATE EVENT TRIGGER large ON ddl_command_end EXECUTE FUNCTION large()");
+    try {
+      const options = { schema: "large", statementTimeoutMs: 2_000, answerTimeoutMs: 2_000 };
+      const open = () => openPostgres(postgres.url, DEFAULT_STORE_LIMITS, options);
+      const stores = await Promise.all([open(), open()]);
+      await Promise.all(stores.map((store) => store.close()));
+    } finally {
+      await sql.unsafe("DROP EVENT TRIGGER large");
+      await sql.close();
+    }
+  },
+);
+
 describe("PostgreSQL keeps the laws of the store", () => {
   tellConformance("PostgreSQL", storeSuite(postgresTest, openHarness), postgresTest);
 });
