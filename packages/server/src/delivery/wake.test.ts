@@ -110,6 +110,49 @@ test("M7: how long a message waits until its wake leaves, and how long the push 
   expect(countOf(dispatch)).toBe(1);
 });
 
+test("M7, L10: however many devices nobody pushes to, the waits of those that are pushed to are counted", async () => {
+  const bed = new Bed();
+  const { s1, ann } = await bobSleeps(bed);
+  const { devices } = s1.store;
+  for (let at = 0; at <= 10_000; at += 8) {
+    const names = Array.from({ length: 8 }, (_, n) => `phone-${n}`);
+    for (const name of names) (await s1.connect(`mute-${at}`, name)).disconnect();
+    await Promise.all([
+      ...names.map((name) => devices.unregister(`mute-${at}`, name)),
+      bed.clock.advance(0),
+    ]);
+    ann.send(`mute-${at}`, "hello");
+  }
+  await bed.clock.advance(10);
+  expect(countOf(s1.counters.dispatch)).toBe(0);
+  ann.send("bob", "hello");
+  await bed.clock.advance(10);
+  expect(countOf(s1.counters.dispatch)).toBe(1);
+});
+
+test("M7: what another server has pushed is no wait when this one repeats it", async () => {
+  const bed = new Bed();
+  bed.services.set("slow", 4_900);
+  const s1 = bed.server("s1");
+  const slow = await sleepers(bed, 4 * 256, "slow");
+  const ann = await s1.connect("ann", "phone");
+  const phone = await s1.connect("bob", "phone", { provider: "slow" });
+  phone.disconnect();
+  for (const user of slow) ann.send(user, "hello");
+  await bed.clock.advance(50);
+  // It has no room now, and another server has.
+  const s2 = bed.server("s2");
+  ann.send("bob", "hello");
+  await bed.clock.advance(8_000);
+  s2.delivery.stop();
+  await bed.clock.advance(62_000);
+  const pushes = bed.pushes.filter(({ user }) => user === "bob");
+  expect(pushes.map(({ attempts }) => attempts)).toEqual([0, 1]);
+  expect(s2.counters.sent).toBe(1);
+  expect(countOf(s2.counters.dispatch)).toBe(0);
+  expect(countOf(s1.counters.dispatch)).toBe(4 * 256);
+});
+
 test("M8: how long a held message waits until its device has it is counted where it is delivered", async () => {
   const bed = new Bed();
   const { s1, ann } = await bobSleeps(bed);

@@ -1,5 +1,6 @@
 import { LIMITS } from "@beckon/protocol";
 import type { Millis, ServerAddresses } from "@beckon/protocol";
+import { AgingMap } from "../lib/aging-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import { PUSH_ANSWER_MS } from "../push/provider.ts";
 import type { PushItem, PushOutcome, PushProvider } from "../push/provider.ts";
@@ -24,7 +25,7 @@ const SETTLE_MS = 5_000;
 const CONNECTED_MS = 500;
 /** A call does not wait for that: for a device that has not acknowledged for so long it rings, though it looks connected. */
 const CALL_CONNECTED_MS = 2_000;
-/** Devices, for the counters; of more nothing is counted, but that they are pushed to. */
+/** Devices, for the counters; beyond it those of which the last news is the oldest are forgotten. */
 const REMEMBERED = 10_000;
 /** By how much the session table may be late. */
 const LATE_MS = 10_000;
@@ -65,8 +66,11 @@ export class WakeDispatcher {
   #stopped = true;
   #cancel: (() => void) | undefined;
 
-  /** When messages were accepted whose wakes are due, by device: for the counters alone. */
-  readonly #acceptedAt = new Map<string, Millis>();
+  /**
+   * When messages were accepted whose wakes are due, by device: for the counters alone. Another server may push in place of this one, or
+   * nobody, so what is here may be of a wake that is over.
+   */
+  readonly #acceptedAt = new AgingMap<Millis>();
   /** When pushes left, by device, for as long as the table may be late. */
   readonly #leftAt = new Map<string, Millis>();
 
@@ -96,9 +100,8 @@ export class WakeDispatcher {
   /** Devices of a user have a wake that is due now, for a message that was accepted then. */
   due(user: string, devices: readonly string[], acceptedAt: Millis): void {
     for (const device of devices) {
-      if (this.#acceptedAt.size >= REMEMBERED) break;
-      const key = keyOf({ user, device });
-      if (!this.#acceptedAt.has(key)) this.#acceptedAt.set(key, acceptedAt);
+      this.#acceptedAt.set(keyOf({ user, device }), acceptedAt);
+      if (this.#acceptedAt.size > REMEMBERED) this.#acceptedAt.delete(this.#acceptedAt.oldest!);
     }
     this.poke();
   }
@@ -219,7 +222,8 @@ export class WakeDispatcher {
     const begun = clock.monotonic();
     const left = clock.now();
     for (const [at, intent] of intents.entries()) {
-      if (items[at] !== undefined) this.#leaves(intent, left);
+      if (items[at] === undefined) this.#acceptedAt.delete(keyOf(intent));
+      else this.#leaves(intent, left);
     }
     const outcomes = sendable.length > 0 ? await provider!.send(sendable) : [];
     if (sendable.length > 0) counters.pushAnswered(name, clock.monotonic() - begun);
@@ -241,7 +245,8 @@ export class WakeDispatcher {
     const accepted = this.#acceptedAt.get(key);
     if (accepted !== undefined) {
       this.#acceptedAt.delete(key);
-      this.#parts.counters.dispatched(now - accepted);
+      // Else a repeat: the first push was another server's.
+      if (intent.attempts === 0) this.#parts.counters.dispatched(now - accepted);
     }
     const { table } = this.#parts;
     // One in the background is known to be connected.
@@ -256,8 +261,9 @@ export class WakeDispatcher {
 
   /** An epoch is the time of the connection, by the clock of its server. */
   #appeared({ user, device, epoch, background }: Session): void {
-    if (this.#leftAt.size === 0) return;
     const key = keyOf({ user, device });
+    // It reads what was accepted before.
+    if (!background) this.#acceptedAt.delete(key);
     const left = this.#leftAt.get(key);
     if (left === undefined) return;
     this.#leftAt.delete(key);
