@@ -4,6 +4,7 @@ import { deliverBody, encodeOrigin, uuidv7 } from "@beckon/protocol";
 
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { createMemoryDatabase } from "../store/memory.ts";
+import { StoreUnavailable } from "../store/store.ts";
 import type { HoldRequest, HoldResult } from "../store/store.ts";
 import { request } from "../store/test-support/requests.ts";
 import { Holder } from "./hold.ts";
@@ -19,13 +20,13 @@ const ANN: Origin = {
   copies: false,
 };
 
-function message(n: number): Message {
+function message(n: number, from = ANN): Message {
   const id = uuidv7(1_700_000_000_000, (bytes) => void crypto.getRandomValues(bytes));
   const payload = new Uint8Array([n]);
   const send = { type: "send", id, to: "bob", n, prev: n - 1, payload } as const;
   const rest = { wake: "message", preview: "", ends: new Uint8Array() } as const;
-  const body = deliverBody({ ...send, ...rest }, ANN.encoded, 0);
-  return new Message(ANN, idKey(id), "bob", n, body, undefined, 0);
+  const body = deliverBody({ ...send, ...rest }, from.encoded, 0);
+  return new Message(from, idKey(id), "bob", n, body, undefined, 0);
 }
 
 test("L3: what has to be held again goes before what was accepted after it, and nothing is over before it", async () => {
@@ -62,5 +63,36 @@ test("L3: what has to be held again goes before what was accepted after it, and 
     { held: [1, 2, 3, 4], committed: 2 },
   ]);
   expect(holder.committed).toBe(4);
+  expect(holder.lastOf("bob")).toBe(0);
+});
+
+test("L10: of what is not held because what came before it failed, nothing is remembered", async () => {
+  const clock = new VirtualClock();
+  const store = createMemoryDatabase(clock).open();
+  const failed: number[] = [];
+  const holder: Holder = new Holder({
+    clock,
+    store: {
+      ...store.messages,
+      hold: () => {
+        const { promise, reject } = Promise.withResolvers<readonly HoldResult[]>();
+        clock.after(10, () => reject(new StoreUnavailable("away")));
+        return promise;
+      },
+    },
+    request: ({ user, n }) => request({ user, n }),
+    held: () => undefined,
+    failed: ({ n }) => void failed.push(n),
+  });
+  holder.enqueue(message(1));
+  await clock.advance(1);
+  // Of another lane to the same user, and of this one.
+  const other = holder.enqueue(message(2, { ...ANN, device: "laptop" }));
+  holder.enqueue(message(3));
+  await clock.advance(10);
+  expect(failed).toEqual([1, 3]);
+  expect(holder.lastOf("bob")).toBe(other);
+  await clock.advance(10);
+  expect(failed).toEqual([1, 3, 2]);
   expect(holder.lastOf("bob")).toBe(0);
 });

@@ -96,6 +96,8 @@ export class Holder {
         const later = this.#waiting.filter(({ message }) => lanes.has(laneOf(message)));
         this.#waiting = this.#waiting.filter(({ message }) => !lanes.has(laneOf(message)));
         this.#over(batch);
+        for (const { message } of later) this.#lastOf.delete(message.user);
+        for (const { message, number } of this.#waiting) this.#lastOf.set(message.user, number);
         for (const { message } of batch) this.#parts.failed(message, false);
         for (const { message } of later) this.#parts.failed(message, true);
         this.#next();
