@@ -46,6 +46,17 @@ test("L5: a device that nothing can be said to holds up no other of its batch", 
   expect(bed.pushes).toHaveLength(2);
 });
 
+test("L5, M7: what a server has claimed as it ends is pushed at once, by it", async () => {
+  const bed = new Bed();
+  bed.slow.claim = 20;
+  const { s1, ann } = await bobSleeps(bed);
+  ann.send("bob", "ring", { wake: "call" });
+  await bed.clock.advance(10);
+  s1.delivery.stop();
+  await bed.clock.advance(100);
+  expect(bed.pushes).toHaveLength(1);
+});
+
 /** Bob's phone was here and has gone; ann is here. */
 async function bobSleeps(bed: Bed) {
   const s1 = bed.server("s1");

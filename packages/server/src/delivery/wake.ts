@@ -138,7 +138,8 @@ export class WakeDispatcher {
     // One of them is poked for when it has room.
     if (full.length > 0 && full.length === providers.size) return;
     const intents = await wakes.claim(owner, LEASE_MS, BATCH, full);
-    if (intents.length === 0 || this.#stopped) return;
+    // Also where it has been stopped meanwhile: until their leases end nobody else would push.
+    if (intents.length === 0) return;
     if (intents.length === BATCH) this.#again = true;
     this.#dispatch(intents);
   }
