@@ -22,7 +22,7 @@ class FakeWorker {
   pages: Page[] = [];
   readonly #listeners = new Map<string, Listener>();
 
-  constructor(options: Partial<WorkerOptions>, opens: Woken | "nothing" = WAKE) {
+  constructor(options: Partial<WorkerOptions>, opens: Woken | "nothing" | Error = WAKE) {
     const scope: WorkerScope = {
       addEventListener: (type: string, listener: unknown) => {
         this.#listeners.set(type, listener as Listener);
@@ -40,7 +40,10 @@ class FakeWorker {
     };
     const show = (wake: Woken | undefined): { title: string } => ({ title: wake?.preview ?? "?" });
     runWorker({ show, ...options }, scope, {
-      open: () => Promise.resolve(opens === "nothing" ? undefined : opens),
+      open: async () => {
+        if (opens instanceof Error) throw opens;
+        return opens === "nothing" ? undefined : opens;
+      },
       register: (subscription) => this.#do({ registered: JSON.parse(subscription) as unknown }),
     });
   }
@@ -108,6 +111,11 @@ describe("a push", () => {
         data: { beckon: "AAAA", page: "/chat/bob" },
       },
     ]);
+  });
+
+  test("is shown where the storages cannot be read", async () => {
+    const worker = new FakeWorker({}, new TypeError("indexedDB.databases is not a function"));
+    expect(await worker.push(PUSH)).toEqual([{ title: "?", data: CARRIED }]);
   });
 
   test("shows nothing where the application has nothing to show, as while a page is seen", async () => {

@@ -105,7 +105,9 @@ export function runWorker(options: WorkerOptions, scope: WorkerScope, kept: Kept
     scope.clients.matchAll({ type: "window", includeUncontrolled: true });
 
   async function pushed(beckon: string): Promise<void> {
-    const [wake, all] = await Promise.all([kept.open({ beckon }), pages()]);
+    // A browser takes the permission to push from who shows nothing, so a storage that fails is one that opens nothing.
+    const opening = kept.open({ beckon }).catch(() => undefined);
+    const [wake, all] = await Promise.all([opening, pages()]);
     // What was opened twice is for nobody any more.
     for (const page of wake === undefined ? [] : all) {
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's pages are of its own origin
