@@ -89,8 +89,8 @@ describe("what failed once on NATS and PostgreSQL", () => {
 
 describe("L3: what was on its way all the time has not been marked as missing", () => {
   test.each<[string, number, Engines]>([
-    ["mix", 40, { bus: "nats", store: "memory" }],
-    ["nats-slow", 291, { bus: "nats", store: "memory" }],
+    ["mix", 93, { bus: "nats", store: "memory" }],
+    ["mix", 75, { bus: "nats", store: "memory" }],
     ["mix", 104, REAL],
   ])(
     "%s, seed %d",
