@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { BeckonError } from "./errors.ts";
+import type { SendOptions } from "./options.ts";
 import { memory } from "./storage.ts";
 import { accept } from "./test-support/accepting.ts";
 import { outcome, setup } from "./test-support/setup.ts";
@@ -98,10 +99,16 @@ describe("what is no message", () => {
     ["bad-recipient", "", "x", {}],
     ["bad-recipient", "a\nb", "x", {}],
     ["payload-too-large", "bob", "x", { preview: "é".repeat(513) }],
+    ["bad-recipient", undefined, "x", {}],
     ["bad-argument", "bob", 5, {}],
-  ] as const)("%s", (code, to, payload, options) => {
+    ["bad-argument", "bob", "x", { wake: "ring" }],
+    ["bad-argument", "bob", "x", { wake: null }],
+    ["bad-argument", "bob", "x", { preview: 7 }],
+    ["bad-argument", "bob", "x", { ends: 7 }],
+  ] as const)("%s: %#", (code, to, payload, options) => {
     const { clock, start } = setup();
-    const result = outcome(start().send(to, payload as string, options));
+    // As callers without types do.
+    const result = outcome(start().send(to as string, payload as string, options as SendOptions));
     clock.run(0);
     expect(result.error).toBeInstanceOf(BeckonError);
     expect(result.error).toMatchObject({ code });

@@ -6,6 +6,7 @@ import {
   utf8Length,
   uuidv7,
   validUserId,
+  WAKE_CLASSES,
   type WakeClass,
 } from "@beckon/protocol";
 
@@ -118,8 +119,8 @@ export function createOutbox(parts: OutboxParts): Outbox {
 
   function add(to: string, payload: Uint8Array, options: ReferredSend): Promise<Ack> {
     const { wake = "message", preview = "", signal, ref = "" } = options;
-    const ends = options.ends === undefined ? new Uint8Array() : parseUuid(options.ends);
-    const unfit = closed ?? check(to, payload, preview, signal);
+    const ends = options.ends === undefined ? new Uint8Array() : parseUuid(String(options.ends));
+    const unfit = closed ?? check(to, payload, wake, preview, signal);
     if (ends === undefined) return Promise.reject(new BeckonError("bad-argument", "ends"));
     if (unfit !== undefined) return Promise.reject(unfit);
     const more: Change[] = [];
@@ -153,10 +154,14 @@ export function createOutbox(parts: OutboxParts): Outbox {
   function check(
     to: string,
     payload: Uint8Array,
+    wake: WakeClass,
     preview: string,
     signal: AbortSignalLike | undefined,
   ): BeckonError | undefined {
-    if (!validUserId(to)) return new BeckonError("bad-recipient");
+    // Callers may be without types: what cannot be written would end the connection, and again at each start.
+    if (!WAKE_CLASSES.includes(wake)) return new BeckonError("bad-argument", "wake");
+    if (typeof preview !== "string") return new BeckonError("bad-argument", "preview");
+    if (typeof to !== "string" || !validUserId(to)) return new BeckonError("bad-recipient");
     const limit = parts.payloadLimit() ?? Infinity;
     if (payload.length > limit || utf8Length(preview) > LIMITS.preview) {
       return new BeckonError("payload-too-large");

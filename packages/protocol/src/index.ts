@@ -28,6 +28,7 @@ export { ProtocolError } from "./protocol-error.ts";
 export { FrameStream } from "./stream.ts";
 export { readUtf8, utf8Length, writeUtf8 } from "./utf8.ts";
 export { formatUuid, isUuidv7, parseUuid, uuidTime, uuidv7 } from "./uuid.ts";
+export { WAKE_CLASSES } from "./schema.ts";
 export { decodeHint, decodeWake, encodeHint, encodeWake } from "./wake.ts";
 
 /** The version of the wire protocol that this package speaks. */

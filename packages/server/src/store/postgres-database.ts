@@ -11,7 +11,7 @@ import {
   readHolders,
   readRegistered,
 } from "./postgres-holders.ts";
-import { arrayOf, isOfCall, mayBeRepeated, unavailable } from "./postgres-link.ts";
+import { arrayOf, isOfCall, mayBeRepeated, stateOf, unavailable } from "./postgres-link.ts";
 import type { Link, Row, Statement } from "./postgres-link.ts";
 import { StoredMutes, readMutesFor, readMutesOf } from "./postgres-mutes.ts";
 import type { Partitions } from "./postgres-partitions.ts";
@@ -65,7 +65,7 @@ export type UserCall = {
 export type Outcome = { readonly value: unknown } | { readonly error: Error };
 
 /** Attempts of one transaction that others keep from happening. */
-const ATTEMPTS = 5;
+const ATTEMPTS = 10;
 
 const RETIRE_SLICE = 1_000;
 
@@ -172,7 +172,10 @@ export class PostgresDatabase {
         const reason = unavailable(error);
         return calls.map(() => ({ error: reason }));
       }
-      if (calls.length === 1) return [{ error: new Error("the database refuses what was asked") }];
+      if (calls.length === 1) {
+        const why = stateOf(error) || (error as Error).name;
+        return [{ error: new Error(`the database refuses what was asked (${why})`) }];
+      }
       const alone: Outcome[] = [];
       for (const call of calls) alone.push(...(await this.write([call])));
       return alone;

@@ -38,8 +38,8 @@ const OF_THE_CALL = /^(22|23|54)/;
 /** SQLSTATEs after which the connection is of no use: it may lead to a server that has become a standby, or is about to end. */
 const OF_NO_USE = /^(25006|57P|08|58|XX)/;
 
-/** "" where the server said nothing. */
-function stateOf(error: unknown): string {
+/** SQLSTATE; "" where the server said nothing. */
+export function stateOf(error: unknown): string {
   return error instanceof SQL.PostgresError ? (error.errno ?? "") : "";
 }
 
@@ -54,6 +54,7 @@ export function isLockTimeout(error: unknown): boolean {
 
 /** The call is to blame, not the database. */
 export function isOfCall(error: unknown): boolean {
+  if (mayBeRepeated(error)) return false;
   return OF_THE_CALL.test(stateOf(error)) || (error instanceof Error && !isOfDatabase(error));
 }
 
