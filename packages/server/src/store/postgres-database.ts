@@ -65,7 +65,7 @@ export type UserCall = {
 export type Outcome = { readonly value: unknown } | { readonly error: Error };
 
 /** Attempts of one transaction that others keep from happening. */
-const ATTEMPTS = 10;
+const ATTEMPTS = 5;
 
 const RETIRE_SLICE = 1_000;
 
@@ -162,8 +162,11 @@ export class PostgresDatabase {
     this.#now = now;
   }
 
-  /** All of them in one commit. One that fails by itself fails alone. */
-  async write(calls: readonly UserCall[]): Promise<Outcome[]> {
+  /**
+   * All of them in one commit. One that fails by itself fails alone, when it has failed twice: partitions that come and go meanwhile may
+   * look like a fault of what was asked.
+   */
+  async write(calls: readonly UserCall[], isLast = false): Promise<Outcome[]> {
     try {
       const values = await this.#pool.with((link) => this.#write(link, calls));
       return values.map((value) => ({ value }));
@@ -173,6 +176,7 @@ export class PostgresDatabase {
         return calls.map(() => ({ error: reason }));
       }
       if (calls.length === 1) {
+        if (!isLast) return this.write(calls, true);
         const why = stateOf(error) || (error as Error).name;
         return [{ error: new Error(`the database refuses what was asked (${why})`) }];
       }
