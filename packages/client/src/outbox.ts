@@ -119,7 +119,7 @@ export function createOutbox(parts: OutboxParts): Outbox {
 
   function add(to: string, payload: Uint8Array, options: ReferredSend): Promise<Ack> {
     const { wake = "message", preview = "", signal, ref = "" } = options;
-    const ends = options.ends === undefined ? new Uint8Array() : parseUuid(String(options.ends));
+    const ends = options.ends === undefined ? new Uint8Array() : parseUuid(options.ends);
     const unfit = closed ?? check(to, payload, wake, preview, signal);
     if (ends === undefined) return Promise.reject(new BeckonError("bad-argument", "ends"));
     if (unfit !== undefined) return Promise.reject(unfit);
