@@ -23,7 +23,9 @@ export interface TlsFiles {
 
 /** @throws {BadCertificate} */
 export async function loadCertificate({ certFile, keyFile }: TlsFiles): Promise<Certificate> {
-  const [cert, key] = await Promise.all([read("cert_file", certFile), read("key_file", keyFile)]);
+  // One after the other: of two that are missing the first is named.
+  const cert = await read("cert_file", certFile);
+  const key = await read("key_file", keyFile);
   return readCertificate(cert, key);
 }
 
