@@ -1,7 +1,8 @@
 import type { Millis } from "@beckon/protocol";
 
 import type { Http2Result } from "./http2-client.ts";
-import type { PushOutcome } from "./provider.ts";
+import { parseJson } from "./post.ts";
+import { type PushOutcome, rejected } from "./provider.ts";
 import { readRetryAfter } from "./retry-after.ts";
 
 /** When to try again what had no answer, or one without `Retry-After`. */
@@ -35,16 +36,8 @@ export function isTokenRefused(result: Http2Result): boolean {
   return ["ExpiredProviderToken", "InvalidProviderToken"].includes(reasonOf(result));
 }
 
-function rejected(reason: string): PushOutcome {
-  return { kind: "rejected", reason };
-}
-
 function reasonOf({ text }: { readonly text: string }): string {
-  try {
-    return String((JSON.parse(text) as { reason?: unknown } | null)?.reason);
-  } catch {
-    return "";
-  }
+  return String((parseJson(text) as { reason?: unknown } | null | undefined)?.reason);
 }
 
 const KEY = "it does not take the token: are key_file, key_id and team_id those of one key?";

@@ -106,7 +106,7 @@ export function apnsProvider(options: ApnsOptions): PushProvider {
     },
     send(items) {
       const end = now() + ANSWERED_MS;
-      return inLines(items, gate, (item) => push(item, end));
+      return inLines(items, (item) => gate.through(() => push(item, end)));
     },
     close() {
       client.close();

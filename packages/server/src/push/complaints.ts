@@ -2,7 +2,7 @@ import type { Millis } from "@beckon/protocol";
 
 import { ExpiringMap } from "../lib/expiring-map.ts";
 import type { Log } from "../lib/log.ts";
-import type { PushOutcome } from "./provider.ts";
+import { type PushOutcome, rejected } from "./provider.ts";
 
 /** Different ones that are remembered; then the oldest is told again. */
 const REMEMBERED = 100;
@@ -31,6 +31,6 @@ export class Complaints {
 
   reject(reason: string): PushOutcome {
     this.tell(reason);
-    return { kind: "rejected", reason };
+    return rejected(reason);
   }
 }

@@ -2,7 +2,7 @@ import type { Millis } from "@beckon/protocol";
 import * as z from "zod";
 
 import { parseJson, type Posted } from "./post.ts";
-import type { PushOutcome } from "./provider.ts";
+import { type PushOutcome, rejected } from "./provider.ts";
 import { readRetryAfter } from "./retry-after.ts";
 
 /** When to try again what had no answer, or one without `Retry-After`. */
@@ -52,10 +52,6 @@ export function fcmOutcome(result: Posted, now: Millis): PushOutcome | "unauthor
   if (status === 400 && code === "INVALID_ARGUMENT" && isTokenBad) return { kind: "gone" };
   if (status === 401 && code !== "THIRD_PARTY_AUTH_ERROR") return "unauthorized";
   return rejected(REASONS[code] ?? `it answers ${status}`);
-}
-
-function rejected(reason: string): PushOutcome {
-  return { kind: "rejected", reason };
 }
 
 function readError(text: string | undefined): FcmError | undefined {

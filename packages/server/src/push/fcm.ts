@@ -4,14 +4,13 @@ import type { Millis } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
-import { Breaker } from "./breaker.ts";
+import { Answering } from "./answering.ts";
 import { Complaints } from "./complaints.ts";
 import { fcmMessage, type FcmText } from "./fcm-message.ts";
 import { fcmOutcome, FOREIGN, FOREIGN_MS, RETRY_MS, UNAUTHORIZED } from "./fcm-outcome.ts";
 import { GoogleTokens } from "./google-token.ts";
 import { inLines } from "./lines.ts";
-import { post, type Posted } from "./post.ts";
-import { PUSH_ANSWER_MS } from "./provider.ts";
+import { post } from "./post.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import type { ServiceAccount } from "./service-account.ts";
 
@@ -25,10 +24,6 @@ export interface FcmOptions {
 
 /** Pushes that are under way; so many connections there are at most. */
 const AT_ONCE = 64;
-/** For a batch where the last answer was one, */
-const PROVEN_MS: Millis = PUSH_ANSWER_MS - 500;
-/** and where it was none. */
-const UNPROVEN_MS: Millis = 2_000;
 /** As Firebase's SDKs make them, and may in years to come. */
 const TOKEN = /^[\w:.~/+=%-]{1,4096}$/;
 
@@ -36,10 +31,9 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
   const now = (): Millis => clock.monotonic();
   const endpoint = new URL(`v1/projects/${account.project}/messages:send`, folderOf(url));
   const tokens = new GoogleTokens(account, clock);
-  const breaker = new Breaker();
+  const answering = new Answering(true);
   const complaints = new Complaints("fcm", log, now);
   const gate = new Gate(AT_ONCE);
-  let isProven = true;
 
   /** `end`: when it has to be answered. */
   async function push(item: PushItem, end: Millis): Promise<PushOutcome> {
@@ -63,7 +57,7 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
       return { kind: "retry", after: access.after };
     }
     const left = end - now();
-    const wait = left > 0 ? breaker.admit(now()) : RETRY_MS;
+    const wait = left > 0 ? answering.admit(now()) : RETRY_MS;
     if (wait > 0) return { kind: "retry", after: wait };
     const result = await post(clock, {
       url: endpoint,
@@ -71,16 +65,10 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
       body: json,
       ms: left,
     });
-    note(result);
+    answering.note(result, now());
     const outcome = fcmOutcome(result, clock.now());
     if (outcome === "unauthorized") tokens.refused(access.token);
     return outcome;
-  }
-
-  function note(result: Posted): void {
-    isProven = result.kind === "answered" && result.status < 500;
-    if (isProven) breaker.succeeded();
-    else breaker.failed(now());
   }
 
   return {
@@ -88,8 +76,8 @@ export function fcmProvider({ account, url, text, clock, log }: FcmOptions): Pus
     fault: (token) =>
       TOKEN.test(token) ? undefined : "it must be a registration token, as Firebase's SDK gives it",
     send(items) {
-      const end = now() + (isProven ? PROVEN_MS : UNPROVEN_MS);
-      return inLines(items, gate, (item) => push(item, end));
+      const end = now() + answering.patience;
+      return inLines(items, (item) => gate.through(() => push(item, end)));
     },
     close: () => Promise.resolve(),
   };

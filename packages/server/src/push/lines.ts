@@ -1,10 +1,8 @@
-import type { Gate } from "../lib/gate.ts";
 import type { PushItem, PushOutcome } from "./provider.ts";
 
-/** Pushes through the gate to as many tokens as it has room for; to one token one after the other, so that they come in order. */
+/** Pushes to all tokens at once, as far as the caller's gate has room; to one token one after the other, so that they come in order. */
 export async function inLines(
   items: readonly PushItem[],
-  gate: Gate,
   push: (item: PushItem) => Promise<PushOutcome>,
 ): Promise<readonly PushOutcome[]> {
   const outcomes: PushOutcome[] = [];
@@ -16,7 +14,7 @@ export async function inLines(
     else line.push(at);
   }
   const work = async (line: readonly number[]): Promise<void> => {
-    for (const at of line) outcomes[at] = await gate.through(() => push(items[at]!));
+    for (const at of line) outcomes[at] = await push(items[at]!);
   };
   await Promise.all([...lines.values()].map(work));
   return outcomes;

@@ -27,6 +27,10 @@ export type PushOutcome =
   /** The service will never take this one. */
   | { readonly kind: "rejected"; readonly reason: string };
 
+export function rejected(reason: string): PushOutcome & { readonly kind: "rejected" } {
+  return { kind: "rejected", reason };
+}
+
 /** What has not been answered by then counts as not answered. */
 export const PUSH_ANSWER_MS: Millis = 5_000;
 

@@ -6,11 +6,10 @@ import type { Millis } from "@beckon/protocol";
 import type { Clock } from "../lib/clock.ts";
 import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
-import { Breaker } from "./breaker.ts";
+import { Answering } from "./answering.ts";
 import { Complaints } from "./complaints.ts";
 import { outcomesOf } from "./outcomes.ts";
 import { parseJson, post, type Posted } from "./post.ts";
-import { PUSH_ANSWER_MS } from "./provider.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { readRetryAfter } from "./retry-after.ts";
 import { signWebhook } from "./webhook-sign.ts";
@@ -27,10 +26,6 @@ export interface WebhookOptions {
 const ITEMS = 25;
 /** Requests that are under way. */
 const AT_ONCE = 8;
-/** For a batch where the last answer was one, */
-const PROVEN_MS: Millis = PUSH_ANSWER_MS - 500;
-/** and where it was none. */
-const UNPROVEN_MS: Millis = 2_000;
 /** When to try again what had no answer, or one without `Retry-After`. */
 const RETRY_MS: Millis = 10_000;
 /** The same after a refusal: it may be in the middle of a change. */
@@ -45,15 +40,14 @@ const MOST_RETRY: Millis = 3_600_000;
  */
 export function webhookProvider({ url, secrets, clock, log }: WebhookOptions): PushProvider {
   const now = (): Millis => clock.monotonic();
-  const breaker = new Breaker();
+  const answering = new Answering(true);
   const complaints = new Complaints("webhook", log, now);
   const gate = new Gate(AT_ONCE);
-  let isProven = true;
 
   /** `end`: when it has to be answered. */
   async function request(items: readonly PushItem[], end: Millis): Promise<readonly PushOutcome[]> {
     const left = end - now();
-    const wait = left > 0 ? breaker.admit(now()) : RETRY_MS;
+    const wait = left > 0 ? answering.admit(now()) : RETRY_MS;
     if (wait > 0) return forAll(items, { kind: "retry", after: wait });
     const body = bodyOf(items, clock.now());
     const id = `msg_${randomUUID()}`;
@@ -66,14 +60,8 @@ export function webhookProvider({ url, secrets, clock, log }: WebhookOptions): P
       body,
       ms: left,
     });
-    note(result);
+    answering.note(result, now());
     return outcomesFor(items, result);
-  }
-
-  function note(result: Posted): void {
-    isProven = result.kind === "answered" && result.status < 500;
-    if (isProven) breaker.succeeded();
-    else breaker.failed(now());
   }
 
   function outcomesFor(items: readonly PushItem[], result: Posted): readonly PushOutcome[] {
@@ -102,7 +90,7 @@ export function webhookProvider({ url, secrets, clock, log }: WebhookOptions): P
   return {
     name: "webhook",
     async send(items) {
-      const end = now() + (isProven ? PROVEN_MS : UNPROVEN_MS);
+      const end = now() + answering.patience;
       const outcomes: PushOutcome[] = [];
       const work = async (at: number): Promise<void> => {
         const some = items.slice(at, at + ITEMS);

@@ -1,7 +1,7 @@
 import type { Millis } from "@beckon/protocol";
 
 import type { PostResult } from "./guarded-post.ts";
-import type { PushItem, PushOutcome } from "./provider.ts";
+import { type PushItem, type PushOutcome, rejected } from "./provider.ts";
 import { readRetryAfter } from "./retry-after.ts";
 
 /** When to try again what had no answer, or one without `Retry-After`. */
@@ -34,10 +34,6 @@ export function outcomeOf(result: PostResult, now: Millis): PushOutcome {
     return { kind: "retry", after: readRetryAfter(retryAfter, now, RETRY_MS) };
   }
   return rejected(REASONS[status] ?? `it answers ${status}`);
-}
-
-export function rejected(reason: string): PushOutcome & { readonly kind: "rejected" } {
-  return { kind: "rejected", reason };
 }
 
 const VAPID =

@@ -5,13 +5,13 @@ import type { Clock } from "../lib/clock.ts";
 import { ExpiringMap } from "../lib/expiring-map.ts";
 import { Gate } from "../lib/gate.ts";
 import type { Log } from "../lib/log.ts";
-import { Breaker } from "./breaker.ts";
-import { createGuardedPost, type PostOptions, type PostResult } from "./guarded-post.ts";
-import { PUSH_ANSWER_MS } from "./provider.ts";
-import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
+import { Answering } from "./answering.ts";
+import { createGuardedPost, type PostOptions } from "./guarded-post.ts";
+import { inLines } from "./lines.ts";
+import { type PushItem, type PushOutcome, type PushProvider, rejected } from "./provider.ts";
 import { VapidHeader, type VapidKey } from "./vapid.ts";
 import { encryptPush, LONGEST_TEXT } from "./webpush-encrypt.ts";
-import { headersOf, outcomeOf, rejected, RETRY_MS } from "./webpush-outcome.ts";
+import { headersOf, outcomeOf, RETRY_MS } from "./webpush-outcome.ts";
 import { BadSubscription, readSubscription, type Subscription } from "./webpush-subscription.ts";
 
 export interface WebPushOptions extends PostOptions {
@@ -27,10 +27,6 @@ const AT_ONCE = 32;
 /** Hosts that are remembered; then the one that was not used for the longest is forgotten. */
 const ORIGINS = 1_000;
 const REMEMBERED: Millis = 86_400_000;
-/** For the pushes of a batch to a host whose last answer was one, */
-const PROVEN_MS: Millis = PUSH_ANSWER_MS - 500;
-/** and to any other: whoever subscribes names a host, and a batch waits for its slowest. */
-const UNPROVEN_MS: Millis = 2_000;
 /** Who has less time left is not asked: it would be taken for one that is away. There were too many before this one. */
 const LEAST_MS: Millis = 500;
 const NEXT_MS: Millis = 1_000;
@@ -41,16 +37,9 @@ const LOGGED: Millis = 600_000;
 interface Origin {
   /** Over all batches. */
   readonly gate: Gate;
-  readonly breaker: Breaker;
+  /** Not before it has: whoever subscribes names a host, and a batch waits for its slowest. */
+  readonly answering: Answering;
   readonly authorization: VapidHeader;
-  isProven: boolean;
-}
-
-/** The pushes of a batch for one subscription: one after the other, so that they come in order. */
-interface Line {
-  readonly subscription: Subscription;
-  /** Places in the batch. */
-  readonly places: number[];
 }
 
 export function webPushProvider(options: WebPushOptions): PushProvider {
@@ -64,23 +53,24 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
     const known = origins.get(origin);
     if (known !== undefined) return known;
     const authorization = new VapidHeader(key, origin, subject);
-    const gate = new Gate(AT_ONCE);
-    const made: Origin = { gate, breaker: new Breaker(), authorization, isProven: false };
+    const made: Origin = {
+      gate: new Gate(AT_ONCE),
+      answering: new Answering(false),
+      authorization,
+    };
     origins.set(origin, made, REMEMBERED);
     return made;
   }
 
-  async function push(
-    item: PushItem,
-    subscription: Subscription,
-    begun: Millis,
-  ): Promise<PushOutcome> {
-    const { endpoint } = subscription;
+  async function push(item: PushItem, begun: Millis): Promise<PushOutcome> {
+    const found = read(item.token);
+    if (typeof found === "string") return reject(`the subscription is no good: ${found}`);
+    const { endpoint } = found;
     if (Buffer.byteLength(item.body) > LONGEST_TEXT) {
       return reject(`it has more than ${LONGEST_TEXT} bytes`, endpoint.host);
     }
     const origin = originOf(endpoint);
-    return origin.gate.through(() => pushTo(origin, item, subscription, begun));
+    return origin.gate.through(() => pushTo(origin, item, found, begun));
   }
 
   async function pushTo(
@@ -90,10 +80,11 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
     begun: Millis,
   ): Promise<PushOutcome> {
     const { endpoint } = subscription;
+    const { answering } = origin;
     const authorization = await origin.authorization.get(clock.now());
-    const left = begun + (origin.isProven ? PROVEN_MS : UNPROVEN_MS) - now();
-    if (left < LEAST_MS) return { kind: "retry", after: origin.isProven ? NEXT_MS : RETRY_MS };
-    const wait = origin.breaker.admit(now());
+    const left = begun + answering.patience - now();
+    if (left < LEAST_MS) return { kind: "retry", after: answering.isProven ? NEXT_MS : RETRY_MS };
+    const wait = answering.admit(now());
     if (wait > 0) return { kind: "retry", after: wait };
     const result = await transport.post({
       url: endpoint,
@@ -101,18 +92,11 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
       body: encryptPush(Buffer.from(item.body), subscription),
       ms: left,
     });
-    note(origin, result);
+    answering.note(result, now());
+    const isUnwelcome = result.kind === "answered" && [401, 403].includes(result.status);
+    if (isUnwelcome) origin.authorization.forget();
     const outcome = outcomeOf(result, clock.now());
     return outcome.kind === "rejected" ? reject(outcome.reason, endpoint.host) : outcome;
-  }
-
-  function note(origin: Origin, result: PostResult): void {
-    const status = result.kind === "answered" ? result.status : 0;
-    const isAway = result.kind === "silent" || status >= 500;
-    if (isAway) origin.breaker.failed(now());
-    else origin.breaker.succeeded();
-    origin.isProven = !isAway;
-    if (status === 401 || status === 403) origin.authorization.forget();
   }
 
   /** A host of a device's choice: as a URL writes it, and bounded in its length. Undefined: nobody was asked. */
@@ -126,59 +110,28 @@ export function webPushProvider(options: WebPushOptions): PushProvider {
     return rejected(reason);
   }
 
-  /** @throws {BadSubscription} */
-  const read = (token: string): Subscription => readSubscription(token, isAllowed);
+  /** What is wrong with it, where it is none. */
+  function read(token: string): Subscription | string {
+    try {
+      return readSubscription(token, isAllowed);
+    } catch (error) {
+      return error instanceof BadSubscription ? error.message : "it cannot be read";
+    }
+  }
 
   return {
     name: "webpush",
     fault(token) {
-      try {
-        read(token);
-        return undefined;
-      } catch (error) {
-        return whyBad(error);
-      }
+      const found = read(token);
+      return typeof found === "string" ? found : undefined;
     },
-    async send(items) {
+    send(items) {
       const begun = now();
-      const outcomes: PushOutcome[] = [];
-      const lines = new Map<string, Line>();
-      for (const [at, { token }] of items.entries()) {
-        try {
-          const line = lines.get(token) ?? { subscription: read(token), places: [] };
-          line.places.push(at);
-          lines.set(token, line);
-        } catch (error) {
-          outcomes[at] = reject(`the subscription is no good: ${whyBad(error)}`);
-        }
-      }
-      const waiting = new Map<string, Line[]>();
-      for (const line of lines.values()) {
-        const { origin } = line.subscription.endpoint;
-        const of = waiting.get(origin) ?? [];
-        of.push(line);
-        waiting.set(origin, of);
-      }
-      const work = async (of: Line[]): Promise<void> => {
-        for (let line = of.pop(); line !== undefined; line = of.pop()) {
-          const { subscription, places } = line;
-          for (const at of places) outcomes[at] = await push(items[at]!, subscription, begun);
-        }
-      };
-      await Promise.all(
-        [...waiting.values()].flatMap((of) =>
-          Array.from({ length: Math.min(AT_ONCE, of.length) }, () => work(of)),
-        ),
-      );
-      return outcomes;
+      return inLines(items, (item) => push(item, begun));
     },
     close() {
       transport.close();
       return Promise.resolve();
     },
   };
-}
-
-function whyBad(error: unknown): string {
-  return error instanceof BadSubscription ? error.message : "it cannot be read";
 }
