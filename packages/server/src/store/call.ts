@@ -74,23 +74,17 @@ export function withCall(
   const room = calls.length < CALLS ? calls : calls.toSpliced(firstEnded(calls), 1);
   if (room.length >= CALLS) return undefined;
   const { conversation, server, preview } = wake;
-  const call: Call = {
-    id: key.id.toHex(),
-    row,
-    conversation,
-    server,
-    preview,
-    expires: now + Math.min(wake.rings, LIMITS.ring),
-    attempts: 0,
-    due: now + wake.delay,
-    owner: undefined,
-    rang: false,
-    ended: false,
-    pushedAt: undefined,
-    named: "",
-    again: false,
-  };
-  return [...room, call];
+  const expires = now + Math.min(wake.rings, LIMITS.ring);
+  const said = { id: key.id.toHex(), row, conversation, server, preview, expires, ended: false };
+  return [...room, anew(said, now + wake.delay, false)];
+}
+
+type Progress = "attempts" | "due" | "owner" | "rang" | "pushedAt" | "named" | "again";
+
+/** One for which nothing was pushed since the device's last arrival, and which nobody has claimed. */
+export function anew(call: Omit<Call, Progress>, due: Millis, rang: boolean): Call {
+  const progress = { attempts: 0, owner: undefined, pushedAt: undefined, named: "", again: false };
+  return { ...call, ...progress, due, rang };
 }
 
 /** Beyond the end where there is none. */
@@ -126,22 +120,9 @@ export function withOver(
   conversation: string,
   now: Millis,
 ): Call[] {
-  const over: Call = {
-    id,
-    row: "",
-    conversation,
-    server: "",
-    preview: "",
-    expires: now + OVER_MS,
-    attempts: 0,
-    due: now + OVER_MS,
-    owner: undefined,
-    rang: false,
-    ended: true,
-    pushedAt: undefined,
-    named: "",
-    again: false,
-  };
+  const expires = now + OVER_MS;
+  const said = { id, row: "", conversation, server: "", preview: "", expires, ended: true };
+  const over = anew(said, expires, false);
   const others = calls.filter((each) => each.expires > now && each.id !== id);
   return [...others, over].slice(-OVER);
 }

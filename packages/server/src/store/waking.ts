@@ -3,6 +3,7 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
 import {
+  anew,
   concludeCall,
   isOver,
   isRinging,
@@ -159,32 +160,14 @@ export function arriveAt(woken: Woken, now: Millis): void {
   if (woken.intent !== undefined) deferForArrival(woken.intent, now);
   woken.calls = woken.calls
     .filter(({ ended }) => !ended)
-    .map((call) => ({
-      ...call,
-      attempts: 0,
-      rang: false,
-      pushedAt: undefined,
-      named: "",
-      due: now + ARRIVAL_GRACE_MS,
-      owner: undefined,
-      again: false,
-    }));
+    .map((call) => anew(call, now + ARRIVAL_GRACE_MS, false));
   hush(woken);
 }
 
 export function leaveFrom(woken: Woken, now: Millis): void {
   if (woken.intent !== undefined) renewForDeparture(woken.intent, now);
-  woken.calls = woken.calls.map((call) => ({
-    ...call,
-    attempts: 0,
-    // What became of a push that is under way will not be heard.
-    rang: call.rang || call.owner !== undefined,
-    pushedAt: undefined,
-    named: "",
-    due: now,
-    owner: undefined,
-    again: false,
-  }));
+  // What became of a push that is under way will not be heard.
+  woken.calls = woken.calls.map((call) => anew(call, now, call.rang || call.owner !== undefined));
   hush(woken);
 }
 
