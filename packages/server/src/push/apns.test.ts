@@ -8,14 +8,13 @@ import * as fc from "fast-check";
 
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { systemClock } from "../lib/clock.ts";
-import { createLog } from "../lib/log.ts";
-import type { WakeIntent } from "../store/store.ts";
 import { type ApnsOptions, apnsProvider } from "./apns.ts";
 import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
 import { sealWithNodeCrypto } from "./seal.ts";
 import type { ApnsServiceOptions } from "./test-support/apns-service.ts";
+import { composeSealed, intentFor, itemFor, logInto, sendOne } from "./test-support/pushes.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import {
   ApnsService,
@@ -56,13 +55,7 @@ const logged = (): Record<string, unknown>[] =>
   lines.map((line) => JSON.parse(line) as Record<string, unknown>);
 
 function provider(options: Partial<ApnsOptions> = {}, of: ApnsService = service): PushProvider {
-  lines.length = 0;
-  const log = createLog({
-    level: "debug",
-    format: "json",
-    sink: (line) => void lines.push(line),
-    now: () => 0,
-  });
+  const log = logInto(lines);
   const made = apnsProvider({
     key: of.key,
     url: of.url,
@@ -75,19 +68,6 @@ function provider(options: Partial<ApnsOptions> = {}, of: ApnsService = service)
   });
   cleanups.push(() => made.close());
   return made;
-}
-
-const item = (token: string, more: Partial<PushItem> = {}): PushItem => ({
-  token,
-  body: '{"beckon":"AAAA"}',
-  class: "message",
-  expires: Date.now() + 60_000,
-  ...more,
-});
-
-async function sendOne(to: PushProvider, one: PushItem): Promise<PushOutcome> {
-  const [outcome] = await to.send([one]);
-  return outcome!;
 }
 
 const kinds = (outcomes: readonly PushOutcome[]): object => {
@@ -140,7 +120,7 @@ describe("what APNs is told", () => {
   test("of a message: at once, with a text that says nothing, and that an extension may replace", async () => {
     const token = await service.install();
     const expires = Date.now() + 30_000;
-    expect(await told(item(token, { expires, collapse: COLLAPSE }))).toEqual({
+    expect(await told(itemFor(token, { expires, collapse: COLLAPSE }))).toEqual({
       path: `/3/device/${token}`,
       headers: {
         "apns-topic": TOPIC,
@@ -164,7 +144,7 @@ describe("what APNs is told", () => {
   });
 
   test("of what is silent: nothing to show, when the phone likes", async () => {
-    const { headers, payload } = await told(item(await service.install(), { class: "silent" }));
+    const { headers, payload } = await told(itemFor(await service.install(), { class: "silent" }));
     expect(headers).toMatchObject({ "apns-push-type": "background", "apns-priority": "5" });
     expect(payload).toEqual({ aps: { "content-available": 1 }, beckon: "AAAA" });
   });
@@ -174,7 +154,7 @@ describe("what APNs is told", () => {
     const voip = await service.install(`${TOPIC}.voip`);
     const token = JSON.stringify({ device, voip });
     const { path, headers, payload } = await told(
-      item(token, { class: "call", collapse: COLLAPSE }),
+      itemFor(token, { class: "call", collapse: COLLAPSE }),
     );
     expect(path).toBe(`/3/device/${voip}`);
     expect(headers).toMatchObject({
@@ -185,12 +165,12 @@ describe("what APNs is told", () => {
     expect(headers).not.toHaveProperty("apns-collapse-id");
     expect(payload).toEqual({ aps: {}, beckon: "AAAA" });
     // Its messages go to the other token.
-    expect((await told(item(token))).path).toBe(`/3/device/${device}`);
+    expect((await told(itemFor(token))).path).toBe(`/3/device/${device}`);
   });
 
   test("of a call where there is none: an alert that may disturb", async () => {
     const token = await service.install();
-    const { headers, payload } = await told(item(token, { class: "call", collapse: COLLAPSE }));
+    const { headers, payload } = await told(itemFor(token, { class: "call", collapse: COLLAPSE }));
     expect(headers).toMatchObject({
       "apns-push-type": "alert",
       "apns-priority": "10",
@@ -211,7 +191,7 @@ describe("what APNs is told", () => {
     await service.set({ token: voip, topic: `${TOPIC}.voip`, state: "unregistered" });
     const to = provider();
     const token = JSON.stringify({ device, voip });
-    expect(await sendOne(to, item(token, { class: "call" }))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor(token, { class: "call" }))).toEqual({ kind: "sent" });
     await service.caughtUp();
     expect(service.refusals).toEqual(["410 Unregistered"]);
     expect(service.taken(device)).toHaveLength(1);
@@ -223,7 +203,7 @@ describe("what APNs is told", () => {
       topic: OTHER_TOPIC,
     });
     const own = { title: "Chat", message: { key: "NEW" }, call: { text: "☎" } };
-    const { headers, payload } = await told(item(token), { alerts: own });
+    const { headers, payload } = await told(itemFor(token), { alerts: own });
     expect(headers["apns-topic"]).toBe(OTHER_TOPIC);
     expect(payload.aps["alert"]).toEqual({ title: "Chat", "loc-key": "NEW" });
   });
@@ -232,30 +212,13 @@ describe("what APNs is told", () => {
     const token = await service.install();
     const clock = stillClock();
     const keep = async (ms: number): Promise<string | undefined> =>
-      (await told(item(token, { expires: clock.now() + ms }), { clock })).headers[
+      (await told(itemFor(token, { expires: clock.now() + ms }), { clock })).headers[
         "apns-expiration"
       ];
     expect(await keep(90 * 86_400_000)).toBe(seconds(clock.now() + 30 * 86_400_000));
     expect(await keep(0)).toBe("0");
   });
 
-  const intent = (token: string, more: Partial<WakeIntent> = {}): WakeIntent => ({
-    user: "bob-the-recipient",
-    device: "bobs-phone",
-    class: "message",
-    call: "",
-    ended: false,
-    conversation: "ann-the-sender",
-    server: "eu-1",
-    preview: "Are you there?",
-    activity: 3,
-    generation: 1,
-    attempts: 0,
-    expires: Date.now() + 60_000,
-    protocols: ["ws"],
-    push: { provider: "apns", token, key: { id: 7, key: new Uint8Array(32) } },
-    ...more,
-  });
   const address = (url: string) => ({
     url,
     protocol: "ws",
@@ -268,14 +231,11 @@ describe("what APNs is told", () => {
   test("B5, L11: no address, no user and no text in all that leaves", async () => {
     const device = await service.install();
     const voip = await service.install(`${TOPIC}.voip`);
-    const server = { name: "eu-1", addresses: [address("wss://eu-1.chat.example.com")] };
     const to = provider();
     for (const wake of ["message", "silent", "call"] as const) {
       for (const token of [device, JSON.stringify({ device, voip })]) {
-        const composed = await composeWake(
-          intent(token, { class: wake }),
-          server,
-          sealWithNodeCrypto,
+        const composed = await composeSealed(
+          intentFor("apns", token, { class: wake }),
           to.largestBody,
         );
         expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
@@ -333,7 +293,11 @@ describe("what APNs is told", () => {
       for (const wake of ["message", "call", "silent"] as const) {
         for (const registration of [device, token]) {
           const composed = await composeWake(
-            intent(registration, { class: wake, preview, conversation: "c".repeat(128) }),
+            intentFor("apns", registration, {
+              class: wake,
+              preview,
+              conversation: "c".repeat(128),
+            }),
             { name: "eu-1", addresses },
             sealWithNodeCrypto,
             to.largestBody,
@@ -352,7 +316,7 @@ describe("what APNs is told", () => {
     const to = provider();
     const token = await service.install();
     const body = (bytes: number): string => `{"beckon":"${"A".repeat(bytes - 13)}"}`;
-    const call = (bytes: number): PushItem => item(token, { class: "call", body: body(bytes) });
+    const call = (bytes: number): PushItem => itemFor(token, { class: "call", body: body(bytes) });
     expect(await to.send([call(to.largestBody!), call(to.largestBody! + 1)])).toEqual([
       { kind: "sent" },
       { kind: "rejected", reason: "it has more bytes than a push may have" },
@@ -367,7 +331,7 @@ describe("what APNs answers", () => {
     headers: Record<string, string> = {},
   ): Promise<PushOutcome> => {
     await service.mood({ do: "answer", status, headers, ...(reason ? { reason } : {}) });
-    return sendOne(provider({ clock: stillClock() }), item(await service.install()));
+    return sendOne(provider({ clock: stillClock() }), itemFor(await service.install()));
   };
 
   test("200: sent", async () => {
@@ -378,7 +342,7 @@ describe("what APNs answers", () => {
     const [unregistered, expired] = await installAll(2);
     await service.set({ token: unregistered!, topic: TOPIC, state: "unregistered" });
     await service.set({ token: expired!, topic: TOPIC, state: "expired" });
-    expect(await provider().send([item(unregistered!), item(expired!)])).toEqual([
+    expect(await provider().send([itemFor(unregistered!), itemFor(expired!)])).toEqual([
       { kind: "gone" },
       { kind: "gone" },
     ]);
@@ -421,7 +385,7 @@ describe("what APNs answers", () => {
       const tokens = await installAll(2);
       const clock = stillClock();
       const to = provider({ clock });
-      expect(await to.send(tokens.map((token) => item(token)))).toEqual(
+      expect(await to.send(tokens.map((token) => itemFor(token)))).toEqual(
         Array.from({ length: 2 }, () => ({ kind: "rejected", reason: why })),
       );
       expect(logged()).toEqual([
@@ -435,13 +399,13 @@ describe("what APNs answers", () => {
         expect(lines.join("")).not.toContain(secret);
       }
       await clock.advance(600_000);
-      await sendOne(to, item(tokens[0]!));
+      await sendOne(to, itemFor(tokens[0]!));
       expect(lines).toHaveLength(2);
     },
   );
 
   test("BadDeviceToken: refused, not gone, as with a wrong environment no device would be left", async () => {
-    expect(await sendOne(provider(), item("0a".repeat(32)))).toEqual({
+    expect(await sendOne(provider(), itemFor("0a".repeat(32)))).toEqual({
       kind: "rejected",
       reason:
         "it does not know the device token: is it of the other environment (push.apns.environment)?",
@@ -452,7 +416,7 @@ describe("what APNs answers", () => {
 
   test("an answer without an end costs no memory and no time", async () => {
     await service.mood({ do: "answer", status: 400, text: "x".repeat(4_000_000) });
-    expect(await sendOne(provider(), item(await service.install()))).toEqual({
+    expect(await sendOne(provider(), itemFor(await service.install()))).toEqual({
       kind: "rejected",
       reason: "it does not understand the push",
     });
@@ -472,7 +436,7 @@ describe("the provider's token", () => {
     const after = async (minutes: number): Promise<PushOutcome> => {
       await clock.advance(minutes * 60_000);
       await service.time(clock.now());
-      return sendOne(to, item(token, { expires: clock.now() + 60_000 }));
+      return sendOne(to, itemFor(token, { expires: clock.now() + 60_000 }));
     };
     expect(await after(0)).toEqual({ kind: "sent" });
     expect(await after(39)).toEqual({ kind: "sent" });
@@ -488,11 +452,11 @@ describe("the provider's token", () => {
     const clock = stillClock();
     const to = provider({ clock });
     const tokens = await installAll(50);
-    expect(await sendOne(to, item(tokens[0]!))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor(tokens[0]!))).toEqual({ kind: "sent" });
     await clock.advance(25 * 60_000);
     // For APNs it is an hour later.
     await service.time(clock.now() + 40 * 60_000);
-    expect(kinds(await to.send(tokens.map((token) => item(token))))).toEqual({ sent: 50 });
+    expect(kinds(await to.send(tokens.map((token) => itemFor(token))))).toEqual({ sent: 50 });
     expect(await authorizations()).toBe(2);
     expect(new Set(service.refusals)).toEqual(new Set(["403 ExpiredProviderToken"]));
     expect(lines).toEqual([]);
@@ -502,7 +466,7 @@ describe("the provider's token", () => {
     const clock = stillClock();
     await service.time(clock.now() + 2 * 3_600_000);
     const to = provider({ clock });
-    const outcome = await sendOne(to, item(await service.install()));
+    const outcome = await sendOne(to, itemFor(await service.install()));
     expect(outcome).toMatchObject({ kind: "rejected" });
     expect(await authorizations()).toBe(1);
     expect(service.requests).toHaveLength(1);
@@ -512,7 +476,7 @@ describe("the provider's token", () => {
     const key = { ...service.key, keyId: "XXXXXXXXXX" };
     const to = provider({ key, clock: stillClock() });
     const tokens = await installAll(40);
-    for (const token of tokens) await sendOne(to, item(token));
+    for (const token of tokens) await sendOne(to, itemFor(token));
     await service.caughtUp();
     expect(service.requests).toHaveLength(5);
   });
@@ -526,7 +490,7 @@ describe("one connection", () => {
   ): Promise<string[]> => {
     const tokens = await installAll(count, on);
     const to = provider({ clock: stillClock(), ...options }, on);
-    const outcomes = await to.send(tokens.map((token) => item(token)));
+    const outcomes = await to.send(tokens.map((token) => itemFor(token)));
     expect(kinds(outcomes)).toEqual({ sent: count });
     await on.caughtUp();
     return tokens;
@@ -577,7 +541,10 @@ describe("one connection", () => {
 
   test("that refuses each stream is given up", async () => {
     await service.mood({ do: "refuse" });
-    const outcome = await sendOne(provider({ clock: stillClock() }), item(await service.install()));
+    const outcome = await sendOne(
+      provider({ clock: stillClock() }),
+      itemFor(await service.install()),
+    );
     expect(outcome).toEqual({ kind: "retry", after: 10_000 });
     await service.caughtUp();
     expect(service.requests).toHaveLength(8);
@@ -586,7 +553,10 @@ describe("one connection", () => {
   test("that breaks at each push is given up", async () => {
     await service.mood({ do: "reset" });
     const { connections } = service;
-    const outcome = await sendOne(provider({ clock: stillClock() }), item(await service.install()));
+    const outcome = await sendOne(
+      provider({ clock: stillClock() }),
+      itemFor(await service.install()),
+    );
     expect(outcome).toEqual({ kind: "retry", after: 10_000 });
     await service.caughtUp();
     expect(service.connections - connections).toBe(2);
@@ -597,9 +567,9 @@ describe("one connection", () => {
     const clock = stillClock();
     const to = provider({ clock, url: pipe.url });
     const token = await service.install();
-    expect(await sendOne(to, item(token))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor(token))).toEqual({ kind: "sent" });
     pipe.stall();
-    const second = sendOne(to, item(token));
+    const second = sendOne(to, itemFor(token));
     expect(await pass(clock, second)).toBeLessThan(4_000);
     expect(await second).toEqual({ kind: "sent" });
     await service.caughtUp();
@@ -611,10 +581,10 @@ describe("one connection", () => {
     const clock = stillClock();
     const to = provider({ clock, url: pipe.url });
     const token = await service.install();
-    expect(await sendOne(to, item(token))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor(token))).toEqual({ kind: "sent" });
     await clock.advance(31_000);
     pipe.stall();
-    const second = sendOne(to, item(token));
+    const second = sendOne(to, itemFor(token));
     expect(await pass(clock, second)).toBeWithin(1_000, 1_500);
     expect(await second).toEqual({ kind: "sent" });
     // A PING in TLS, and no push.
@@ -625,7 +595,7 @@ describe("one connection", () => {
     const pipe = await Pipe.to(service);
     pipe.isMute = true;
     const clock = stillClock();
-    const sent = sendOne(provider({ clock, url: pipe.url }), item(await service.install()));
+    const sent = sendOne(provider({ clock, url: pipe.url }), itemFor(await service.install()));
     expect(await pass(clock, sent)).toBeLessThan(4_000);
     expect(await sent).toEqual({ kind: "sent" });
   });
@@ -635,7 +605,7 @@ describe("one connection", () => {
     const to = provider({ clock: stillClock() });
     const token = await service.install();
     for (let i = 0; i < 3; i++) {
-      expect(await sendOne(to, item(token))).toEqual({ kind: "sent" });
+      expect(await sendOne(to, itemFor(token))).toEqual({ kind: "sent" });
       await service.disconnect();
     }
     expect(service.connections - connections).toBe(3);
@@ -647,7 +617,7 @@ describe("one connection", () => {
     const to = provider({ clock });
     const token = await service.install();
     for (let i = 0; i < 3; i++) {
-      expect(await sendOne(to, item(token))).toEqual({ kind: "sent" });
+      expect(await sendOne(to, itemFor(token))).toEqual({ kind: "sent" });
       await clock.advance(600_000);
     }
     await service.caughtUp();
@@ -660,7 +630,7 @@ describe("APNs is away", () => {
     await service.mood({ do: "silence" });
     const tokens = await installAll(300);
     const clock = stillClock();
-    const sent = provider({ clock }).send(tokens.map((token) => item(token)));
+    const sent = provider({ clock }).send(tokens.map((token) => itemFor(token)));
     await until(() => service.requests.length > 0, "a push");
     expect(await pass(clock, sent)).toBeLessThan(5_000);
     expect(kinds(await sent)).toEqual({ retry: 300 });
@@ -672,7 +642,7 @@ describe("APNs is away", () => {
     cleanups.push(() => void mute.close());
     const clock = stillClock();
     const url = new URL(`https://localhost:${(mute.address() as AddressInfo).port}`);
-    const sent = sendOne(provider({ clock, url }), item(await service.install()));
+    const sent = sendOne(provider({ clock, url }), itemFor(await service.install()));
     expect(await pass(clock, sent)).toBeLessThan(5_000);
     expect(await sent).toEqual({ kind: "retry", after: 10_000 });
     expect(logged()).toEqual([
@@ -688,14 +658,14 @@ describe("APNs is away", () => {
     const url = new URL("https://localhost:1");
     const to = provider({ url, clock: stillClock() });
     const tokens = await installAll(300);
-    expect(kinds(await to.send(tokens.map((token) => item(token))))).toEqual({ retry: 300 });
+    expect(kinds(await to.send(tokens.map((token) => itemFor(token))))).toEqual({ retry: 300 });
     expect(logged()).toMatchObject([{ event: "push.unreachable", reason: "ECONNREFUSED" }]);
   });
 
   test("it is not who it says: nothing is sent there", async () => {
     const outcome = await sendOne(
       provider({ ca: undefined, clock: stillClock() }),
-      item(await service.install()),
+      itemFor(await service.install()),
     );
     expect(outcome).toEqual({ kind: "retry", after: 10_000 });
     await service.caughtUp();
@@ -711,27 +681,27 @@ describe("APNs is away", () => {
       await service.caughtUp();
       return service.requests.length;
     };
-    for (let i = 0; i < 5; i++) await sendOne(to, item(token));
+    for (let i = 0; i < 5; i++) await sendOne(to, itemFor(token));
     expect(await asked()).toBe(5);
-    expect(await sendOne(to, item(token))).toEqual({ kind: "retry", after: 10_000 });
+    expect(await sendOne(to, itemFor(token))).toEqual({ kind: "retry", after: 10_000 });
     expect(await asked()).toBe(5);
     await clock.advance(10_000);
-    const others = [token, ...(await installAll(20))].map((one) => item(one));
+    const others = [token, ...(await installAll(20))].map((one) => itemFor(one));
     expect(kinds(await to.send(others))).toEqual({ retry: 21 });
     expect(await asked()).toBe(6);
     await service.mood();
     await clock.advance(20_000);
-    expect(await sendOne(to, item(token))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor(token))).toEqual({ kind: "sent" });
     expect(kinds(await to.send(others))).toEqual({ sent: 21 });
   });
 
   test("closing answers what is under way", async () => {
     await service.mood({ do: "silence" });
     const to = provider({ clock: stillClock() });
-    const sent = to.send((await installAll(10)).map((token) => item(token)));
+    const sent = to.send((await installAll(10)).map((token) => itemFor(token)));
     await to.close();
     expect(kinds(await sent)).toEqual({ retry: 10 });
-    expect(await sendOne(to, item(await service.install()))).toMatchObject({ kind: "retry" });
+    expect(await sendOne(to, itemFor(await service.install()))).toMatchObject({ kind: "retry" });
   });
 });
 
@@ -745,7 +715,7 @@ test("whatever devices registered: one outcome each, and none of them spoils the
   );
   await fc.assert(
     fc.asyncProperty(fc.array(token, { maxLength: 20 }), async (tokens) => {
-      const outcomes = await to.send([...tokens, phone].map((one) => item(one)));
+      const outcomes = await to.send([...tokens, phone].map((one) => itemFor(one)));
       expect(outcomes.map(({ kind }) => kind)).toEqual([
         ...tokens.map(() => "rejected" as const),
         "sent",

@@ -2,16 +2,13 @@ import { afterEach, describe, expect, test } from "bun:test";
 
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { systemClock } from "../lib/clock.ts";
-import { createLog } from "../lib/log.ts";
-import type { WakeIntent } from "../store/store.ts";
-import { composeWake } from "./compose.ts";
 import type { FcmText } from "./fcm-message.ts";
 import { type FcmOptions, fcmProvider } from "./fcm.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithNodeCrypto } from "./seal.ts";
 import { type FcmDevice, type FcmMood, FcmService } from "./test-support/fcm-service.ts";
 import { listenTap } from "./test-support/tap.ts";
+import { composeSealed, intentFor, itemFor, logInto, sendOne } from "./test-support/pushes.ts";
 import { pass, until } from "./test-support/waiting.ts";
 
 const TEXT: FcmText = {
@@ -35,13 +32,7 @@ async function start(): Promise<FcmService> {
 const lines: string[] = [];
 
 function provider(service: FcmService, options: Partial<FcmOptions> = {}): PushProvider {
-  lines.length = 0;
-  const log = createLog({
-    level: "debug",
-    format: "json",
-    sink: (line) => void lines.push(line),
-    now: () => 0,
-  });
+  const log = logInto(lines);
   const made = fcmProvider({
     account: service.account(),
     url: service.url,
@@ -54,19 +45,8 @@ function provider(service: FcmService, options: Partial<FcmOptions> = {}): PushP
   return made;
 }
 
-const BODY = '{"beckon":"AAAA"}';
-const item = ({ token }: { readonly token: string }, more: Partial<PushItem> = {}): PushItem => ({
-  token,
-  body: BODY,
-  class: "message",
-  expires: Date.now() + 60_000,
-  ...more,
-});
-
-async function sendOne(to: PushProvider, one: PushItem): Promise<PushOutcome> {
-  const [outcome] = await to.send([one]);
-  return outcome!;
-}
+const item = ({ token }: { readonly token: string }, more: Partial<PushItem> = {}): PushItem =>
+  itemFor(token, more);
 
 /** Its clock and the service's. */
 function timeOf(service: FcmService): VirtualClock {
@@ -199,28 +179,7 @@ describe("what FCM is told", () => {
     cleanups.push(tap.close);
     const at = `http://127.0.0.1:${tap.port}`;
     const phone = service.install();
-    const intent: WakeIntent = {
-      user: "bob-the-recipient",
-      device: "bobs-phone",
-      class: "message",
-      call: "",
-      ended: false,
-      conversation: "ann-the-sender",
-      server: "eu-1",
-      preview: "Are you there?",
-      activity: 3,
-      generation: 1,
-      attempts: 0,
-      expires: Date.now() + 60_000,
-      protocols: ["ws"],
-      push: { provider: "fcm", token: phone.token, key: { id: 7, key: new Uint8Array(32) } },
-    };
-    const address = { url: "wss://eu-1.chat.example.com", protocol: "ws", secure: true };
-    const server = {
-      name: "eu-1",
-      addresses: [{ ...address, network: "", region: "", priority: 0 }],
-    };
-    const composed = await composeWake(intent, server, sealWithNodeCrypto);
+    const composed = await composeSealed(intentFor("fcm", phone.token));
     const to = provider(service, { url: new URL(at) });
     expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
     expect(phone.received).toEqual([composed.body]);

@@ -3,13 +3,10 @@ import { createHmac } from "node:crypto";
 
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { systemClock } from "../lib/clock.ts";
-import { createLog } from "../lib/log.ts";
-import type { WakeIntent } from "../store/store.ts";
-import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithNodeCrypto } from "./seal.ts";
 import { listenTap } from "./test-support/tap.ts";
+import { composeSealed, intentFor, itemFor, logInto, sendOne } from "./test-support/pushes.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import { type WebhookMood, WebhookReceiver } from "./test-support/webhook-receiver.ts";
 import { readWebhookSecrets, signWebhook } from "./webhook-sign.ts";
@@ -32,31 +29,13 @@ async function start(secret = SECRET): Promise<WebhookReceiver> {
 const lines: string[] = [];
 
 function provider(receiver: WebhookReceiver, options: Partial<WebhookOptions> = {}): PushProvider {
-  lines.length = 0;
-  const log = createLog({
-    level: "debug",
-    format: "json",
-    sink: (line) => void lines.push(line),
-    now: () => 0,
-  });
+  const log = logInto(lines);
   const secrets = readWebhookSecrets(SECRET);
   return webhookProvider({ url: receiver.url, secrets, clock: systemClock, log, ...options });
 }
 
-const item = (token: string, more: Partial<PushItem> = {}): PushItem => ({
-  token,
-  body: '{"beckon":"AAAA"}',
-  class: "message",
-  expires: Date.now() + 60_000,
-  ...more,
-});
 const many = (count: number): PushItem[] =>
-  Array.from({ length: count }, (_, at) => item(`device ${at}`));
-
-async function sendOne(to: PushProvider, one: PushItem): Promise<PushOutcome> {
-  const [outcome] = await to.send([one]);
-  return outcome!;
-}
+  Array.from({ length: count }, (_, at) => itemFor(`device ${at}`));
 
 describe("conformance", () => {
   providerSuite(test, async (): Promise<ProviderFixture> => {
@@ -96,10 +75,13 @@ describe("the signature", () => {
     for (const secret of [SECRET, OTHER]) {
       const receiver = await start(secret);
       const to = provider(receiver, { secrets: both });
-      expect(await sendOne(to, item("a"))).toEqual({ kind: "sent" });
+      expect(await sendOne(to, itemFor("a"))).toEqual({ kind: "sent" });
     }
     const receiver = await start(OTHER);
-    expect(await sendOne(provider(receiver), item("a"))).toEqual({ kind: "retry", after: 60_000 });
+    expect(await sendOne(provider(receiver), itemFor("a"))).toEqual({
+      kind: "retry",
+      after: 60_000,
+    });
     expect(receiver.refusals).toEqual(["401 No matching signature found"]);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain("it does not take the signature: has it the same secret");
@@ -108,7 +90,7 @@ describe("the signature", () => {
   test("is of the time at which it is sent", async () => {
     const receiver = await start();
     const clock = new VirtualClock(Date.now() - 600_000);
-    await provider(receiver, { clock }).send([item("a")]);
+    await provider(receiver, { clock }).send([itemFor("a")]);
     expect(receiver.refusals).toEqual(["401 Message timestamp too old"]);
   });
 
@@ -129,9 +111,9 @@ describe("what the application is told", () => {
     const receiver = await start();
     const expires = Date.now() + 30_000;
     const items = [
-      item("a", { collapse: "c", expires }),
-      item("b", { class: "call" }),
-      item("c", { class: "silent" }),
+      itemFor("a", { collapse: "c", expires }),
+      itemFor("b", { class: "call" }),
+      itemFor("c", { class: "silent" }),
     ];
     await provider(receiver).send(items);
     const [request] = receiver.requests;
@@ -165,28 +147,7 @@ describe("what the application is told", () => {
     const receiver = await start();
     const tap = await listenTap(receiver.port);
     cleanups.push(tap.close);
-    const intent: WakeIntent = {
-      user: "bob-the-recipient",
-      device: "bobs-phone",
-      class: "message",
-      call: "",
-      ended: false,
-      conversation: "ann-the-sender",
-      server: "eu-1",
-      preview: "Are you there?",
-      activity: 3,
-      generation: 1,
-      attempts: 0,
-      expires: Date.now() + 60_000,
-      protocols: ["ws"],
-      push: { provider: "webhook", token: "hms:1", key: { id: 7, key: new Uint8Array(32) } },
-    };
-    const address = { url: "wss://eu-1.chat.example.com", protocol: "ws", secure: true };
-    const server = {
-      name: "eu-1",
-      addresses: [{ ...address, network: "", region: "", priority: 0 }],
-    };
-    const composed = await composeWake(intent, server, sealWithNodeCrypto);
+    const composed = await composeSealed(intentFor("webhook", "hms:1"));
     const to = provider(receiver, { url: new URL(`http://127.0.0.1:${tap.port}/pushes`) });
     expect(await sendOne(to, composed)).toEqual({ kind: "sent" });
     expect(receiver.received("hms:1")).toEqual([composed.body]);
@@ -330,14 +291,14 @@ describe("the application is away", () => {
     expect(receiver.asked).toBe(9);
     await clock.advance(20_000);
     receiver.mood = () => undefined;
-    expect(await sendOne(to, item("a"))).toEqual({ kind: "sent" });
-    expect(await sendOne(to, item("a"))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor("a"))).toEqual({ kind: "sent" });
+    expect(await sendOne(to, itemFor("a"))).toEqual({ kind: "sent" });
   });
 
   test("nobody listens there: later", async () => {
     const receiver = await WebhookReceiver.start(SECRET);
     const to = provider(receiver);
     await receiver.close();
-    expect(await sendOne(to, item("a"))).toEqual({ kind: "retry", after: 10_000 });
+    expect(await sendOne(to, itemFor("a"))).toEqual({ kind: "retry", after: 10_000 });
   });
 });

@@ -5,13 +5,10 @@ import * as fc from "fast-check";
 import { VirtualClock } from "../cluster/test-support/virtual-clock.ts";
 import { Authority } from "../gateway/test-support/certificates.ts";
 import { systemClock } from "../lib/clock.ts";
-import { createLog } from "../lib/log.ts";
-import type { WakeIntent } from "../store/store.ts";
-import { composeWake } from "./compose.ts";
 import type { PushItem, PushOutcome, PushProvider } from "./provider.ts";
 import { type ProviderFixture, providerSuite } from "./provider.suite.ts";
-import { sealWithNodeCrypto } from "./seal.ts";
 import { listenTap } from "./test-support/tap.ts";
+import { composeSealed, intentFor, itemFor, logInto, sendOne } from "./test-support/pushes.ts";
 import { pass, until } from "./test-support/waiting.ts";
 import { type Mood, type Subscriber, WebPushService } from "./test-support/web-push-service.ts";
 import { generateVapidKey } from "./vapid.ts";
@@ -35,13 +32,7 @@ async function start(...options: Parameters<typeof WebPushService.start>): Promi
 const lines: string[] = [];
 
 function provider(options: Partial<WebPushOptions> = {}): PushProvider {
-  lines.length = 0;
-  const log = createLog({
-    level: "debug",
-    format: "json",
-    sink: (line) => void lines.push(line),
-    now: () => 0,
-  });
+  const log = logInto(lines);
   const made = webPushProvider({
     key,
     subject: SUBJECT,
@@ -54,22 +45,8 @@ function provider(options: Partial<WebPushOptions> = {}): PushProvider {
   return made;
 }
 
-const item = (
-  token: string,
-  body = '{"beckon":"AAAA"}',
-  more: Partial<PushItem> = {},
-): PushItem => ({
-  token,
-  body,
-  class: "message",
-  expires: Date.now() + 60_000,
-  ...more,
-});
-
-async function sendOne(to: PushProvider, one: PushItem): Promise<PushOutcome> {
-  const [outcome] = await to.send([one]);
-  return outcome!;
-}
+const item = (token: string, body?: string, more: Partial<PushItem> = {}): PushItem =>
+  itemFor(token, body === undefined ? more : { body, ...more });
 
 describe("conformance", () => {
   providerSuite(test, async (): Promise<ProviderFixture> => {
@@ -122,28 +99,7 @@ describe("what a push service is told", () => {
     const tap = await listenTap(service.port);
     cleanups.push(tap.close);
     const phone = service.subscribe(key.publicKey, `http://127.0.0.1:${tap.port}`);
-    const intent: WakeIntent = {
-      user: "bob-the-recipient",
-      device: "bobs-phone",
-      class: "message",
-      conversation: "ann-the-sender",
-      server: "eu-1",
-      preview: "Are you there?",
-      call: "",
-      ended: false,
-      activity: 3,
-      generation: 1,
-      attempts: 0,
-      expires: Date.now() + 60_000,
-      protocols: ["ws"],
-      push: { provider: "webpush", token: phone.token, key: { id: 7, key: new Uint8Array(32) } },
-    };
-    const address = { url: "wss://eu-1.chat.example.com", protocol: "ws", secure: true };
-    const server = {
-      name: "eu-1",
-      addresses: [{ ...address, network: "", region: "", priority: 0 }],
-    };
-    const composed = await composeWake(intent, server, sealWithNodeCrypto);
+    const composed = await composeSealed(intentFor("webpush", phone.token));
     expect(await sendOne(provider(), composed)).toEqual({ kind: "sent" });
     expect(phone.received).toEqual([composed.body]);
 
