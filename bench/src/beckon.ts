@@ -1,52 +1,9 @@
 /**
  * The server that is measured, as it ships: tokens and tickets checked, messages that cannot be
- * delivered held in SQLite, in a directory that is removed at the end; the bus in memory. Only the
- * limit on a device's SENDs a second is lifted.
+ * delivered held in SQLite, in a directory that is removed at the end; the bus in memory.
  */
-import {
-  createAuthenticate,
-  createMemoryBus,
-  openSqlite,
-  startServer,
-  systemClock,
-} from "@beckon/server";
-import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { openSqlite } from "@beckon/server";
 
-import { standBy } from "./stand-by.ts";
-import { secret } from "./token.ts";
+import { runMeasured, storePath } from "./measured.ts";
 
-const UNLIMITED = 1_000_000_000;
-/** By how much clocks may differ, ms. */
-const TOLERANCE = 5000;
-/** Between two looks at whether it is ready, ms. */
-const LOOK = 50;
-
-const directory = mkdtempSync(join(tmpdir(), "beckon-bench-"));
-process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-
-const server = startServer({
-  name: "measured",
-  listen: { hostname: "127.0.0.1", port: 0 },
-  bus: createMemoryBus({ clock: systemClock }).connect(),
-  store: await openSqlite(join(directory, "store.sqlite")),
-  authenticate: createAuthenticate(
-    {
-      keys: { kind: "secret", secret: Buffer.from(secret()) },
-      deviceClaim: "device",
-      toClaim: "to",
-      tolerance: TOLERANCE,
-    },
-    systemClock,
-  ),
-  authorize: () => true,
-  clusterKey: randomBytes(32),
-  providers: [],
-  limits: { rate: UNLIMITED, burst: UNLIMITED },
-});
-
-// One that has just been started may have missed what others announced: until it knows, it asks the store about each message.
-while (!server.node.table.trusted) await Bun.sleep(LOOK);
-standBy({ port: Number(new URL(server.url).port) });
+await runMeasured({ store: await openSqlite(storePath()), providers: [] });
