@@ -27,6 +27,9 @@ import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import { createRegistration } from "./gateway/registration-http.ts";
 import type { HttpHandler } from "./gateway/registration-http.ts";
 import type { Clock } from "./lib/clock.ts";
+import { Associates } from "./placement/associates.ts";
+import { Placement } from "./placement/placement.ts";
+import type { Rule } from "./placement/policy.ts";
 import { addressesOf, takesDevices } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { createReplicator } from "./sessions/replicator.ts";
@@ -60,8 +63,19 @@ export interface NodeParts {
   readonly observer?: Observer | undefined;
   /** A connection is closed for an error; it is counted all the same. */
   readonly onFailure?: (failure: ConnectionFailure) => void;
+  /** Undefined: devices stay where they come, and wakes alone bring people together. */
+  readonly placement?: PlacementChoice | undefined;
   /** How long messages are kept at least, by their ids' time; default 30 days. */
   readonly retentionMs?: Millis;
+}
+
+/** Who belongs where (M13). */
+export interface PlacementChoice {
+  readonly rule: Rule;
+  /** Whether connected devices are moved, too (B2). */
+  readonly moves: boolean;
+  /** The time by which ties age, milliseconds since 1970. Default: the clock's. */
+  readonly now?: (() => Millis) | undefined;
 }
 
 /** Default: all devices at once, and 10 s; after that what is not finished is left to the store and to the devices' repeats. */
@@ -98,6 +112,8 @@ export interface Node {
   readonly members: Membership;
   readonly replicator: Replicator;
   readonly counters: Counters;
+  /** Undefined: devices stay where they come. */
+  readonly placement: Placement | undefined;
   /** What its push service would find wrong with a registration, as far as can be seen; undefined: nothing. */
   pushFault(push: PushRegistration): string | undefined;
   start(): void;
@@ -142,6 +158,24 @@ export function createNode(parts: NodeParts): Node {
     return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
   };
 
+  const associates = new Associates({ now: parts.placement?.now ?? ((): Millis => clock.now()) });
+  const placement =
+    parts.placement &&
+    new Placement({
+      server: name,
+      clock,
+      members,
+      table,
+      circles: { associates, load: () => Promise.resolve(new Map()) },
+      rule: parts.placement.rule,
+      random: () => fraction(random),
+    });
+  if (placement !== undefined) {
+    table.onChange(({ kind, session }) => {
+      if (kind === "appeared") placement.appeared(session.user, session.device);
+    });
+  }
+
   const providers = new Map(parts.providers.map((provider) => [provider.name, provider]));
   const pushFault = ({ provider, token }: PushRegistration): string | undefined =>
     providers.get(provider)?.fault?.(token);
@@ -172,6 +206,7 @@ export function createNode(parts: NodeParts): Node {
     counters,
     observer: parts.observer,
     acknowledgeMs: limits.acknowledge,
+    exchanged: (from, to) => associates.exchanged(from, to),
   });
   if (parts.observer !== undefined) observeTable(table, parts.observer);
   const state = (): "up" | "draining" =>
@@ -196,6 +231,7 @@ export function createNode(parts: NodeParts): Node {
     servers: () => [self, ...otherServers(members, name)],
     elsewhere,
     state,
+    placement,
     pushFault,
     onFailure,
     onWoken: (wake, hinted) => counters.arrived(wake, hinted),
@@ -236,6 +272,7 @@ export function createNode(parts: NodeParts): Node {
     members,
     replicator,
     counters,
+    placement,
     pushFault,
     start() {
       replicator.start();
@@ -288,6 +325,13 @@ function observeTable(table: SessionTable, observer: Observer): void {
       observer.disconnected({ user, device });
     }
   });
+}
+
+/** From 0 to 1, without 1. */
+function fraction(random: NodeParts["random"]): number {
+  const bytes = new Uint8Array(4);
+  random(bytes);
+  return new DataView(bytes.buffer).getUint32(0) / 2 ** 32;
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -37,7 +37,8 @@ import type { Log } from "./lib/log.ts";
 import { openFilesLimit } from "./lib/open-files.ts";
 import { createMetrics } from "./lib/metrics.ts";
 import { createNode } from "./node.ts";
-import type { Node, StopOptions } from "./node.ts";
+import type { Node, PlacementChoice, StopOptions } from "./node.ts";
+import { ruleOf } from "./placement/rule.ts";
 import { apnsProvider } from "./push/apns.ts";
 import { composeWake } from "./push/compose.ts";
 import { devHttpProvider } from "./push/dev-http.ts";
@@ -91,6 +92,8 @@ export interface ServerParts {
   readonly retentionMs?: Millis;
   readonly wakeNames?: (accepting: string) => string;
   readonly observer?: Observer | undefined;
+  /** Default: devices stay where they come. */
+  readonly placement?: PlacementChoice | undefined;
 }
 
 export interface TcpChoice {
@@ -207,6 +210,8 @@ export interface Embedding {
   readonly processMetrics?: boolean;
   /** Hears what happens on this server. Default: nobody. */
   readonly observer?: Observer;
+  /** The time by which ties between people age, milliseconds since 1970. Default: the system's; a replay has its own. */
+  readonly placementNow?: () => Millis;
 }
 
 /** A server as it is configured, with its admin API. */
@@ -303,6 +308,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         retentionMs: options.storeLimits.retentionMs,
         ...(options.wakeNames === undefined ? {} : { wakeNames: options.wakeNames }),
         observer: options.observer,
+        placement: placementOf(options),
       });
       const up = server;
       const { node } = up;
@@ -460,6 +466,12 @@ async function within(ms: Millis, done: Promise<void>): Promise<boolean> {
   } finally {
     cancel();
   }
+}
+
+function placementOf({ placement, placementNow }: Config & Embedding): PlacementChoice | undefined {
+  const { policy, gain, cap } = placement;
+  if (policy === "wake") return undefined;
+  return { rule: ruleOf(gain, cap), moves: policy === "move", now: placementNow };
 }
 
 /** ms of CPU that this process has used. */

@@ -75,6 +75,7 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
         tcp: options.protocols.includes("tcp"),
         store: join(folder, "beckon.db"),
         secret: DEV_SECRET,
+        settings: { BECKON_PLACEMENT_POLICY: "wake" },
         embedding: {
           authorize: () => true,
           logger: silentLog,

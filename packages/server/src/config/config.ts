@@ -6,6 +6,7 @@ import type { AddressRange } from "../gateway/address.ts";
 import type { TlsFiles } from "../gateway/certificate-watch.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import type { LogLevel } from "../lib/log.ts";
+import type { Gain } from "../placement/rule.ts";
 import type { ApnsKey } from "../push/apns-key.ts";
 import type { AlertTexts } from "../push/apns-notification.ts";
 import type { FcmText } from "../push/fcm-message.ts";
@@ -43,6 +44,19 @@ export interface Config {
   readonly maxConnections: number;
   readonly storeLimits: StoreLimits;
   readonly drain: DrainTimes;
+  readonly placement: PlacementSettings;
+}
+
+/** Which server a device belongs to. */
+export interface PlacementSettings {
+  /**
+   * `move`: where its associates are, when it connects and while it is connected; `place`: when it connects alone; `wake`: the
+   * addresses in notifications are all.
+   */
+  readonly policy: "move" | "place" | "wake";
+  readonly gain: Gain;
+  /** Times its fair share of the devices: with so many a server attracts nobody. */
+  readonly cap: number;
 }
 
 /** Push services that are used. */

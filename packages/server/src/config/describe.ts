@@ -68,6 +68,7 @@ export function describeConfig(config: Config): string {
       interval: formatDuration(drain.interval),
       deadline: formatDuration(drain.deadline),
     },
+    placement: { ...config.placement },
   });
   return text + describeVapid(config.push) + describePace(config);
 }

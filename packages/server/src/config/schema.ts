@@ -6,6 +6,7 @@ import { parseRange } from "../gateway/address.ts";
 import type { AddressRange } from "../gateway/address.ts";
 import type { TokenOptions } from "../gateway/jwt.ts";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
+import type { Gain } from "../placement/rule.ts";
 import { LONGEST_TEXT } from "../push/fcm-message.ts";
 import { DEFAULT_STORE_LIMITS } from "../store/store.ts";
 import type { ApnsChoice, Config, HostPort, PushChoice } from "./config.ts";
@@ -416,6 +417,27 @@ const drain = z.strictObject({
   deadline: duration("0s", "1h").default(10_000),
 });
 
+const MOST_GAIN = 100_000;
+
+/** A number comes as text where a variable has it. */
+const gain = z.union([z.number(), z.string()]).transform((given, context): Gain => {
+  if (given === "cost" || given === "locality") return given;
+  const weight = given === "" ? Number.NaN : Number(given);
+  if (weight >= 0 && weight <= MOST_GAIN) return weight;
+  context.addIssue(`must be cost, locality, or a number between 0 and ${MOST_GAIN}`);
+  return z.NEVER;
+});
+
+const placement = z.strictObject({
+  policy: z.enum(["move", "place", "wake"]).default("move"),
+  gain: gain.default("cost"),
+  cap: z
+    .number()
+    .min(1.01, "must be between 1.01 and 10")
+    .max(10, "must be between 1.01 and 10")
+    .default(1.1),
+});
+
 export const schema: z.ZodType<Given> = z
   .strictObject({
     name: z
@@ -443,6 +465,7 @@ export const schema: z.ZodType<Given> = z
     push: push.prefault({}),
     limits: limits.prefault({}),
     drain: drain.prefault({}),
+    placement: placement.prefault({}),
   })
   .superRefine(({ bus, store }, context) => {
     if (bus.kind !== "nats" || store.kind !== "sqlite") return;
@@ -503,6 +526,7 @@ export const schema: z.ZodType<Given> = z
     push: given.push,
     ...given.limits,
     drain: given.drain,
+    placement: given.placement,
   }));
 
 function isOneHost(a: string, b: string): boolean {

@@ -45,6 +45,8 @@ export interface DeliveryParts {
   readonly wake: WakeDispatcher;
   readonly counters: Counters;
   readonly observer?: Observer | undefined;
+  /** A user's message for another was accepted (M13). */
+  readonly exchanged?: (from: string, to: string) => void;
   /** L6: ms without an acknowledgement, in which this server was reading. */
   readonly acknowledgeMs: number;
 }
@@ -168,6 +170,9 @@ export class Delivery implements TryOwner {
     inFlight.set(key, message);
     this.#open++;
     this.#acceptedAt?.set(message, this.#parts.clock.monotonic());
+    if (origin.device !== "" && origin.user !== send.to) {
+      this.#parts.exchanged?.(origin.user, send.to);
+    }
     const { trusted } = this.#table;
     const copies = origin.copies ? this.#copiesOf(message, trusted) : undefined;
     message.copies = copies;

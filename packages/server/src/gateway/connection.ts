@@ -201,6 +201,11 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.fail(outcome.refused, outcome.why);
       return;
     }
+    if ("redirect" in outcome) {
+      this.#out.frame(outcome.redirect);
+      this.close(CLOSE.redirected, "redirected");
+      return;
+    }
     const { limits, clock } = this.#parts;
     this.#stage = "open";
     this.#session = outcome.session;

@@ -8,6 +8,7 @@ import type {
 import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Placement } from "../placement/placement.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { ArrivedWake, Store } from "../store/store.ts";
 import { Connection } from "./connection.ts";
@@ -40,6 +41,8 @@ export interface GatewayOptions {
   /** The others that take devices, each time another one first. */
   readonly elsewhere: () => readonly ServerAddresses[];
   state(): "up" | "draining";
+  /** Undefined: devices stay where they come. */
+  readonly placement: Placement | undefined;
   /** What its push service would find wrong with a registration; undefined: nothing that can be seen. */
   pushFault(push: PushRegistration): string | undefined;
   /** For the counters, and for the log. */

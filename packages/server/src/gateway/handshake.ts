@@ -3,12 +3,15 @@ import type {
   ConnectionErrorCode,
   HelloFrame,
   PushRegistration,
+  RedirectFrame,
   WelcomeFrame,
 } from "@beckon/protocol";
 
 import type { Origin } from "../delivery/message.ts";
 import type { DeliverSink } from "../delivery/recipient.ts";
+import { selectAddresses } from "../push/select.ts";
 import type { ArrivalResult } from "../store/store.ts";
+import type { Placement } from "../placement/placement.ts";
 import type { Connection, Session } from "./connection.ts";
 import type { GatewayParts } from "./gateway.ts";
 import { BadToken } from "./identity.ts";
@@ -22,29 +25,42 @@ export interface Refused {
   readonly why?: string;
 }
 
+export interface Redirected {
+  readonly redirect: RedirectFrame;
+}
+
 export interface Welcomed {
   readonly session: Session;
   readonly welcome: WelcomeFrame;
 }
 
 /**
- * HELLO, step by step: form, token or ticket, the device, room; then the store learns of the device, the session table of the
- * connection (M2). `wanted` says whether the connection is still there after each wait.
+ * HELLO, step by step: form, token or ticket, the device, its place (M13), room; then the store learns of the device, the session
+ * table of the connection (M2). `wanted` says whether the connection is still there after each wait.
  */
 export async function shakeHands(
   parts: GatewayParts,
   connection: Connection & DeliverSink,
   hello: HelloFrame,
   wanted: () => boolean,
-): Promise<Welcomed | Refused> {
+): Promise<Welcomed | Redirected | Refused> {
   const fault = faultOf(hello, parts);
   if (fault !== undefined) return fault;
+  const mayRedirect = parts.placement !== undefined && !hello.noRedirect;
+  const noRoom = crowded(parts);
+  if (noRoom !== undefined && !mayRedirect) return noRoom;
   const identity = await identify(parts, hello);
   if ("refused" in identity) return identity;
   if (identity.device !== undefined && identity.device !== hello.device) {
     return { refused: "device-forbidden" };
   }
   const { user } = identity;
+  if (parts.placement !== undefined) {
+    const elsewhere = await place(parts.placement, user, hello);
+    if (!wanted()) return { refused: "stopping" };
+    if (elsewhere !== undefined) return elsewhere;
+    if (noRoom !== undefined) return noRoom;
+  }
   const known = parts.table.find(user, hello.device)?.epoch ?? 0;
   const epoch = parts.table.nextEpoch(user, hello.device, hello.epoch);
   let arrival: ArrivalResult;
@@ -77,9 +93,31 @@ function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {
   if (!validDeviceId(hello.device)) return { refused: "bad-hello", why: "device: not a device id" };
   const fault = hello.push && pushFaultOf(hello.push, parts);
   if (fault !== undefined) return { refused: "bad-hello", why: fault };
+  return undefined;
+}
+
+function crowded(parts: GatewayParts): Refused | undefined {
   if (parts.state() !== "up") return { refused: "draining" };
   if (parts.full()) return { refused: "full" };
   return undefined;
+}
+
+/** [P-8.3] Undefined: here, for all that this server knows. */
+async function place(
+  placement: Placement,
+  user: string,
+  { device, hinted, intent, noRedirect, protocols }: HelloFrame,
+): Promise<Redirected | undefined> {
+  if (noRedirect) {
+    placement.returned(user, device);
+    return undefined;
+  }
+  const placed = await placement.arrive({ user, device, hinted, intent });
+  if (placed === undefined) return undefined;
+  const server = selectAddresses(placed.to, { protocols });
+  // It speaks nothing that is spoken there.
+  if (server.addresses.length === 0) return undefined;
+  return { redirect: { type: "redirect", server, reason: placed.why } };
 }
 
 /** [P-4.3] What is wrong with a push registration, in words without any of its values. */

@@ -46,6 +46,12 @@ export class Seats {
     else this.#counts.set(seat.server, left);
   }
 
+  /** Where the device is expected; undefined: nowhere, or no longer. */
+  of(device: string): string | undefined {
+    this.#expire();
+    return this.#seats.get(device)?.server;
+  }
+
   at(server: string): number {
     if (this.#seats.size > 0) this.#expire();
     return this.#counts.get(server) ?? 0;

@@ -144,6 +144,10 @@ export class OwnedTable implements SessionTable {
     return this.index.sizeOf(this.server);
   }
 
+  sizeOf(server: string): number {
+    return this.index.sizeOf(server);
+  }
+
   ownUsers(): Iterable<string> {
     return this.index.usersOf(this.server);
   }

@@ -81,6 +81,8 @@ export interface SessionTable {
   wasConnectedWithin(user: string, device: string, ms: number): boolean;
   /** Connections that terminate here. */
   readonly ownSize: number;
+  /** Connections that terminate at the server, as far as is known here. */
+  sizeOf(server: string): number;
   /** Users with a session that terminates here. */
   ownUsers(): Iterable<string>;
   /**

@@ -61,5 +61,5 @@ export class VirtualClock implements Clock {
 
 /** Long enough for a chain of a few promises. */
 async function settle(): Promise<void> {
-  for (let i = 0; i < 4; i++) await Promise.resolve();
+  for (let i = 0; i < 16; i++) await Promise.resolve();
 }

@@ -375,7 +375,11 @@ class ExactTable implements SessionTable {
   }
 
   get ownSize(): number {
-    return this.#bed.sessions.filter(({ server }) => server === this.server).length;
+    return this.sizeOf(this.server);
+  }
+
+  sizeOf(server: string): number {
+    return this.#bed.sessions.filter((session) => session.server === server).length;
   }
 
   lookup(user: string): readonly Session[] {

@@ -1,0 +1,210 @@
+/**
+ * Where the devices that reach this server, or are connected to it, belong: {@link placeArrival} and its like, fed with what this
+ * server knows. What comes of it is a hint: whoever cannot be decided about in time stays where it is (L9).
+ */
+import type { Millis } from "@beckon/protocol";
+
+import type { Member, Membership } from "../cluster/membership.ts";
+import { AgingMap } from "../lib/aging-map.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Associates } from "./associates.ts";
+import { type Place, ramp } from "./places.ts";
+import { type Attraction, type Decision, NOWHERE, placeArrival, type Rule } from "./policy.ts";
+import { Seats } from "./seats.ts";
+
+/** What is asked of the session table. */
+export interface Whereabouts {
+  lookup(user: string): readonly { readonly server: string }[];
+  sizeOf(server: string): number;
+  /** What it says of others may be relied on. */
+  readonly trusted: boolean;
+}
+
+/** What is known of who talks to whom. */
+export interface KnownCircles {
+  readonly associates: Associates;
+  /** Reads the user's circle; answers by peer which server a notification names that has led to no connection yet. Never rejects. */
+  load(user: string): Promise<ReadonlyMap<string, string>>;
+}
+
+export interface PlacementParts {
+  /** Name of this server. */
+  readonly server: string;
+  readonly clock: Clock;
+  readonly members: Membership;
+  readonly table: Whereabouts;
+  readonly circles: KnownCircles;
+  readonly rule: Rule;
+  /** From 0 to 1, without 1. */
+  readonly random: () => number;
+}
+
+/** A device that has reached this server, before it is welcomed. */
+export interface Arriving {
+  readonly user: string;
+  readonly device: string;
+  /** The server whose wake led it here; "": none did. */
+  readonly hinted: string;
+  /** The recipient first in its outbox; "": there is none. */
+  readonly intent: string;
+}
+
+/** The servers, and what draws a user to each, as this server sees them at a moment. */
+export interface Outlook {
+  readonly members: readonly Member[];
+  /** In the order of the members. */
+  readonly places: readonly Place[];
+  readonly attraction: Attraction;
+  /** Index of this server. */
+  readonly here: number;
+}
+
+/** Redirects by what they were for. */
+export type RedirectReason = Exclude<Decision["why"], "stay">;
+
+/** For so long a device is not sent again to a server that it could not reach. */
+const AVOID_MS: Millis = 600_000;
+/** Devices of which that is remembered; of more the one whose trouble is oldest is forgotten. */
+const AVOIDING = 16_384;
+const NOBODY: ReadonlyMap<string, string> = new Map();
+
+export class Placement {
+  readonly redirects: Record<RedirectReason, number> = {
+    hint: 0,
+    attraction: 0,
+    room: 0,
+    full: 0,
+  };
+  /** Redirects that led nowhere: the device came back. */
+  unreached = 0;
+  readonly #parts: PlacementParts;
+  /** Of devices that were sent elsewhere and have not been seen there. */
+  readonly #seats: Seats;
+  readonly #avoiding = new AgingMap<{ readonly server: string; readonly until: Millis }>();
+
+  constructor(parts: PlacementParts) {
+    this.#parts = parts;
+    this.#seats = new Seats(() => parts.clock.monotonic());
+  }
+
+  /** Where the device should be instead, and why; undefined: here. */
+  async arrive(arriving: Arriving): Promise<{ to: Member; why: RedirectReason } | undefined> {
+    const { circles, server } = this.#parts;
+    if (arriving.hinted === server) {
+      // Its message waits here: whether there is room is known without its circle, which is read for later.
+      const { decision } = this.#place(arriving, NOBODY);
+      const named = circles.load(arriving.user);
+      if (decision.why === "hint") return undefined;
+      return this.#send(arriving, this.#place(arriving, await named));
+    }
+    return this.#send(arriving, this.#place(arriving, await circles.load(arriving.user)));
+  }
+
+  /** A device that is not to be redirected has come: one that was sent elsewhere, and is back, could not get in there. */
+  returned(user: string, device: string): void {
+    const key = keyOf(user, device);
+    const server = this.#seats.of(key);
+    if (server === undefined) return;
+    this.#seats.release(key);
+    this.unreached++;
+    this.#avoiding.set(key, { server, until: this.#parts.clock.monotonic() + AVOID_MS });
+    if (this.#avoiding.size > AVOIDING) this.#avoiding.delete(this.#avoiding.oldest!);
+  }
+
+  /** The device is connected, here or elsewhere: its load is counted there. */
+  appeared(user: string, device: string): void {
+    this.#seats.release(keyOf(user, device));
+  }
+
+  /** What the user would be placed by. `named`: by peer, the server that a notification names. */
+  outlook(user: string, device: string, named: ReadonlyMap<string, string> = NOBODY): Outlook {
+    const { members: membership, server, clock, table } = this.#parts;
+    const members = membership.list();
+    const avoided = this.#avoidedBy(keyOf(user, device));
+    const { trusted } = table;
+    const places = members.map(({ name, state, load, capacity, cpu, since }): Place => ({
+      name,
+      state: name === avoided ? "draining" : state,
+      // Heartbeats are older than the table, but whole.
+      load: (trusted ? table.sizeOf(name) : load) + this.#seats.at(name),
+      capacity,
+      // Whoever takes more devices than others has as much larger a share.
+      weight: ramp(clock.now() - since) * Math.max(1, capacity),
+      busy: cpu / 1_000,
+    }));
+    const index = new Map(members.map(({ name }, i) => [name, i]));
+    return {
+      members,
+      places,
+      attraction: this.#attraction(user, index, named),
+      here: index.get(server)!,
+    };
+  }
+
+  #place(
+    { user, device, hinted, intent }: Arriving,
+    named: ReadonlyMap<string, string>,
+  ): { outlook: Outlook; decision: Decision } {
+    const { table, server, rule, random } = this.#parts;
+    const outlook = this.outlook(user, device, named);
+    const { members, places, attraction, here } = outlook;
+    const wanted = intent === "" || intent === user ? undefined : table.lookup(intent)[0]?.server;
+    const decision = placeArrival(
+      {
+        attraction,
+        arrived: here,
+        hint: hinted === server ? here : NOWHERE,
+        intent: wanted === undefined ? NOWHERE : members.findIndex(({ name }) => name === wanted),
+      },
+      places,
+      rule,
+      random,
+    );
+    return { outlook, decision };
+  }
+
+  #send(
+    { user, device }: Arriving,
+    { outlook, decision }: { outlook: Outlook; decision: Decision },
+  ): { to: Member; why: RedirectReason } | undefined {
+    const { to, why } = decision;
+    if (to === NOWHERE || to === outlook.here || why === "stay") return undefined;
+    const member = outlook.members[to]!;
+    this.#seats.reserve(keyOf(user, device), member.name);
+    this.redirects[why]++;
+    return { to: member, why };
+  }
+
+  #avoidedBy(key: string): string | undefined {
+    const avoided = this.#avoiding.get(key);
+    if (avoided === undefined) return undefined;
+    if (avoided.until > this.#parts.clock.monotonic()) return avoided.server;
+    this.#avoiding.delete(key);
+    return undefined;
+  }
+
+  /** An associate draws with each connection: what is written goes to all of them. */
+  #attraction(
+    user: string,
+    index: ReadonlyMap<string, number>,
+    named: ReadonlyMap<string, string>,
+  ): Float64Array {
+    const { table, circles } = this.#parts;
+    const attraction = new Float64Array(index.size);
+    const draw = (server: string | undefined, weight: number): void => {
+      const at = server === undefined ? undefined : index.get(server);
+      if (at !== undefined) attraction[at]! += weight;
+    };
+    circles.associates.each(user, (peer, weight) => {
+      const sessions = table.lookup(peer);
+      // Whoever is on the way comes where its notification says (M13).
+      if (sessions.length === 0) draw(named.get(peer), weight);
+      for (const { server } of sessions) draw(server, weight);
+    });
+    return attraction;
+  }
+}
+
+function keyOf(user: string, device: string): string {
+  return `${user}\n${device}`;
+}
