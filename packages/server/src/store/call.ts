@@ -28,8 +28,8 @@ export interface Call {
   /** When the last push since the device's last arrival was noted, and the server that it named. */
   pushedAt: Millis | undefined;
   named: string;
-  /** It has ended while it was leased: that push was none of its end. */
-  again: boolean;
+  /** While it is leased it has ended, or the device has come or gone: that push was none of this, and the next is due then. */
+  next: Millis | undefined;
 }
 
 /** Of one device. What has ended makes room; a further one is a message like any other. */
@@ -79,12 +79,27 @@ export function withCall(
   return [...room, anew(said, now + wake.delay, false)];
 }
 
-type Progress = "attempts" | "due" | "owner" | "rang" | "pushedAt" | "named" | "again";
+type Progress = "attempts" | "due" | "owner" | "rang" | "pushedAt" | "named" | "next";
 
 /** One for which nothing was pushed since the device's last arrival, and which nobody has claimed. */
-export function anew(call: Omit<Call, Progress>, due: Millis, rang: boolean): Call {
-  const progress = { attempts: 0, owner: undefined, pushedAt: undefined, named: "", again: false };
+function anew(call: Omit<Call, Progress>, due: Millis, rang: boolean): Call {
+  const progress = {
+    attempts: 0,
+    owner: undefined,
+    pushedAt: undefined,
+    named: "",
+    next: undefined,
+  };
   return { ...call, ...progress, due, rang };
+}
+
+/**
+ * The device has come or gone. A lease stays: of two pushes that are under way, one that rings may overtake the other that tells
+ * of the end.
+ */
+export function renewed(call: Call, due: Millis, rang: boolean, now: Millis): Call {
+  if (!isLeased(call, now)) return anew(call, due, rang);
+  return { ...anew(call, Math.max(call.due, due), rang), owner: call.owner, next: due };
 }
 
 /** Beyond the end where there is none. */
@@ -108,7 +123,7 @@ export function withoutCall(
   if (!leased && !call.rang) return calls.filter((each) => each !== call);
   const expires = now + ENDED_MS;
   const end: Call = leased
-    ? { ...call, ended: true, expires, again: true }
+    ? { ...call, ended: true, expires, next: now }
     : { ...call, ended: true, expires, due: now, owner: undefined };
   return calls.map((each) => (each === call ? end : each));
 }
@@ -141,27 +156,29 @@ export function leaseCall(call: Call, owner: string, until: Millis): void {
   call.rang ||= call.owner !== undefined;
   call.owner = owner;
   call.due = until;
-  call.again = false;
+  call.next = undefined;
 }
 
 /** Ends the lease. Answers whether nothing is left to be told. */
 export function concludeCall(call: Call, outcome: WakeOutcome, now: Millis): boolean {
-  const { again, expires } = call;
+  const { next, expires } = call;
+  const dueIn = (ms: Millis): Millis =>
+    next === undefined ? Math.min(now + ms, expires) : Math.max(now, next);
   call.owner = undefined;
-  call.again = false;
+  call.next = undefined;
   if (outcome.kind === "gone") {
     call.due = now;
     return call.ended;
   }
   if (outcome.kind === "later") {
-    call.due = again ? now : Math.min(now + outcome.delay, expires);
+    call.due = dueIn(outcome.delay);
     return call.ended && !call.rang;
   }
-  if (call.ended && !again) return true;
+  if (call.ended && next === undefined) return true;
   call.rang = true;
   call.pushedAt = now;
   call.named = outcome.named ?? "";
   call.attempts++;
-  call.due = again ? now : Math.min(now + REPEAT_MS, expires);
+  call.due = dueIn(REPEAT_MS);
   return false;
 }

@@ -398,11 +398,26 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       },
     },
   }),
-  "an end is told to who leaves while a push is under way": ({ devices }) => ({
+  "an end is told to who leaves while a push is under way": () => ({
+    wakes: { done: () => Promise.resolve() },
+  }),
+  "L5: a push that rings cannot overtake that of the end, though the device comes or goes": ({
+    wakes,
+  }) => ({
     wakes: {
-      leave: async (user, device) => void (await devices.arrive(arrival(user, device))),
+      // Nobody has a lease.
+      claim: async (owner, leaseMs, limit) => {
+        const intents = await wakes.claim(owner, leaseMs, limit);
+        const outcome = { kind: "later", delay: 0 } as const;
+        await wakes.done(
+          owner,
+          intents.map((one) => ({ ...one, outcome })),
+        );
+        return intents;
+      },
     },
   }),
+  "a call that is claimed as its device arrives rings only if it is left": secondArrivalReads,
   "an end is of a call between these two users": ({ wakes }) => ({
     wakes: {
       end: (endings) =>

@@ -297,6 +297,51 @@ export function wakeStoreLaws(law: Law): void {
     expect(await told(b)).toEqual(["ended"]);
   });
 
+  law(
+    "L5: a push that rings cannot overtake that of the end, though the device comes or goes",
+    async (harness) => {
+      const { a, b, advance } = harness;
+      await a.devices.arrive(arrival("bob", "phone"));
+      const [gone, first] = await ring(a);
+      await claim(a);
+      await b.wakes.leave("bob", "phone");
+      // The first push may reach the push service later than what would be sent now.
+      expect(await claim(b, "b")).toEqual([]);
+      await end(b, gone);
+      await b.wakes.leave("bob", "phone");
+      expect(await claim(b, "b")).toEqual([]);
+      await done(a, { kind: "sent" }, "a", first);
+      expect(await told(b)).toEqual(["ended"]);
+
+      const [back, second] = await ring(a);
+      await claim(a);
+      await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+      await b.wakes.leave("bob", "phone");
+      expect(await claim(b, "b")).toEqual([]);
+      await done(a, { kind: "later", delay: SECOND }, "a", second);
+      expect(await claim(b, "b", 10 * SECOND)).toMatchObject([{ call: second, ended: false }]);
+      // Its server has died: whether it was pushed is not known.
+      await end(a, back);
+      await b.wakes.leave("bob", "phone");
+      expect(await claim(a)).toEqual([]);
+      advance(10 * SECOND);
+      expect(await told(a)).toEqual(["ended"]);
+    },
+  );
+
+  law("a call that is claimed as its device arrives rings only if it is left", async (harness) => {
+    const { a, b, advance } = harness;
+    await a.devices.arrive(arrival("bob", "phone"));
+    const [, call] = await ring(a);
+    await claim(a);
+    await b.devices.arrive(arrival("bob", "phone", { lastEpoch: 1, epoch: 2 }));
+    await done(a, { kind: "later", delay: SECOND }, "a", call);
+    advance(9 * SECOND);
+    expect(await claim(b)).toEqual([]);
+    advance(SECOND);
+    expect(await claim(b)).toMatchObject([{ call, ended: false, attempts: 0 }]);
+  });
+
   law("an end is of a call between these two users", async ({ a, b }) => {
     await a.devices.arrive(arrival("bob", "phone"));
     const [id] = await ring(a);

@@ -3,11 +3,11 @@ import { uuidTime } from "@beckon/protocol";
 import type { Millis } from "@beckon/protocol";
 
 import {
-  anew,
   concludeCall,
   isOver,
   isRinging,
   leaseCall,
+  renewed,
   withCall,
   withOver,
   withoutCall,
@@ -160,14 +160,15 @@ export function arriveAt(woken: Woken, now: Millis): void {
   if (woken.intent !== undefined) deferForArrival(woken.intent, now);
   woken.calls = woken.calls
     .filter(({ ended }) => !ended)
-    .map((call) => anew(call, now + ARRIVAL_GRACE_MS, false));
+    .map((call) => renewed(call, now + ARRIVAL_GRACE_MS, false, now));
   hush(woken);
 }
 
 export function leaveFrom(woken: Woken, now: Millis): void {
   if (woken.intent !== undefined) renewForDeparture(woken.intent, now);
-  // What became of a push that is under way will not be heard.
-  woken.calls = woken.calls.map((call) => anew(call, now, call.rang || call.owner !== undefined));
+  woken.calls = woken.calls.map((call) =>
+    renewed(call, now, call.rang || call.owner !== undefined, now),
+  );
   hush(woken);
 }
 
