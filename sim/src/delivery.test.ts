@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 
 import { simulate } from "./delivery.ts";
 import { describe as describeEvent } from "./history.ts";
-import type { Engines } from "./plan.ts";
+import type { Engines, Plan, Step } from "./plan.ts";
 import { planOf, SCENARIOS } from "./scenarios.ts";
 
 const MEMORY: Engines = { bus: "memory", store: "memory" };
@@ -85,6 +85,42 @@ describe("what failed once on NATS and PostgreSQL", () => {
     },
     TIMEOUT_MS,
   );
+});
+
+describe("a log-out", () => {
+  function loggingOut(...before: Step[]): Plan {
+    const plan = planOf("calm", 1, MEMORY);
+    const phones = [{ ...plan.phones[0]!, user: "ann", device: "phone", storage: true }];
+    const steps: Step[] = [
+      { do: "start", at: 0, device: "ann/phone", storage: "kept" },
+      ...before,
+      { do: "forget", at: 5_000, device: "ann/phone" },
+    ];
+    return { ...plan, phones, steps };
+  }
+
+  test("of a client that is closed is refused, which is no breach", async () => {
+    const before: Step = { do: "revoke", at: 4_000, device: "ann/phone" };
+    const { report, history } = simulate(loggingOut(before));
+    await Bun.sleep(0);
+    expect(report.violations).toEqual([]);
+    const kinds = history.filter(({ at }) => at >= 4_000).map(({ kind }) => kind);
+    // It was closed for a while, and only then started anew.
+    expect(kinds.indexOf("expelled")).toBeGreaterThan(0);
+    const started = history.findLast(({ kind }) => kind === "started")!;
+    expect(started.at).toBeGreaterThan(7_000);
+  });
+
+  test("L8: that fails as no document says is a breach", () => {
+    const { report } = simulate(loggingOut(), {
+      device: (options) => ({
+        ...options,
+        storage: { ...options.storage!, clear: () => Promise.reject(new Error("no disk")) },
+      }),
+    });
+    expect(report.violations[0]).toMatchObject({ law: "L8", fault: "threw" });
+    expect(report.violations[0]!.says).toContain("storage-failed");
+  });
 });
 
 describe("L3: what was on its way all the time has not been marked as missing", () => {

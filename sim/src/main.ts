@@ -39,6 +39,10 @@ async function delivery(options: Options): Promise<number> {
   return isClean ? 0 : 1;
 }
 
+/** What promises were rejected with while nobody awaited them. */
+const unheard: unknown[] = [];
+process.on("unhandledRejection", (error) => void unheard.push(error));
+
 /** Answers whether all laws were kept. */
 async function runHere(options: Options, result: Result): Promise<boolean> {
   const failed: string[] = [];
@@ -52,13 +56,15 @@ async function runHere(options: Options, result: Result): Promise<boolean> {
       for (const event of outcome.history) console.error(describe(event));
     }
     addReport(result, outcome.report);
-    if (outcome.report.violations.length > 0) {
+    // The runtime tells of these after the turn.
+    await Bun.sleep(0);
+    const errors = unheard.splice(0);
+    result.other += errors.length;
+    if (outcome.report.violations.length > 0 || errors.length > 0) {
       failed.push(argsOf(plan));
-      if (failed.length <= SHOWN) show(outcome);
+      if (failed.length <= SHOWN) await show(outcome, errors);
     }
     progress(options, result.runs, failed.length);
-    // What a promise rejected and nobody awaited shows now.
-    await Bun.sleep(0);
   }
   if (failed.length > SHOWN) console.error(`\nFailed as well: ${failed.slice(SHOWN).join(", ")}`);
   return failed.length === 0;
@@ -96,15 +102,29 @@ function argsOf({ scenario, seed, engines }: Plan): string {
   return `--seed ${seed} --scenario ${scenario} --bus ${engines.bus} --store ${engines.store}`;
 }
 
-function show(outcome: ReturnType<typeof simulate>): void {
+async function show(
+  outcome: ReturnType<typeof simulate>,
+  errors: readonly unknown[],
+): Promise<void> {
   const { scenario, seed } = outcome.plan;
   const { violations } = outcome.report;
-  const { violation, outcome: small } = shrink(outcome);
-  const kinds = [...new Set(violations.map(({ law, fault }) => `${law} ${fault}`))].join(", ");
-  console.error(`\nSeed ${seed} (${scenario}) breaks ${violations.length}: ${kinds}`);
-  console.error(`\n${violation.law} ${violation.fault}: ${violation.says}`);
-  console.error(`The shortest history found, of ${small.plan.steps.length} steps:`);
-  for (const event of excerpt(small.history, violation)) console.error(describe(event));
+  const kinds = new Set(violations.map(({ law, fault }) => `${law} ${fault}`));
+  if (errors.length > 0) kinds.add("L8 threw");
+  const count = violations.length + errors.length;
+  console.error(`\nSeed ${seed} (${scenario}) breaks ${count}: ${[...kinds].join(", ")}`);
+  for (const error of errors) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    console.error(`\nL8 threw: a promise was rejected, and nobody awaited it: ${text}`);
+  }
+  if (violations.length > 0) {
+    const { violation, outcome: small } = shrink(outcome);
+    console.error(`\n${violation.law} ${violation.fault}: ${violation.says}`);
+    console.error(`The shortest history found, of ${small.plan.steps.length} steps:`);
+    for (const event of excerpt(small.history, violation)) console.error(describe(event));
+    // Smaller plans of the same schedule have said the same.
+    await Bun.sleep(0);
+    unheard.length = 0;
+  }
   console.error(`\nRepeat it:\n  npm run sim -- delivery --runs 1 ${argsOf(outcome.plan)} --trace`);
 }
 

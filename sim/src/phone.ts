@@ -133,7 +133,7 @@ export class Phone implements Pushable {
     const end = (): void => {
       if (process.isAlive) this.#end("exit", "reset");
     };
-    process.input(0, () => void beckon.close().then(end));
+    process.input(0, () => this.#watch(process, beckon.close().then(end)));
     process.clock.after(2_000, end);
   }
 
@@ -161,7 +161,8 @@ export class Phone implements Pushable {
   push(data: unknown): void {
     this.#town.world.record({ kind: "opened", device: this.name });
     this.start();
-    this.#process!.input(5, () => void this.#beckon?.onWake(data));
+    const process = this.#process!;
+    process.input(5, () => this.#watch(process, this.#beckon?.onWake(data)));
   }
 
   background(value: boolean): void {
@@ -178,11 +179,25 @@ export class Phone implements Pushable {
     const process = this.#process;
     if (process === undefined || !process.isRunning) return;
     process.input(0, () => {
-      void this.#beckon?.forget().then(() => {
+      const forgotten = this.#beckon?.forget().then(() => {
         if (process.isAlive) this.#end("exit", "reset");
         this.#logOut();
         removed();
       });
+      // One that is closed forgets nothing: the user stays logged in, and may try again when the application has been started anew.
+      this.#watch(process, forgotten, "closed");
+    });
+  }
+
+  /** What the SDK rejects though its documents do not say so is a breach. */
+  #watch(
+    process: Process,
+    promise: Promise<unknown> | undefined,
+    documented?: BeckonError["code"],
+  ): void {
+    promise?.catch((error: unknown) => {
+      if (error instanceof BeckonError && error.code === documented) return;
+      this.#town.world.scheduler.onThrow(process, error);
     });
   }
 
@@ -240,10 +255,11 @@ export class Phone implements Pushable {
       this.#isLoggedOut = error.code === "revoked";
       this.#relaunch(process);
     });
-    void beckon.outbox().then((unsent) => {
+    const listed = beckon.outbox().then((unsent) => {
       for (const one of unsent) this.#await(nameOf(one.payload), one.to, one.ack);
     });
-    if (plan.iterates) void this.#iterate(beckon, process);
+    this.#watch(process, listed);
+    if (plan.iterates) this.#watch(process, this.#iterate(beckon, process));
     else beckon.on("message", (message) => this.#handle(message, process));
   }
 

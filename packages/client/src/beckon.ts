@@ -49,6 +49,7 @@ export interface Beckon {
   /**
    * For a log-out: the system forgets this device, nobody pushes to it any more, and what is stored here is removed. `local`: that alone,
    * as no server could be told within some seconds; until the application's backend forgets the device, or for 30 days, it may be pushed to.
+   * Rejects with `closed` where the client is closed already, and with `storage-failed` where what is stored cannot be removed.
    */
   forget(): Promise<Forgotten>;
 }

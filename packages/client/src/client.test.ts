@@ -125,6 +125,17 @@ describe("forget()", () => {
     expect(again).toMatchObject({ error: { code: "closed" } });
   });
 
+  test("says so where what is stored cannot be removed", () => {
+    const storage = { ...memory(), clear: () => Promise.reject(new Error("no disk")) };
+    const { clock, start } = setup({ storage });
+    const beckon = start();
+    clock.run(10);
+    const forgetting = outcome(beckon.forget());
+    clock.run(10);
+    expect(forgetting).toMatchObject({ error: { code: "storage-failed" } });
+    expect(beckon.state.name).toBe("closed");
+  });
+
   describe("without a connection", () => {
     const { fetch } = globalThis;
     afterEach(() => void Object.assign(globalThis, { fetch }));

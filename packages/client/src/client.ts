@@ -354,6 +354,8 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     await journal.close();
     try {
       if (told !== undefined) await storage?.clear();
+    } catch (cause) {
+      throw storageFailed(cause);
     } finally {
       await storage?.close();
     }
