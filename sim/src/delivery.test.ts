@@ -60,6 +60,7 @@ describe("what failed once", () => {
     ["mix", 61518, "L6: the HELLO of the run before came last"],
     ["mix", 80694, "L6: the same, where the run before was never welcomed"],
     ["mix", 82074, "L6: a HELLO refused for a connection that another clock had counted"],
+    ["calling", 453189169, "L5: a push that rang overtook that of the call's end"],
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {

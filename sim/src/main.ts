@@ -23,7 +23,7 @@ interface Options {
   readonly jobs: number;
 }
 
-/** Failing seeds that are shown in full; the others are only named. */
+/** Failing seeds that are shown in full; the others are only named. Of one seed, errors that nobody awaited. */
 const SHOWN = 3;
 /** Schedules that are worth a process. */
 const LEAST_OF_A_JOB = 100;
@@ -112,8 +112,8 @@ async function show(
   if (errors.length > 0) kinds.add("L8 threw");
   const count = violations.length + errors.length;
   console.error(`\nSeed ${seed} (${scenario}) breaks ${count}: ${[...kinds].join(", ")}`);
-  for (const error of errors) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const texts = errors.map((error) => (error instanceof Error && error.stack) || String(error));
+  for (const text of [...new Set(texts)].slice(0, SHOWN)) {
     console.error(`\nL8 threw: a promise was rejected, and nobody awaited it: ${text}`);
   }
   if (violations.length > 0) {
