@@ -124,6 +124,10 @@ export class Ledger {
       case "unregister":
       case "quiet":
       case "mutes":
+      case "strengthen":
+      case "circle":
+      case "fade":
+      case "erase":
     }
     return [];
   }

@@ -285,6 +285,9 @@ export class PostgresStore implements SimStore {
           return one(call, true);
         case "expire":
         case "retire":
+        case "strengthen":
+        case "fade":
+        case "erase":
           return one(call, false);
         default:
           return this.#read(link, call);

@@ -24,9 +24,8 @@ const WIDE = { messageBytes: 2 ** 30, messageFrames: 2 ** 30 };
 export function ackBeforeCommit(): Sabotage {
   return {
     server: (parts) =>
-      withStore(parts, ({ messages, devices, wakes }) => ({
-        devices,
-        wakes,
+      withStore(parts, ({ messages, ...others }) => ({
+        ...others,
         messages: {
           ...messages,
           hold: (requests) => {
@@ -211,6 +210,7 @@ export function intentsEndByTime(): Sabotage {
   return {
     server: (parts) =>
       withStore(parts, (store) => ({
+        ...store,
         messages: {
           ...store.messages,
           hold: (requests) => {

@@ -493,8 +493,9 @@ async function openStore({ store, storeLimits }: Config, log: Log): Promise<Open
   const sqlite = await openSqlite(store.path, storeLimits);
   try {
     const unlock = lockFile(store.path);
-    const { messages, devices, wakes } = sqlite;
-    return { messages, devices, wakes, close: () => sqlite.close().finally(unlock) };
+    const { messages, devices, wakes, associates } = sqlite;
+    const close = (): Promise<void> => sqlite.close().finally(unlock);
+    return { messages, devices, wakes, associates, close };
   } catch (error) {
     await sqlite.close();
     throw error;

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 
 import { Associates, type AssociatesOptions } from "./associates.ts";
-import { longDecay, MESSAGE_WEIGHT, shortDecay, weigh } from "./weight.ts";
+import { longDecay, MESSAGE_WEIGHT, shortDecay, weigh } from "../store/weight.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -8,31 +8,14 @@
 import type { Millis } from "@beckon/protocol";
 
 import { AgingMap } from "../lib/aging-map.ts";
+import type { TieChange, TieSums } from "../store/store.ts";
 import { Names } from "./names.ts";
 import { type Block, TieBlocks } from "./tie-blocks.ts";
-import { longDecay, shortDecay, weigh } from "./weight.ts";
+import { longDecay, shortDecay, weigh } from "../store/weight.ts";
 
 export interface Tie {
   readonly peer: string;
   readonly weight: number;
-}
-
-/** The sums of a tie as they were at a time: what a store keeps. */
-export interface TieSums {
-  readonly long: number;
-  readonly short: number;
-  /** Milliseconds since 1970. */
-  readonly at: Millis;
-}
-
-/**
- * What has come to a pair since this was asked for last: to be added to what is stored, both decayed to the later of the two times. So
- * it does not matter which server's addition comes first.
- */
-export interface TieChange extends TieSums {
-  /** The smaller of the two ids; a pair is told once. */
-  readonly a: string;
-  readonly b: string;
 }
 
 export interface AssociatesOptions {

@@ -1,6 +1,6 @@
 /** The settings of the policy, and what they follow from. */
 import type { Rule } from "./policy.ts";
-import { MESSAGE_WEIGHT } from "./weight.ts";
+import { MESSAGE_WEIGHT } from "../store/weight.ts";
 
 /** CPU that something costs all servers together, in µs; phones and wires come on top. */
 export interface Prices {

@@ -10,6 +10,7 @@ import { isRinging, mayRing } from "./call.ts";
 import { deviceRecordOf, durableOf, silence, update } from "./holder.ts";
 import { doesWake, isMuted, mute, mutesOf, quietDevice } from "./quiet.ts";
 import type { Mutes } from "./quiet.ts";
+import { MemoryTies } from "./memory-ties.ts";
 import {
   HELD_COUNT_LIMIT,
   SEEN_INTERVAL_MS,
@@ -38,7 +39,9 @@ import type {
   RowRef,
   StoreLimits,
   StorePosition,
+  StoredTie,
   TailEntry,
+  TieChange,
   WakeIntent,
   WakeOutcome,
 } from "./store.ts";
@@ -55,6 +58,7 @@ import {
   forgetWakes,
   generationOf,
   leaveFrom,
+  namedBy,
   rememberEnd,
   wakeFor,
 } from "./waking.ts";
@@ -118,6 +122,7 @@ export class MemoryDatabase implements Transactions {
   #lastRef = 0;
   /** Devices that something wakes. */
   readonly #woken = new Set<Device>();
+  readonly #ties = new MemoryTies();
   /** Devices with a push registration, by its provider and token. */
   readonly #registered = new Map<string, Device>();
 
@@ -544,6 +549,28 @@ export class MemoryDatabase implements Transactions {
       if (device.push !== undefined) next = Math.min(next, dueOf(device) ?? Infinity);
     }
     return next === Infinity ? undefined : Math.max(0, next - this.#clock.now());
+  }
+
+  // Ties
+
+  strengthen(changes: readonly TieChange[]): void {
+    this.#ties.strengthen(changes);
+  }
+
+  circle(user: string, k: number, now: Millis): StoredTie[] {
+    return this.#ties.circle(user, k, now).map((tie) => {
+      const devices = [...(this.#users.get(tie.peer)?.devices.values() ?? [])];
+      const named = namedBy(devices.flatMap(({ intent, calls }) => [intent ?? [], calls].flat()));
+      return named === undefined ? tie : { ...tie, named };
+    });
+  }
+
+  fade(after: string, now: Millis): string {
+    return this.#ties.fade(after, now);
+  }
+
+  erase(user: string): void {
+    this.#ties.erase(user);
   }
 
   #user(name: string): User {

@@ -24,6 +24,15 @@ import {
   readCallRows,
   readKept,
 } from "./postgres-rows.ts";
+import {
+  circleOf,
+  endOfSlice,
+  eraseTies,
+  fadeTies,
+  readCircle,
+  strengthenTies,
+  thinTies,
+} from "./postgres-ties.ts";
 import { doesWake, mutesOf } from "./quiet.ts";
 import { endingOf } from "./rules.ts";
 import { StoreUnavailable } from "./store.ts";
@@ -37,8 +46,11 @@ import type {
   PendingRow,
   RowRef,
   StoreLimits,
+  StoredTie,
+  TieChange,
   WakeIntent,
 } from "./store.ts";
+import { latest } from "./ties.ts";
 import type { Operation, Transactions } from "./transactions.ts";
 
 /** A call that changes users which it names. */
@@ -409,6 +421,54 @@ export class PostgresDatabase {
           (rows[0]?.["now"] as number | undefined) ?? 0,
         ),
     );
+  }
+
+  /** All of them in one commit. */
+  strengthen(changes: readonly TieChange[]): Promise<void> {
+    return this.#repeated(async (link) => {
+      const [, joined] = await link.run([BEGIN, strengthenTies(changes)]);
+      const users = joined!.map(({ account }) => account as string);
+      const thin = users.length > 0 ? [thinTies(users, latest(changes))] : [];
+      await link.run([...thin, COMMIT]);
+    });
+  }
+
+  circle(user: string, k: number, now: Millis): Promise<StoredTie[]> {
+    return this.#read(readCircle(user, k, now), circleOf);
+  }
+
+  fade(after: string, now: Millis): Promise<string> {
+    return this.#repeated(async (link) => {
+      const [end] = await link.one(...endOfSlice(after));
+      const last = end?.["account"] as string | undefined;
+      await link.one(...fadeTies(after, last, now));
+      return last ?? "";
+    });
+  }
+
+  async erase(user: string): Promise<void> {
+    for (let left = 1; left > 0;) {
+      left = await this.#repeated(async (link) => {
+        const [gone] = await link.one(...eraseTies(user));
+        return gone!["ties"] as number;
+      });
+    }
+  }
+
+  /** Again, where others keep the transaction from happening. */
+  #repeated<Result>(run: (link: Link) => Promise<Result>): Promise<Result> {
+    return this.#guard(async (link) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await run(link);
+        } catch (error) {
+          if (!link.isOpen) throw error;
+          // After this it is in no transaction, or it is of no more use.
+          await link.one("ROLLBACK").catch(() => link.close());
+          if (!mayBeRepeated(error) || attempt === ATTEMPTS) throw error;
+        }
+      }
+    });
   }
 
   #read<Result>([sql, params]: Statement, tell: (rows: Row[]) => Result): Promise<Result> {

@@ -93,7 +93,7 @@ async function run(store: Store, pair: Pair, steps: readonly Step[]): Promise<vo
 
 async function ask(store: Store, { operation, args }: SqliteCall): Promise<unknown> {
   if (operation === "retire") return { changed: await store.devices.retire(args[0]) };
-  const port = { ...store.messages, ...store.devices, ...store.wakes };
+  const port = { ...store.messages, ...store.devices, ...store.wakes, ...store.associates };
   const method = port[operation] as (...given: readonly unknown[]) => Promise<unknown>;
   return method(...args);
 }

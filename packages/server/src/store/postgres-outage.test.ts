@@ -98,6 +98,48 @@ postgresTest("servers that start at once bring the schema up to date once", asyn
   expect(await outcomeOf(open({ schema }))).toBe("unavailable");
 });
 
+postgresTest(
+  "tables of before there were ties are brought up to date, with all that is in them",
+  async () => {
+    const schema = "untied";
+    const first = await open({ schema });
+    const { rows } = await hold(first);
+    await first.close();
+    const sql = await connect(schema);
+    await sql.unsafe("DROP TABLE tie");
+    await sql.unsafe("DELETE FROM migration WHERE version > 4");
+    const second = await open({ schema });
+    const pending = await second.messages.pending("bob", "tab", ALL);
+    expect(pending.map(({ row }) => row)).toEqual(rows.map(({ row }) => row));
+    await second.associates.strengthen([{ a: "ann", b: "bob", long: 1, short: 1, at: START }]);
+    expect(await second.associates.circle("bob", 9, START)).toMatchObject([{ peer: "ann" }]);
+  },
+);
+
+postgresTest(
+  "servers that strengthen the same ties at once lose none, and none waits for ever",
+  async () => {
+    const schema = "ties";
+    const stores = await Promise.all([open({ schema }), open({ schema }), open({ schema })]);
+    const users = Array.from({ length: 40 }, (_, at) => `u${at}`);
+    const pairs = users.flatMap((a) => users.filter((b) => a < b).map((b) => ({ a, b })));
+    const sums = { long: 1, short: 1, at: START };
+    const rounds = 6;
+    for (let round = 0; round < rounds; round++) {
+      // Each in an order of its own.
+      const changes = pairs.map((pair) => ({ ...pair, ...sums }));
+      await Promise.all(
+        stores.map((store, at) => {
+          const turned = [...changes.slice(at * 200), ...changes.slice(0, at * 200)];
+          return store.associates.strengthen(at === 1 ? turned.toReversed() : turned);
+        }),
+      );
+    }
+    const circle = await stores[0].associates.circle("u7", 64, START);
+    expect(circle.map(({ long }) => long)).toEqual(users.slice(1).map(() => 3 * rounds));
+  },
+);
+
 postgresTest("a text that PostgreSQL cannot keep fails its own call alone", async () => {
   const store = await open();
   const results = await Promise.all([

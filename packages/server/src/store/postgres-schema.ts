@@ -19,6 +19,7 @@ export const ROWS_PER_TRANSACTION = 4_096;
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row has the version of the user's set and is what a
  * transaction locks before it reads or changes anything of that user. Its last columns are its wake intent (`class` null: none), and `calls`,
  * JSON (null: none), that ring, with the time at which the first is due.
+ * `tie` is what one user has exchanged with another, see `TieSums`; the same of the pair is in the other's, where that has not dropped it.
  * `mute` is a conversation that wakes none of the user's devices until then.
  * `held` is a message for one of them. `day` is of the id, so that who repeats a message after midnight finds it.
  * `numbering.base` is added to a transaction's number: what was restored into another cluster has greater numbers than that one gives.
@@ -94,6 +95,18 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   [
     "ALTER TABLE holder ADD COLUMN calls text, ADD COLUMN calls_due bigint",
     "CREATE INDEX holder_calls_due ON holder (calls_due) WHERE calls_due IS NOT NULL AND token IS NOT NULL",
+  ],
+  [
+    // Room for a row's next version beside it: then no index is touched.
+    `CREATE TABLE tie (
+      account text COLLATE "C" NOT NULL,
+      peer text COLLATE "C" NOT NULL,
+      long float8 NOT NULL,
+      short float8 NOT NULL,
+      at float8 NOT NULL,
+      PRIMARY KEY (account, peer)
+    ) WITH (fillfactor = 70)`,
+    "CREATE INDEX tie_peer ON tie (peer)",
   ],
 ];
 

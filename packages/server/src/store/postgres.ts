@@ -24,6 +24,7 @@ import { TailReader } from "./postgres-tail.ts";
 import { checkRequest } from "./rules.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { DurableSet, HoldRequest, HoldResult, RowRef, Store, StoreLimits } from "./store.ts";
+import { strengthenInParts } from "./ties.ts";
 
 export interface PostgresOptions {
   /** Where the tables are. */
@@ -224,6 +225,13 @@ function openHandle(
       nextDue: () => ask(undefined, () => database.nextDue()),
       quiet: (...args) => write({ operation: "quiet", args }),
       mutes: (user) => ask(user, () => database.mutes(user)),
+    },
+    associates: {
+      strengthen: (changes) =>
+        ask(changes, () => strengthenInParts(changes, (part) => database.strengthen(part))),
+      circle: (user, k, now) => ask(user, () => database.circle(user, k, now)),
+      fade: (after, now) => ask(after, () => database.fade(after, now)),
+      erase: (user) => ask(user, () => database.erase(user)),
     },
     get batches() {
       return writes.batches;

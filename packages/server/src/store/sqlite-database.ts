@@ -10,14 +10,16 @@ import { Messages } from "./sqlite-messages.ts";
 import { Rows } from "./sqlite-rows.ts";
 import { codeOf, openFile, reasonOf } from "./sqlite-schema.ts";
 import type { FileOptions, SqliteFile } from "./sqlite-schema.ts";
+import { Ties } from "./sqlite-ties.ts";
 import { Wakes } from "./sqlite-wakes.ts";
 import { StoreUnavailable } from "./store.ts";
 import type { StoreLimits } from "./store.ts";
 import type { Transactions } from "./transactions.ts";
 
-/** As the ports, but `expire` and `retire` go slice by slice. */
-export type SqliteTransactions = Omit<Transactions, "retire"> & {
+/** As the ports, but `expire`, `retire` and `erase` go slice by slice. */
+export type SqliteTransactions = Omit<Transactions, "retire" | "erase"> & {
   retire: (...args: Parameters<Devices["retire"]>) => ReturnType<Devices["retire"]>;
+  erase: (...args: Parameters<Ties["erase"]>) => ReturnType<Ties["erase"]>;
 };
 
 export type SqliteOperation = keyof SqliteTransactions;
@@ -44,6 +46,7 @@ const READS: ReadonlySet<SqliteOperation> = new Set<SqliteOperation>([
   "sets",
   "nextDue",
   "mutes",
+  "circle",
 ]);
 
 /**
@@ -71,6 +74,7 @@ interface Open {
   readonly messages: Messages;
   readonly devices: Devices;
   readonly wakes: Wakes;
+  readonly ties: Ties;
 }
 
 export class SqliteDatabase {
@@ -99,6 +103,7 @@ export class SqliteDatabase {
       messages: new Messages(file, this.#limits, holders, rows),
       devices: new Devices(file, this.#limits, holders, rows),
       wakes: new Wakes(file, this.#limits, holders, rows),
+      ties: new Ties(file),
     };
     this.#isRelaxed = false;
   }
@@ -247,6 +252,10 @@ const PERFORM: {
   nextDue: ({ wakes }, _args, now) => wakes.nextDue(now),
   quiet: ({ wakes }, args, now) => wakes.quiet(...args, now),
   mutes: ({ wakes }, args, now) => wakes.mutes(...args, now),
+  strengthen: ({ ties }, args) => ties.strengthen(...args),
+  circle: ({ ties }, args) => ties.circle(...args),
+  fade: ({ ties }, args) => ties.fade(...args),
+  erase: ({ ties }, args) => ties.erase(...args),
 };
 
 function perform(open: Open, { operation, args, now }: SqliteCall): unknown {

@@ -16,6 +16,7 @@ export const ROWS_PER_MESSAGE = 256;
  *
  * `holder` is whom rows are held for: a device, or ("") the user alone, whose row also has the version of the user's set. Its last
  * columns are its wake intent (`class` null: none), and `calls`, JSON (null: none), that ring, with the time at which the first is due.
+ * `tie` is what one user has exchanged with another, see `TieSums`; the same of the pair is in the other's, where that has not dropped it.
  * `mute` is a conversation that wakes none of the user's devices until then.
  * `message` has what is the same for all devices of a user. A number is given to each hold that adds rows, in the order of
  * commits; so the order of `held.row` is the order of commits, and the rows of a message need no index.
@@ -99,6 +100,17 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE holder ADD COLUMN calls TEXT;
   ALTER TABLE holder ADD COLUMN calls_due INTEGER;
   CREATE INDEX holder_calls_due ON holder (calls_due) WHERE calls_due IS NOT NULL AND token IS NOT NULL;
+  `,
+  `
+  CREATE TABLE tie (
+    user TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    long REAL NOT NULL,
+    short REAL NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (user, peer)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX tie_peer ON tie (peer);
   `,
 ];
 

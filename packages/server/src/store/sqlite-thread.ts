@@ -28,6 +28,8 @@ const MAX_BATCH_WORK = 2_000;
 /** Rows that are as much work to settle, or to read, as one message to hold. */
 const ROWS_SETTLED = 4;
 const ROWS_READ = 16;
+/** Of a change: two rows, each in a place of its own. */
+const CHANGE_WORK = 2;
 
 const NO_ANSWER = "the database does not answer";
 
@@ -266,6 +268,8 @@ function workOf(call: SqliteCall): number {
       return 1 + call.args[0].length / ROWS_SETTLED;
     case "pending":
       return 1 + call.args[2] / ROWS_READ;
+    case "strengthen":
+      return 1 + CHANGE_WORK * call.args[0].length;
     default:
       return 1;
   }

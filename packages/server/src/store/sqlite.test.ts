@@ -218,6 +218,23 @@ test("what is in the file is there after a restart, the order of commits include
   expect(devices).toEqual([{ user: "carol", device: "" }]);
 });
 
+test("a file of before there were ties is brought up to date, with all that is in it", async () => {
+  const path = newPath();
+  const first = await open(path);
+  await first.devices.arrive(arrival("bob", "phone"));
+  const { rows } = await hold(first);
+  await first.close();
+  const file = new Database(path);
+  file.run("DROP TABLE tie");
+  file.run("PRAGMA user_version = 4");
+  file.close();
+  const second = await open(path);
+  expect(await second.messages.pending("bob", "phone", ALL)).toMatchObject([{ row: rows[0]!.row }]);
+  const change = { a: "ann", b: "bob", long: 1, short: 1, at: START };
+  await second.associates.strengthen([change]);
+  expect(await second.associates.circle("bob", 9, START)).toMatchObject([{ peer: "ann" }]);
+});
+
 test("tail, expire and retire go on to the end, slice by slice", async () => {
   const limits = { ...DEFAULT_STORE_LIMITS, heldPerDevice: EXPIRE_SLICE * 2 };
   const clock = steppedClock();

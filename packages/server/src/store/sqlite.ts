@@ -14,6 +14,7 @@ import { SqliteThread } from "./sqlite-thread.ts";
 import type { QueueLimits, SqliteStats } from "./sqlite-thread.ts";
 import { DEFAULT_STORE_LIMITS, StoreUnavailable } from "./store.ts";
 import type { DurableSet, HoldRequest, Store, StoreLimits } from "./store.ts";
+import { strengthenInParts } from "./ties.ts";
 import { storeOf } from "./transactions.ts";
 import type { Run } from "./transactions.ts";
 
@@ -149,6 +150,13 @@ function openHandle(lent: Lent, clock: Clock): SqliteStore {
       },
     },
     wakes: store.wakes,
+    associates: {
+      ...store.associates,
+      strengthen: (changes) => strengthenInParts(changes, (part) => run("strengthen", [part])),
+      async erase(user) {
+        while ((await call("erase", [user])) !== 0);
+      },
+    },
     get stats() {
       return thread.stats;
     },

@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import type { PushRegistration } from "@beckon/protocol";
 
 import { createMemoryDatabase } from "./memory.ts";
-import type { HoldRequest, Store, StoreLimits } from "./store.ts";
+import type { HoldRequest, Store, StoreLimits, TieChange } from "./store.ts";
 import { SUITE_LIMITS, storeSuite } from "./store.suite.ts";
 import type { StoreHarness } from "./store.suite.ts";
 import { steppedClock } from "./test-support/harness.ts";
@@ -14,6 +14,7 @@ interface Parts {
   messages?: Partial<Store["messages"]>;
   devices?: Partial<Store["devices"]>;
   wakes?: Partial<Store["wakes"]>;
+  associates?: Partial<Store["associates"]>;
 }
 
 /** Says how a store differs from a right one; called once a handle. */
@@ -83,6 +84,25 @@ const muteless: Fault = ({ wakes }) => ({
       conversation !== "" || wakes.quiet(user, device, conversation, until),
   },
 });
+
+const onTies =
+  (alter: (changes: readonly TieChange[]) => readonly TieChange[]): Fault =>
+  ({ associates }) => ({
+    associates: { strengthen: (changes) => associates.strengthen(alter(changes)) },
+  });
+
+const latestChange = sharedBy(() => ({ at: 0 }));
+
+/** What comes late counts as if it had come just now. */
+const lateIsNow: Fault = (store, database) => {
+  const latest = latestChange(database);
+  return onTies((changes) =>
+    changes.map((change) => {
+      latest.at = Math.max(latest.at, change.at);
+      return { ...change, at: latest.at };
+    }),
+  )(store, database);
+};
 
 const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
   // Messages
@@ -596,6 +616,76 @@ const FAULTS: Record<string, Fault | { readonly limits: StoreLimits }> = {
       },
     },
   }),
+
+  // Ties
+  "what one handle adds to a pair both users have, at the other handle": ({ associates }) => ({
+    associates: {
+      circle: async (user, k, now) => (user === "bob" ? [] : associates.circle(user, k, now)),
+    },
+  }),
+  "a later change is added to what has decayed until then": onTies((changes) =>
+    changes.map((change) => ({ ...change, at: START })),
+  ),
+  "it does not matter whose change comes first": lateIsNow,
+  "changes of one pair in one call, and those of many calls, all count": onTies((changes) => [
+    ...new Map(changes.map((change) => [`${change.a} ${change.b}`, change])).values(),
+  ]),
+  "a batch of many changes is added to the last one": onTies((changes) => changes.slice(0, 1_000)),
+  "the strongest come first, by what they weigh then": ({ associates }) => ({
+    associates: { circle: (user, k) => associates.circle(user, k, START) },
+  }),
+  "a time that is not reached, or long past, harms no tie": onTies((changes) =>
+    changes.map((change) => ({ ...change, at: Math.max(START, change.at) })),
+  ),
+  "L10: of more than 96 ties of a user all but the 64 strongest are dropped": onTies((changes) =>
+    changes.map((change) => ({ ...change, long: change.long + (changes.length === 33 ? 3 : 0) })),
+  ),
+  "a tie that has decayed to nothing is dropped, and no other": ({ associates }) => ({
+    associates: { fade: (after, now) => associates.fade(after, now + 400 * DAY) },
+  }),
+  "L10: what has decayed is looked for slice by slice": ({ associates }) => ({
+    associates: {
+      fade: async (after, now) => {
+        for (let next = after; ;) {
+          next = await associates.fade(next, now);
+          if (next === "") return next;
+        }
+      },
+    },
+  }),
+  "nothing that names an erased user is left, however many knew it": ({ associates }) => ({
+    associates: {
+      erase: async (user) => {
+        await associates.erase(user);
+        await associates.strengthen([{ a: user, b: "u02250", long: 0.1, short: 0.1, at: START }]);
+      },
+    },
+  }),
+  "M13: a tie tells which server a push to its peer names": ({ associates }) => ({
+    associates: {
+      circle: async (...args) =>
+        (await associates.circle(...args)).map(({ peer, long, short, at }) => ({
+          peer,
+          long,
+          short,
+          at,
+        })),
+    },
+  }),
+  "M13: a push that led to a connection, or named nobody, names no server": ({ devices }) => ({
+    devices: { arrive: (wanted) => devices.arrive({ ...wanted, durable: wanted.epoch === 1 }) },
+  }),
+  "M13: of several devices, and of calls, the newest push counts": ({ wakes }) => ({
+    wakes: {
+      done: (owner, outcomes) =>
+        wakes.done(
+          owner,
+          outcomes.map((one) =>
+            one.call === "" ? one : { ...one, outcome: { kind: "later", delay: 0 } as const },
+          ),
+        ),
+    },
+  }),
 };
 
 async function open(limits: StoreLimits, fault: Fault): Promise<StoreHarness> {
@@ -614,11 +704,12 @@ async function open(limits: StoreLimits, fault: Fault): Promise<StoreHarness> {
   };
 }
 
-function broken({ messages, devices, wakes }: Store, parts: Parts): Store {
+function broken({ messages, devices, wakes, associates }: Store, parts: Parts): Store {
   return {
     messages: { ...messages, ...parts.messages },
     devices: { ...devices, ...parts.devices },
     wakes: { ...wakes, ...parts.wakes },
+    associates: { ...associates, ...parts.associates },
   };
 }
 

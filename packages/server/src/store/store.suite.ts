@@ -1,5 +1,6 @@
 import type { Millis } from "@beckon/protocol";
 
+import { associateStoreLaws } from "./associate-store.suite.ts";
 import { deviceStoreLaws } from "./device-store.suite.ts";
 import { messageStoreLaws } from "./message-store.suite.ts";
 import { DEFAULT_STORE_LIMITS } from "./store.ts";
@@ -54,5 +55,6 @@ export function storeSuite(
     MessageStore: countOf(messageStoreLaws),
     DeviceStore: countOf(deviceStoreLaws),
     WakeStore: countOf(wakeStoreLaws),
+    AssociateStore: countOf(associateStoreLaws),
   };
 }

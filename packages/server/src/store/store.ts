@@ -1,6 +1,6 @@
 /**
- * The ports of what must survive. A backend implements all three on one database, because `hold` and `arrive`
- * each are one transaction over messages, devices and wake intents.
+ * The ports of what must survive. A backend implements all four on one database, because `hold` and `arrive`
+ * each are one transaction over messages, devices and wake intents, and `circle` reads these beside ties.
  *
  * Every method rejects with {@link StoreUnavailable} when the database cannot be reached or refuses (disk full);
  * then nothing of the call happened, or all of it happened and the answer was lost: each is safe to repeat. A request that is
@@ -339,11 +339,58 @@ export interface Ending {
   readonly between: readonly [string, string];
 }
 
+/** The sums of a tie as they were at a time: messages that two users have exchanged, decayed slowly and fast (`weight.ts`). */
+export interface TieSums {
+  readonly long: number;
+  readonly short: number;
+  /** Milliseconds since 1970. */
+  readonly at: Millis;
+}
+
+/**
+ * What has come to a pair: to be added to what is stored, both decayed to the later of the two times. So it does not matter which server's
+ * addition comes first.
+ */
+export interface TieChange extends TieSums {
+  /** The smaller of the two ids; a pair is told once. */
+  readonly a: string;
+  readonly b: string;
+}
+
+export interface StoredTie extends TieSums {
+  readonly peer: string;
+  /**
+   * The server that the newest push to a device of the peer named, of those that are noted as sent and have not led to a connection of their
+   * device yet. Undefined: there is none.
+   */
+  readonly named?: string;
+}
+
+/** Time is that of the ties, as who calls has it. */
+export interface AssociateStore {
+  /**
+   * Adds each change to what is stored of the pair, for both users, both sums decayed to the later of the two times, so that it does not matter
+   * whose change comes first. Durable when it resolves. A repeat after a failure counts twice, which is harmless; a call of more than
+   * 1,000 changes may have happened in part. Of more than 96 ties of a user all but the 64 strongest (`TIES_PER_USER`) are dropped.
+   */
+  strengthen(changes: readonly TieChange[]): Promise<void>;
+  /** The user's strongest associates by weight at `now`, the strongest first, of two that are equal the smaller id; at most `k`, and 64. */
+  circle(user: string, k: number, now: Millis): Promise<readonly StoredTie[]>;
+  /**
+   * Drops ties that have decayed to nothing (`FAINT`) by `now`: of 5,000 ties and a user's more, of users after the one named. Answers after
+   * whom to go on; "": these were the last.
+   */
+  fade(after: string, now: Millis): Promise<string>;
+  /** Nothing that names the user is left among ties. */
+  erase(user: string): Promise<void>;
+}
+
 /** One database. */
 export interface Store {
   readonly messages: MessageStore;
   readonly devices: DeviceStore;
   readonly wakes: WakeStore;
+  readonly associates: AssociateStore;
 }
 
 /** Bounds that a backend is made with. */

@@ -2,9 +2,9 @@
  * The ports as a list of transactions. A backend says how one runs; `storeOf` makes a `Store` of it by giving each call
  * to `run`, which decides when that is and when the answer arrives.
  */
-import type { DeviceStore, MessageStore, Store, WakeStore } from "./store.ts";
+import type { AssociateStore, DeviceStore, MessageStore, Store, WakeStore } from "./store.ts";
 
-type Port = Omit<MessageStore, "close"> & DeviceStore & WakeStore;
+type Port = Omit<MessageStore, "close"> & DeviceStore & WakeStore & AssociateStore;
 
 /** Each method runs at once, all of it or nothing, and alone. */
 export type Transactions = {
@@ -47,6 +47,12 @@ export function storeOf(run: Run, close: () => Promise<void>): Store {
       nextDue: () => run("nextDue", []),
       quiet: (...args) => run("quiet", args),
       mutes: (user) => run("mutes", [user]),
+    },
+    associates: {
+      strengthen: (changes) => run("strengthen", [changes]),
+      circle: (user, k, now) => run("circle", [user, k, now]),
+      fade: (after, now) => run("fade", [after, now]),
+      erase: (user) => run("erase", [user]),
     },
   };
 }

@@ -146,13 +146,27 @@ export function arrivedWake({ intent, calls }: Woken, now: Millis): ArrivedWake 
   const underWay = wakes.some(
     ({ owner, due }) => owner !== undefined && due !== undefined && due > now,
   );
-  let last: { readonly at: Millis; readonly named: string } | undefined;
-  for (const { pushedAt: at, named } of wakes) {
-    if (at !== undefined && at >= (last?.at ?? 0)) last = { at, named };
-  }
+  const last = newestPush(wakes);
   if (last === undefined && !underWay) return undefined;
-  const since = last === undefined ? undefined : Math.max(0, now - last.at);
+  const since = last === undefined ? undefined : Math.max(0, now - last.pushedAt!);
   return { since, named: last?.named ?? "", underWay };
+}
+
+/** What is known of the push for one wake. */
+export type Pushed = Pick<Intent, "pushedAt" | "named">;
+
+/** Of what was noted as sent; of two at one time the later in the list. */
+function newestPush(wakes: readonly Pushed[]): Pushed | undefined {
+  let newest: Pushed | undefined;
+  for (const wake of wakes) {
+    if (wake.pushedAt !== undefined && wake.pushedAt >= (newest?.pushedAt ?? 0)) newest = wake;
+  }
+  return newest;
+}
+
+/** The server that the newest push named, of those that named one. */
+export function namedBy(wakes: readonly Pushed[]): string | undefined {
+  return newestPush(wakes.filter(({ named }) => named !== ""))?.named;
 }
 
 /** The device is here. What has ended it learns from its messages; what rings rings again if it leaves that behind. */

@@ -5,10 +5,17 @@ import type { Millis } from "@beckon/protocol";
 
 import { MemoryDatabase } from "../memory-database.ts";
 import type { SqliteCall } from "../sqlite-database.ts";
-import type { HoldRequest, HoldResult, PendingRow, RowRef, StorePosition } from "../store.ts";
+import type {
+  HoldRequest,
+  HoldResult,
+  PendingRow,
+  RowRef,
+  StorePosition,
+  StoredTie,
+} from "../store.ts";
 import { SUITE_LIMITS } from "../store.suite.ts";
 import { START } from "./requests.ts";
-import { DEVICES, USERS, devicesOf, mutesOf, nextDue, pending, tail } from "./steps.ts";
+import { DEVICES, USERS, circleOf, devicesOf, mutesOf, nextDue, pending, tail } from "./steps.ts";
 import type { Step } from "./steps.ts";
 
 /** One step, as it is called in each. */
@@ -48,6 +55,7 @@ export class Pair {
       ...USERS.flatMap((user) => [...DEVICES, "tab"].map((device) => pending(user, device))),
       ...USERS.map(devicesOf),
       ...USERS.map(mutesOf),
+      ...USERS.map(circleOf),
       ...this.#positions.map((_, at) => tail(at)),
       nextDue,
     ];
@@ -90,6 +98,15 @@ export class Pair {
         expect(sorted(changed)).toEqual(sorted(this.#memory.retire(call.args[0])));
         break;
       }
+      case "circle":
+        expect((actual as StoredTie[]).map(rounded)).toEqual(
+          this.#memory.circle(...call.args).map(rounded),
+        );
+        break;
+      case "erase":
+        // Some go slice by slice.
+        this.#memory.erase(...call.args);
+        break;
       default: {
         const run = this.#memory[call.operation] as (...args: unknown[]) => unknown;
         expect(actual).toEqual(run.apply(this.#memory, call.args));
@@ -155,6 +172,11 @@ interface Named {
 
 function laneOf({ key, outbox, to }: HoldRequest): string {
   return `${key.from} ${outbox} ${to}`;
+}
+
+/** A database has its own way to raise to a power. */
+function rounded({ long, short, ...tie }: StoredTie): object {
+  return { ...tie, long: long.toPrecision(6), short: short.toPrecision(6) };
 }
 
 function sorted(items: readonly object[]): object[] {

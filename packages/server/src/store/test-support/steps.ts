@@ -55,6 +55,10 @@ export const tail = (position: number): Step =>
 
 export const mutesOf = (user: string): Step => step("mutes", { user }, () => [user]);
 
+/** With the weights of that time. */
+export const circleOf = (user: string): Step =>
+  step("circle", { user }, (names) => [user, 10, names.now()]);
+
 export const nextDue: Step = step("nextDue", {}, () => []);
 
 export const claim = (owner: string, leaseMs: Millis): Step =>
@@ -132,7 +136,8 @@ const arrive = fc
   });
 
 const outcome: fc.Arbitrary<WakeOutcome> = fc.oneof(
-  fc.constant<WakeOutcome>({ kind: "sent" }),
+  fc.constantFrom<WakeOutcome>({ kind: "sent" }, { kind: "sent", named: "s1" }),
+  fc.constant<WakeOutcome>({ kind: "sent", named: "s2" }),
   fc.constantFrom<WakeOutcome>({ kind: "later", delay: 0 }, { kind: "later", delay: 5 * SECOND }),
   token.map((token): WakeOutcome => ({ kind: "gone", token })),
 );
@@ -152,6 +157,37 @@ const ofRows = (operation: "settle" | "markSent"): fc.Arbitrary<Step> =>
       numbers.map((number) => names.row(number)).filter((row) => row !== undefined),
     ]),
   );
+
+/** Another server's clock may be behind by a little, or by much. */
+const strengthen = fc
+  .array(
+    fc.record({
+      pair: fc.constantFrom(["ann", "bob"], ["ann", "carol"], ["bob", "carol"], ["bob", "bob"]),
+      messages: fc.constantFrom(1, 2, 0.01),
+      behind: fc.constantFrom(0, 0, SECOND, 40 * DAY),
+    }),
+    { minLength: 1, maxLength: 3 },
+  )
+  .map((given) =>
+    step("strengthen", given, (names) => [
+      given.map(({ pair, messages, behind }) => ({
+        a: pair[0],
+        b: pair[1],
+        long: messages,
+        short: messages,
+        at: names.now() - behind,
+      })),
+    ]),
+  );
+
+const ofTies: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: strengthen },
+  {
+    weight: 2,
+    arbitrary: fc.constant(step("fade", {}, (names) => ["", names.now() + 200 * DAY])),
+  },
+  { weight: 1, arbitrary: user.map((user) => step("erase", { user }, () => [user])) },
+);
 
 const write: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: hold },
@@ -244,6 +280,7 @@ const write: fc.Arbitrary<Step> = fc.oneof(
         ]),
       ),
   },
+  { weight: 4, arbitrary: ofTies },
 );
 
 const read: fc.Arbitrary<Step> = fc.oneof(
@@ -251,6 +288,7 @@ const read: fc.Arbitrary<Step> = fc.oneof(
   fc.nat(5).map(tail),
   user.map(devicesOf),
   user.map(mutesOf),
+  user.map(circleOf),
   fc.constant(nextDue),
 );
 

@@ -4,11 +4,11 @@ import type { Millis } from "@beckon/protocol";
 const HOUR_MS = 3_600_000;
 
 /** Who belongs to whom: half of it is forgotten in so long. */
-const LONG_MS: Millis = 30 * 24 * HOUR_MS;
+export const LONG_MS: Millis = 30 * 24 * HOUR_MS;
 /** Who is talking now. */
-const SHORT_MS: Millis = 6 * HOUR_MS;
+export const SHORT_MS: Millis = 6 * HOUR_MS;
 /** What a message of the present conversation weighs beside one of the past. */
-const PRESENT = 20;
+export const PRESENT = 20;
 
 /** `2^(-age / half-life)`; a clock that went back ages nothing. */
 export function longDecay(age: Millis): number {
