@@ -28,6 +28,7 @@ import { createRegistration } from "./gateway/registration-http.ts";
 import type { HttpHandler } from "./gateway/registration-http.ts";
 import type { Clock } from "./lib/clock.ts";
 import { Associates } from "./placement/associates.ts";
+import { Circles } from "./placement/circles.ts";
 import { Placement } from "./placement/placement.ts";
 import type { Rule } from "./placement/policy.ts";
 import { addressesOf, takesDevices } from "./push/select.ts";
@@ -112,6 +113,7 @@ export interface Node {
   readonly members: Membership;
   readonly replicator: Replicator;
   readonly counters: Counters;
+  readonly circles: Circles;
   /** Undefined: devices stay where they come. */
   readonly placement: Placement | undefined;
   /** What its push service would find wrong with a registration, as far as can be seen; undefined: nothing. */
@@ -158,7 +160,9 @@ export function createNode(parts: NodeParts): Node {
     return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
   };
 
-  const associates = new Associates({ now: parts.placement?.now ?? ((): Millis => clock.now()) });
+  const tieNow = parts.placement?.now ?? ((): Millis => clock.now());
+  const associates = new Associates({ now: tieNow });
+  const circles = new Circles({ clock, now: tieNow, store: store.associates, associates });
   const placement =
     parts.placement &&
     new Placement({
@@ -166,7 +170,7 @@ export function createNode(parts: NodeParts): Node {
       clock,
       members,
       table,
-      circles: { associates, load: () => Promise.resolve(new Map()) },
+      circles,
       rule: parts.placement.rule,
       random: () => fraction(random),
     });
@@ -272,12 +276,14 @@ export function createNode(parts: NodeParts): Node {
     members,
     replicator,
     counters,
+    circles,
     placement,
     pushFault,
     start() {
       replicator.start();
       delivery.start();
       gateway.start();
+      circles.start();
       expire();
     },
     sendAsService({ from, send }) {
@@ -308,6 +314,7 @@ export function createNode(parts: NodeParts): Node {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }
       gateway.stop();
+      await circles.stop();
       replicator.stop();
     },
   };

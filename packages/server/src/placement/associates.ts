@@ -9,9 +9,10 @@ import type { Millis } from "@beckon/protocol";
 
 import { AgingMap } from "../lib/aging-map.ts";
 import type { TieChange, TieSums } from "../store/store.ts";
+import { added } from "../store/ties.ts";
+import { longDecay, shortDecay, weigh } from "../store/weight.ts";
 import { Names } from "./names.ts";
 import { type Block, TieBlocks } from "./tie-blocks.ts";
-import { longDecay, shortDecay, weigh } from "../store/weight.ts";
 
 export interface Tie {
   readonly peer: string;
@@ -51,10 +52,7 @@ export class Associates {
   readonly #blocks = new TieBlocks();
   readonly #circles = new AgingMap<Circle>();
   /** By both ids; an id has no control characters. */
-  readonly #changes = new Map<
-    string,
-    { a: string; b: string } & { -readonly [K in keyof TieSums]: TieSums[K] }
-  >();
+  readonly #changes = new Map<string, TieChange>();
 
   constructor({ now, perUser = PER_USER, users = USERS, changes = CHANGES }: AssociatesOptions) {
     this.#options = { now, perUser, users, changes };
@@ -132,6 +130,11 @@ export class Associates {
       taken.push(change);
     }
     return taken;
+  }
+
+  /** Changes that could not be stored wait again, behind those that have come since. */
+  putBack(changes: readonly TieChange[]): void {
+    for (const change of changes) this.#wait(change);
   }
 
   /** Puts the user's ties away; the store has them. */
@@ -235,19 +238,16 @@ export class Associates {
   }
 
   #note(from: string, to: string, share: number, at: Millis): void {
-    const key = keyOf(from, to);
+    const [a, b] = from < to ? [from, to] : [to, from];
+    this.#wait({ a, b, long: share, short: share, at });
+  }
+
+  #wait(change: TieChange): void {
+    const key = keyOf(change.a, change.b);
     const waiting = this.#changes.get(key);
-    if (waiting !== undefined) {
-      const { long, short } = decayed(waiting, at);
-      waiting.long = long + share;
-      waiting.short = short + share;
-      waiting.at = Math.max(at, waiting.at);
-    } else if (this.#changes.size < this.#options.changes) {
-      const [a, b] = from < to ? [from, to] : [to, from];
-      this.#changes.set(key, { a, b, long: share, short: share, at });
-    } else {
-      this.unstored++;
-    }
+    if (waiting !== undefined) this.#changes.set(key, { ...waiting, ...added(waiting, change) });
+    else if (this.#changes.size < this.#options.changes) this.#changes.set(key, change);
+    else this.unstored++;
   }
 }
 
