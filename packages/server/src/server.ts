@@ -328,6 +328,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         server: options.name,
         status: () => statusOf(node, health.isUp()),
         drain: () => depart(node),
+        forget: (user) => node.circles.forget(user),
       });
       stopWatching = () => {
         certificate?.stop();

@@ -77,6 +77,21 @@ export function adminBackend(
       await store.wakes.quiet(user, "", conversation, until);
     },
     mutes: (user) => store.wakes.mutes(user),
+    async eraseAssociates(user) {
+      const others = node.members.list().filter(({ name }) => name !== node.name);
+      const missing = new Set<string>();
+      const forgetEverywhere = async (): Promise<void> => {
+        const forgetting = others.map(({ name }) =>
+          control.forget(name, user).catch(() => void missing.add(name)),
+        );
+        await Promise.all(forgetting);
+      };
+      // Before, so that nothing of theirs comes to the store afterwards; and after, as they may have read what was there yet.
+      await forgetEverywhere();
+      await node.circles.erase(user);
+      await forgetEverywhere();
+      return [...missing].sort();
+    },
     async servers() {
       const members = node.members.list();
       const answers = new Map<string, ServerStatus>();

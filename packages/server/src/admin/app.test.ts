@@ -83,6 +83,10 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
     mute: (user, conversation, until) =>
       Promise.resolve(void asked.push({ user, conversation, until })),
     mutes: (user) => Promise.resolve(user === "ann" ? [{ conversation: "eve", until: 9_000 }] : []),
+    eraseAssociates(user) {
+      asked.push({ erased: user });
+      return Promise.resolve(["eu-2"]);
+    },
     forgetDevice: (user, device) => Promise.resolve(void asked.push({ user, device })),
     health: () => health,
     metrics: () => Promise.resolve("# TYPE x counter\nx 1\n"),
@@ -381,6 +385,13 @@ describe("quiet", () => {
   });
 });
 
+test("with whom a user exchanges messages is erased, and who did not say so is named", async () => {
+  const { app, asked } = fakeServer();
+  const answer = await call(app, "DELETE", "/v1/users/ann/associates");
+  expect([answer.status, await answer.json()]).toEqual([200, { unanswered: ["eu-2"] }]);
+  expect(asked).toEqual([{ erased: "ann" }]);
+});
+
 describe("/v1/servers", () => {
   test("M1: says which servers there are, and who says it", async () => {
     const { app } = fakeServer();
@@ -407,6 +418,7 @@ describe("the admin token", () => {
     ["POST", "/v1/devices"],
     ["GET", "/v1/users/ann/devices"],
     ["DELETE", "/v1/devices/ann/phone"],
+    ["DELETE", "/v1/users/ann/associates"],
     ["GET", "/v1/servers"],
     ["POST", "/v1/servers/eu-1/drain"],
   ] as const;
@@ -540,6 +552,7 @@ describe("GET /openapi.json", () => {
       "get /v1/users/{user}/mutes *",
       "put /v1/users/{user}/mutes/{conversation} *",
       "delete /v1/users/{user}/mutes/{conversation} *",
+      "delete /v1/users/{user}/associates *",
       "get /v1/servers *",
       "post /v1/servers/{server}/drain *",
       "get /metrics",

@@ -106,6 +106,9 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
       await backend.mute(user, conversation, 0);
       return c.body(null, 204);
     },
+    async eraseAssociates(c) {
+      return c.json({ unanswered: await backend.eraseAssociates(readUser(c.req.param())) });
+    },
     async listServers(c) {
       return c.json({ server: backend.health().server, servers: await backend.servers() });
     },

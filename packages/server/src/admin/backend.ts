@@ -20,6 +20,11 @@ export interface AdminBackend {
   /** Wakes none of the user's devices until then; one that is past ends it. */
   mute(user: string, conversation: string, until: Millis): Promise<void>;
   mutes(user: string): Promise<readonly Mute[]>;
+  /**
+   * Nothing that says with whom the user exchanges messages is left in the store, nor in the servers' memory. Answers the names of servers that
+   * did not say so; what these know they may use, and store, again.
+   */
+  eraseAssociates(user: string): Promise<readonly string[]>;
   /** Of the whole system, each asked how it is. */
   servers(): Promise<readonly ServerOverview[]>;
   /** Answers when that server, which may be another one, has begun to send its devices elsewhere; then it ends. */

@@ -227,6 +227,7 @@ export const endpoints: {
       | "listMutes"
       | "mute"
       | "endMute"
+      | "eraseAssociates"
       | "listServers"
       | "drainServer"
       | "metrics"
@@ -351,6 +352,29 @@ export const endpoints: {
     secured: true,
     params: z.object({ user: userId, conversation }),
     answers: [{ status: 204, description: "It does." }],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  eraseAssociates: {
+    method: "delete",
+    path: "/v1/users/{user}/associates",
+    summary: "Forget with whom a user exchanges messages",
+    description:
+      "In the store, and in the memory of every server; each is asked over the bus, twice, for 2 s at most. Messages that are accepted from then on make it known anew.",
+    secured: true,
+    params: z.object({ user: userId }),
+    answers: [
+      {
+        status: 200,
+        description: "It is erased in the store, and wherever a server has not failed to say so.",
+        type: "application/json",
+        schema: z.object({
+          unanswered: z.array(z.string()).meta({
+            description:
+              "Servers that may still know, and store it again. Ask again when they are up.",
+          }),
+        }),
+      },
+    ],
     errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
   },
   listServers: {

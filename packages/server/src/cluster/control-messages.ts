@@ -7,7 +7,10 @@ export function controlSubject(server: string): string {
   return `beckon.control.${server}`;
 }
 
-export type ControlRequest = "status" | "drain";
+export type ControlRequest =
+  | { readonly kind: "status" | "drain" }
+  /** Nothing that names the user is to be left among what the server knows of ties. */
+  | { readonly kind: "forget"; readonly user: string };
 
 /** How a server is, by itself. */
 export interface ServerStatus {
@@ -44,16 +47,20 @@ export interface Departure {
 }
 
 const VERSION = 1;
-const REQUESTS = ["status", "drain"] as const satisfies readonly ControlRequest[];
+const REQUESTS = ["status", "drain", "forget"] as const satisfies readonly ControlRequest["kind"][];
 const STATES = ["up", "draining"] as const satisfies readonly ServerStatus["state"][];
 
 export function encodeControlRequest(request: ControlRequest): Uint8Array {
-  return new ByteWriter().byte(VERSION).byte(REQUESTS.indexOf(request)).finish();
+  const out = new ByteWriter().byte(VERSION).byte(REQUESTS.indexOf(request.kind));
+  if (request.kind === "forget") out.string(request.user);
+  return out.finish();
 }
 
 /** @throws {BadMessage} */
 export function decodeControlRequest(bytes: Uint8Array): ControlRequest {
-  return oneOf(REQUESTS, begin(bytes).byte());
+  const input = begin(bytes);
+  const kind = oneOf(REQUESTS, input.byte());
+  return kind === "forget" ? { kind, user: input.string() } : { kind };
 }
 
 export function encodeStatus(status: ServerStatus): Uint8Array {
@@ -93,6 +100,17 @@ export function encodeDeparture({ connections, within }: Departure): Uint8Array 
 export function decodeDeparture(bytes: Uint8Array): Departure {
   const input = begin(bytes);
   return { connections: input.varint(), within: input.varint() };
+}
+
+/** It is done. */
+export function encodeDone(): Uint8Array {
+  return new ByteWriter().byte(VERSION).finish();
+}
+
+/** @throws {BadMessage} */
+export function decodeDone(bytes: Uint8Array): true {
+  begin(bytes);
+  return true;
 }
 
 function begin(bytes: Uint8Array): ByteReader {

@@ -23,6 +23,8 @@ class Bed {
   readonly hub = createMemoryBus({ clock: this.clock });
   /** Names of the servers that were told to go. */
   readonly leaving: string[] = [];
+  /** Servers and users. */
+  readonly forgotten: string[] = [];
 
   server(server: string, status = STATUS): Control {
     return createControl({
@@ -32,6 +34,10 @@ class Bed {
       drain: () => {
         this.leaving.push(server);
         return { connections: status.connections, within: 10_000 };
+      },
+      forget: async (user) => {
+        if (user === "nobody") throw new Error("cannot");
+        this.forgotten.push(`${server} ${user}`);
       },
     });
   }
@@ -62,6 +68,16 @@ describe("B3: any server can be asked, through any other", () => {
     expect(await bed.after(10, a.drain("b"))).toEqual({ connections: 12, within: 10_000 });
     expect(await bed.after(10, a.drain("a"))).toEqual({ connections: 12, within: 10_000 });
     expect(bed.leaving).toEqual(["b", "a"]);
+  });
+
+  test("to forget a user; who cannot does not answer", async () => {
+    const bed = new Bed();
+    const [a] = [bed.server("a"), bed.server("b")];
+    await bed.after(10, a.forget("b", "ann"));
+    await bed.after(10, a.forget("a", "ann"));
+    expect(bed.forgotten).toEqual(["b ann", "a ann"]);
+    expect(await bed.after(2_100, a.forget("b", "nobody"))).toBeInstanceOf(BusTimeout);
+    expect(await bed.after(10, a.forget("c", "ann"))).toBeInstanceOf(NobodyListens);
   });
 
   test("one that is not there is known at once, one that is silent or not understood after 2 s (L10)", async () => {

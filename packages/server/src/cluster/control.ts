@@ -7,10 +7,12 @@ import {
   controlSubject,
   decodeControlRequest,
   decodeDeparture,
+  decodeDone,
   decodeStatus,
   type Departure,
   encodeControlRequest,
   encodeDeparture,
+  encodeDone,
   encodeStatus,
   type ServerStatus,
 } from "./control-messages.ts";
@@ -22,6 +24,8 @@ export interface ControlParts {
   readonly status: () => ServerStatus;
   /** Begins to go; asked again it says the same. */
   readonly drain: () => Departure;
+  /** Drops all that names the user; where that rejects the server does not answer. */
+  readonly forget: (user: string) => Promise<void>;
 }
 
 /** What the operator asks of the servers, through any one of them. */
@@ -30,6 +34,8 @@ export interface Control {
   status(server: string): Promise<ServerStatus>;
   /** Answers when the server has begun to go. Rejects as `status` does. */
   drain(server: string): Promise<Departure>;
+  /** Answers when nothing is left there that names the user as somebody's associate. Rejects as `status` does. */
+  forget(server: string, user: string): Promise<void>;
   /** From now on this server does not answer the others. */
   stop(): void;
 }
@@ -37,11 +43,24 @@ export interface Control {
 /** How long another server may take to answer. */
 const ANSWER_MS: Millis = 2_000;
 
-export function createControl({ bus, server, status, drain }: ControlParts): Control {
+export function createControl({ bus, server, status, drain, forget }: ControlParts): Control {
   const stop = bus.subscribe(controlSubject(server), (message, reply) => {
     const request = readOr(decodeControlRequest, message);
-    if (request === "status") reply?.(encodeStatus(status()));
-    if (request === "drain") reply?.(encodeDeparture(drain()));
+    switch (request?.kind) {
+      case "status":
+        reply?.(encodeStatus(status()));
+        break;
+      case "drain":
+        reply?.(encodeDeparture(drain()));
+        break;
+      case "forget":
+        forget(request.user).then(
+          () => reply?.(encodeDone()),
+          () => undefined,
+        );
+        break;
+      case undefined:
+    }
   });
 
   async function ask<T>(
@@ -57,10 +76,14 @@ export function createControl({ bus, server, status, drain }: ControlParts): Con
 
   return {
     async status(of) {
-      return of === server ? status() : ask(of, "status", decodeStatus);
+      return of === server ? status() : ask(of, { kind: "status" }, decodeStatus);
     },
     async drain(which) {
-      return which === server ? drain() : ask(which, "drain", decodeDeparture);
+      return which === server ? drain() : ask(which, { kind: "drain" }, decodeDeparture);
+    },
+    async forget(which, user) {
+      if (which === server) await forget(user);
+      else await ask(which, { kind: "forget", user }, decodeDone);
     },
     stop,
   };

@@ -223,15 +223,18 @@ test("an erased user is nowhere, also not in what was on its way", async () => {
   bed.answer = "never";
   await bed.clock.advance(1_000);
   // The write is on its way; it fails, and its changes wait again.
-  let isErased = false;
-  void bed.circles.erase("bob").then(() => (isErased = true));
+  let isForgotten = false;
+  void bed.circles.forget("bob").then(() => (isForgotten = true));
   await bed.clock.advance(0);
-  expect([bed.peersOf("ann"), isErased]).toEqual([["cat"], false]);
+  expect([bed.peersOf("ann"), isForgotten]).toEqual([["cat"], false]);
   bed.answer = "at once";
   bed.isLost = true;
   await bed.goOn();
-  expect([isErased, bed.circles.failedFlushes]).toEqual([true, 1]);
+  expect([isForgotten, bed.circles.failedFlushes]).toEqual([true, 1]);
   await bed.clock.advance(1_000);
+  const [tie] = await bed.stored.circle("bob", 9, bed.clock.now());
+  expect(tie!.long).toBe(1);
+  await bed.circles.erase("bob");
   expect(await bed.storedPeersOf("bob")).toEqual([]);
   expect(await bed.storedPeersOf("ann")).toEqual(["cat"]);
 });
@@ -250,6 +253,18 @@ test("what is on its way to the store is there before a user is erased there", a
   await erased;
   expect(bed.asked).toEqual(["strengthen 1", "erase bob"]);
   expect(await bed.storedPeersOf("ann")).toEqual([]);
+});
+
+test("L10: who forgets a user waits 1.5 s for what is on its way, and says that it may yet arrive", async () => {
+  const bed = new Bed();
+  bed.circles.start();
+  bed.associates.exchanged("ann", "bob");
+  bed.answer = "never";
+  await bed.clock.advance(1_000);
+  const outcome = bed.circles.erase("bob").catch((error: Error) => error);
+  await bed.clock.advance(1_500);
+  expect(await outcome).toBeInstanceOf(StoreUnavailable);
+  expect(bed.asked).toEqual(["strengthen 1"]);
 });
 
 test("a circle that was asked for before a user was erased is not learned", async () => {

@@ -25,7 +25,7 @@ const FLUSH_MS: Millis = 1_000;
 const BATCH = 1_000;
 const BATCHES = 16;
 const FADE_MS: Millis = 60_000;
-/** What has not been written then when the server stops is lost. So long, too, one that is asked to forget waits for what is being written. */
+/** What has not been written then when the server stops is lost; who is to forget a user waits as long for what is being written. */
 const STOP_MS: Millis = 1_500;
 
 const NOBODY: ReadonlyMap<string, string> = new Map();
@@ -130,12 +130,15 @@ export class Circles {
     await this.forget(user);
   }
 
-  /** Nothing that names the user is left here, nor on its way to the store, unless that does not answer within 1.5 s. */
+  /** Nothing that names the user is left here, nor on its way to the store. Rejects with StoreUnavailable where that does not answer within 1.5 s. */
   async forget(user: string): Promise<void> {
     this.#forgotten++;
     this.associates.erase(user);
     this.#flying = this.#flying.filter(({ a, b }) => a !== user && b !== user);
-    if (this.#flushing !== undefined) await this.#within(this.#flushing);
+    if (this.#flushing === undefined || (await this.#within(this.#flushing))) return;
+    throw new StoreUnavailable(
+      "the store does not answer, and may yet take what is on its way to it",
+    );
   }
 
   #each(ms: Millis, task: () => void): void {
@@ -189,10 +192,12 @@ export class Circles {
     this.#isFading = false;
   }
 
-  async #within(done: Promise<void>): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#parts.clock.after(STOP_MS, resolve);
-    await Promise.race([done, promise]);
+  /** Whether it was done in time. */
+  async #within(done: Promise<void>): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const cancel = this.#parts.clock.after(STOP_MS, () => resolve(false));
+    const isDone = await Promise.race([done.then(() => true), promise]);
     cancel();
+    return isDone;
   }
 }
