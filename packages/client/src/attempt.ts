@@ -28,6 +28,15 @@ export interface AttemptParts {
   hello(said: Credential & Pick<HelloFrame, "hinted" | "noRedirect">): HelloFrame;
   /** A HELLO was given up that a server may yet answer. */
   unanswered(): void;
+  /** There is a connection, and another one is to take over from it: no redirect is followed. */
+  readonly move?: Holding;
+}
+
+/** What is to be sent stays back while it is open on which connection it goes. */
+export interface Holding {
+  /** Resolves when HELLO may be said. */
+  hold(): Promise<void>;
+  release(): void;
 }
 
 export interface Failure {
@@ -42,9 +51,9 @@ export async function attempt(
   parts: AttemptParts,
   task: Task,
 ): Promise<Connection | Failure | undefined> {
-  const { clock, credentials, avoided } = parts;
+  const { clock, credentials, avoided, move } = parts;
   let queue = candidates;
-  let noRedirect = false;
+  let noRedirect = move !== undefined;
   /** There is at least one candidate, and none is left without it. */
   let error!: BeckonError;
   let credential = await credentials.get(task);
@@ -69,7 +78,10 @@ export async function attempt(
     queue = queue.filter((each) => each !== candidate);
   }
 
-  function greet(link: Link, hello: HelloFrame): Promise<Connection | Closing | undefined> {
+  function greet(
+    link: Link,
+    said: Parameters<AttemptParts["hello"]>[0],
+  ): Promise<Connection | Closing | undefined> {
     return task.wait((resolve) => {
       const handler: ConnectionHandler = {
         ...parts.handler,
@@ -78,11 +90,22 @@ export async function attempt(
           resolve(connection);
         },
       };
-      const connection = openConnection(link, hello, clock, handler, parts.trace);
+      const connection = openConnection(link, clock, handler, parts.trace);
+      let greeted = false;
+      const say = (): void => {
+        if (!connection.open) return;
+        greeted = true;
+        connection.write(parts.hello(said));
+      };
       void connection.closed.then((closing) => {
-        if (closing.code === LOST && connection.welcome === undefined) parts.unanswered();
+        if (connection.welcome === undefined) {
+          move?.release();
+          if (closing.code === LOST && greeted) parts.unanswered();
+        }
         resolve(closing);
       });
+      if (move === undefined) say();
+      else void move.hold().then(say);
       return () => connection.close(LOST, "");
     });
   }
@@ -95,8 +118,7 @@ export async function attempt(
     const { address } = link;
     const candidate = queue.find((each) => each.address === address)!;
     queue = queue.filter((each) => each !== candidate);
-    const hello = parts.hello({ ...credential, noRedirect, hinted: candidate.hinted });
-    const result = await greet(link, hello);
+    const result = await greet(link, { ...credential, noRedirect, hinted: candidate.hinted });
     if (result === undefined || "open" in result) return result;
     const { code, redirect } = result;
     error = errorOf(result, address);

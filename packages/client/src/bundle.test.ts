@@ -12,7 +12,7 @@ import type { Beckon } from "./beckon.ts";
 import { deliverFrame } from "./test-support/fake-server.ts";
 
 /** Bytes, gzipped. The aim is 12,000; docs/decisions/0004-size-of-the-sdk.md says what is in the way. */
-const MOST = 20_350;
+const MOST = 20_900;
 
 let built: string;
 beforeAll(async () => {

@@ -1,6 +1,7 @@
 /** The SDK's one object, put together from its parts. */
 import {
   CLOSE,
+  type DeliverFrame,
   type DrainFrame,
   errorByNumber,
   type ErrorFrame,
@@ -42,6 +43,10 @@ const CLIENT = "beckon-js/0.1.0";
 const WAKE_MS: Millis = 30_000;
 /** How long dialling waits for wakes to be opened. */
 const HOLD_MS: Millis = 1_000;
+/** How long a move waits for what was sent to be answered; what is not then is sent again. */
+const SETTLE_MS: Millis = 1_000;
+/** How long after a message of a call there may be one. */
+const CALL_MS: Millis = 2 * 60_000;
 /** The longest time that a server can take to drain. */
 const MAX_DRAIN_MS: Millis = 3_600_000;
 /** How long an end waits for the storage to be read. */
@@ -71,6 +76,8 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
   let background = options.background === true;
   /** What the last HELLO said. */
   let said: { readonly push: PushRegistration | undefined; readonly background: boolean };
+  /** When a message of a call was sent or received last. */
+  let called = -Infinity;
   let started = false;
   /** What was called before that; as many as the outbox takes. */
   const early: (() => void)[] = [];
@@ -92,7 +99,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     online: () => current !== undefined,
     ready: (lane) => sender.ready(lane),
   });
-  const sender = createSender(outbox, clock, random);
+  const sender = createSender(outbox, clock, random, noteCall);
   const handover = createHandover(
     clock,
     random,
@@ -118,8 +125,9 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     trace: options.trace,
     hello,
     hold,
+    sends: { hold: () => within(SETTLE_MS, sender.hold()), release: () => sender.release() },
     connecting() {
-      if (state.name !== "connecting") {
+      if (current === undefined && state.name !== "connecting") {
         setState({ ...stateOf("connecting"), error: state.error });
       }
     },
@@ -186,6 +194,8 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
   }
 
   function welcomed(connection: Connection, welcome: WelcomeFrame): void {
+    // After a move. What it has not answered is sent again on this one.
+    current?.leave(CLOSE.bye);
     current = connection;
     session.welcomed(welcome);
     credentials.keep(welcome.ticket);
@@ -201,6 +211,7 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
   function frame(connection: Connection, frame: Frame, deliver: number): void {
     switch (frame.type) {
       case "deliver":
+        noteCall(frame);
         return inbox.deliver(connection, frame, deliver);
       case "ack":
         return sender.acknowledged(frame);
@@ -212,11 +223,26 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
         return frame.send > 0 ? sender.refused(frame) : warned(connection, frame);
       case "quieted":
         return quiets.quieted();
+      case "move":
+        return void dialer.move(connection, [frame.server], () => mayMove(connection));
       case "drain":
         return drained(connection, frame);
       default:
-      // MOVE is a hint; it is served here all the same (L9).
     }
+  }
+
+  function noteCall({ wake, ends }: Pick<DeliverFrame, "wake" | "ends">): void {
+    if (wake === "call" || ends.length > 0) called = clock.now();
+  }
+
+  /** A MOVE is a hint: where it would be in the way, the device is served here all the same (L9). */
+  function mayMove(connection: Connection): boolean {
+    const { moves = true } = options;
+    let may = moves === true;
+    // One that throws, or promises, says no.
+    if (typeof moves === "function") tellOne(() => (may = Object.is(moves(), true)), undefined);
+    const isCalling = clock.now() - called < CALL_MS;
+    return may && !background && !isCalling && !sender.full() && !connection.full;
   }
 
   function ended(): void {
@@ -247,17 +273,12 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     }
   }
 
-  /** Goes elsewhere, at some moment within the time that is given, so that not all go at once (B3). */
+  /** [P-8.5] Goes elsewhere, at some moment within the time that is given, so that not all go at once (B3). */
   function drained(connection: Connection, { within, servers }: DrainFrame): void {
-    clock.after(Math.min(within, MAX_DRAIN_MS) * randomFraction(random), () => {
-      if (!connection.open) return;
-      const expires = session.serverTime() + WAKE_MS;
-      // The last hint is the first to be followed.
-      for (const server of [...servers].reverse()) {
-        dialer.follow({ ...NO_WAKE, server, expires });
-      }
-      connection.leave(CLOSE.draining);
-    });
+    clock.after(
+      Math.min(within, MAX_DRAIN_MS) * randomFraction(random),
+      () => void dialer.move(connection, servers),
+    );
   }
 
   function hold(): Promise<void> | undefined {
@@ -431,16 +452,6 @@ function start(options: ConnectOptions, settings: Settings): Beckon {
     forget,
   };
 }
-
-/** What DRAIN says of another server, in the form of a hint. */
-const NO_WAKE = {
-  conversation: "",
-  activity: 0,
-  wake: "none",
-  preview: "",
-  call: new Uint8Array(),
-  ended: false,
-} as const;
 
 function stateOf(name: StateName): State {
   return { name, server: undefined, recovered: undefined, retryAt: undefined, error: undefined };

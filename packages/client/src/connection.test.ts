@@ -201,17 +201,6 @@ describe("what the server sends that it should not", () => {
     expect(messages).toHaveLength(1);
   });
 
-  test("a MOVE is a hint, and is not followed", () => {
-    const { clock, a, b, start } = setup();
-    const beckon = start();
-    clock.run(10);
-    a.last.write({ type: "move", server: b.addresses, reason: "" });
-    clock.run(10);
-    const result = outcome(beckon.send("bob", "x"));
-    clock.run(10);
-    expect(result.value).toMatchObject({ server: "a" });
-  });
-
   test("answers to what was never sent, and ACKs of giant counts, change nothing", () => {
     const { clock, a, start } = setup();
     const beckon = start();

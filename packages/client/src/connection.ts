@@ -3,7 +3,6 @@ import {
   CLOSE,
   errorByNumber,
   type Frame,
-  type HelloFrame,
   LIMITS,
   type Limits,
   type MessageLimits,
@@ -28,13 +27,15 @@ export interface Closing {
   readonly redirect: RedirectFrame | undefined;
 }
 
-/** One connection, from HELLO to its end. */
+/** One connection, from its open transport to its end. What is written first is HELLO. */
 export interface Connection {
   readonly address: Address;
   /** Undefined: not yet welcome. */
   readonly welcome: WelcomeFrame | undefined;
   readonly limits: Limits;
   readonly open: boolean;
+  /** Unacknowledged DELIVERs fill the window, but for what is kept for calls. [P-6.3] */
+  readonly full: boolean;
   readonly closed: Promise<Closing>;
   /** All that is written in one turn leaves as one message. */
   write(frame: Frame): void;
@@ -60,7 +61,7 @@ export interface ConnectionHandler {
   ended(connection: Connection): void;
 }
 
-/** From HELLO to WELCOME. */
+/** From the open transport to WELCOME. */
 const HANDSHAKE_MS = 10_000;
 /** How often the clock is looked at. */
 const TICK_MS = 5_000;
@@ -74,7 +75,6 @@ const INBOUND: MessageLimits = { messageBytes: 16 * LIMITS.messageBytes, message
 
 export function openConnection(
   link: Link,
-  hello: HelloFrame,
   clock: Clock,
   handler: ConnectionHandler,
   trace: ConnectOptions["trace"],
@@ -88,6 +88,8 @@ export function openConnection(
   let flushing = false;
   let acknowledged: number[] = [];
   let delivers = 0;
+  /** Of these, not acknowledged. */
+  let owed = 0;
   let heard = clock.now();
   let ticked = heard;
   let pinged: number | undefined;
@@ -162,7 +164,9 @@ export function openConnection(
       if (frame.type === "redirect") close(CLOSE.redirected, frame.reason, frame);
       if (frame.type === "welcome") begin(frame);
     } else if (frame.type !== "unknown") {
-      handler.frame(connection, frame, frame.type === "deliver" ? ++delivers : 0);
+      const isDeliver = frame.type === "deliver";
+      if (isDeliver) owed++;
+      handler.frame(connection, frame, isDeliver ? ++delivers : 0);
     }
   }
 
@@ -221,10 +225,14 @@ export function openConnection(
     get open() {
       return open;
     },
+    get full() {
+      return owed * 8 >= limits.inFlight * 7;
+    },
     closed,
     write,
     received(deliver) {
       if (!open) return;
+      owed--;
       acknowledged.push(deliver);
       schedule();
     },
@@ -245,7 +253,6 @@ export function openConnection(
     close,
   };
   link.listen(message, close);
-  write(hello);
   return connection;
 }
 

@@ -1,21 +1,30 @@
 /** Keeps the device connected for as long as the client lives: when to dial, whom, and when to wait (L9, M12). */
-import { type Address, CLOSE, type Hint, type Millis, reconnectPolicy } from "@beckon/protocol";
+import {
+  type Address,
+  CLOSE,
+  type Hint,
+  type Millis,
+  reconnectPolicy,
+  type ServerAddresses,
+} from "@beckon/protocol";
 
-import { attempt, type AttemptParts, errorOf } from "./attempt.ts";
+import { attempt, type AttemptParts, errorOf, type Holding } from "./attempt.ts";
 import { backoff } from "./backoff.ts";
 import type { Connection } from "./connection.ts";
 import type { BeckonError } from "./errors.ts";
-import { createAvoided, route } from "./route.ts";
+import { type Candidate, createAvoided, ofServer, route } from "./route.ts";
 import type { Session } from "./session.ts";
 import { createTask, type Task } from "./task.ts";
 
-export interface DialerParts extends Omit<AttemptParts, "avoided" | "unanswered"> {
+export interface DialerParts extends Omit<AttemptParts, "avoided" | "unanswered" | "move"> {
   readonly session: Session;
   readonly seeds: readonly Address[];
   /** There is a storage. */
   readonly stored: boolean;
   /** While wakes are being opened nothing is dialled. */
   hold(): Promise<void> | undefined;
+  /** SENDs, while it is open whether a move succeeds. */
+  readonly sends: Holding;
   connecting(): void;
   waiting(until: Millis, error: BeckonError): void;
   /** It will not connect any more. */
@@ -27,6 +36,15 @@ export interface Dialer {
   run(): Promise<void>;
   /** The attempt under way, or the next one, begins with this hint; the answer takes it back. */
   follow(hint: Hint): () => void;
+  /**
+   * [P-8.4] Goes to one of the servers while the connection works on, and leaves it when welcome there. `wanted` is asked before it dials and
+   * before it says HELLO; without it the server is being emptied: if there is no other way, the connection is left first (B3).
+   */
+  move(
+    from: Connection,
+    servers: readonly ServerAddresses[],
+    wanted?: () => boolean,
+  ): Promise<void>;
   /** The network may be back: does not wait any longer. */
   hurry(): void;
   stop(): void;
@@ -42,6 +60,12 @@ const GHOST_MS: Millis = 60_000;
 /** Hints that wait for a connection; beyond it the oldest is forgotten. */
 const HINTS = 8;
 
+/** A move that is under way; or one that has succeeded, until the connection before it has ended. */
+interface Move {
+  readonly task: Task;
+  readonly outcome: Promise<Connection | undefined>;
+}
+
 export function createDialer(parts: DialerParts): Dialer {
   const { clock, session, choosing } = parts;
   const avoided = createAvoided(() => clock.now());
@@ -53,15 +77,19 @@ export function createDialer(parts: DialerParts): Dialer {
   let dialling: Task | undefined;
   /** The pause under way. */
   let resting: Task | undefined;
+  let moving: Move | undefined;
+  /** A move's HELLO is out. */
+  let greeting = false;
 
   async function run(): Promise<void> {
     let failures = 0;
+    let moved: Connection | undefined;
     // A run before this one may have left a HELLO behind; and no other client has its storage.
     if (parts.stored) ghost = clock.now();
     for (;;) {
       if (stopped) return;
       parts.connecting();
-      const outcome = await dial();
+      const outcome = moved ?? (await dial());
       if (outcome === undefined) continue;
       if ("open" in outcome) {
         const began = clock.now();
@@ -73,10 +101,14 @@ export function createDialer(parts: DialerParts): Dialer {
         const expired = closing.code === CLOSE.tokenExpired;
         if (expired) parts.credentials.drop();
         else if (policy === "stop" && !isByItself(error)) return parts.stopped(error);
+        const lasted = clock.now() - began >= LASTED_MS;
+        if (lasted) failures = 0;
+        moved = await arrival(closing.code);
+        if (stopped) return;
+        if (moved !== undefined) continue;
         if (policy === "elsewhere") leave(outcome);
-        if (clock.now() - began >= LASTED_MS) failures = 0;
         // A server that drops whom it welcomes, again and again, is no better than one that does not answer.
-        else if (failures > 0) leave(outcome);
+        if (!lasted && failures > 0) leave(outcome);
         // All that were on a server come at once: they spread by their pauses.
         if (policy === "backoff" || failures > 0) await rest(failures, error);
       } else {
@@ -87,6 +119,69 @@ export function createDialer(parts: DialerParts): Dialer {
     }
   }
 
+  /** Whether the connection that has ended with this code has a successor, or gets one by a move that is under way. */
+  async function arrival(code: number): Promise<Connection | undefined> {
+    if (moving === undefined) return undefined;
+    // The move's HELLO has replaced it: the application need not know.
+    if (code !== CLOSE.replaced) parts.connecting();
+    dialling = moving.task;
+    const moved = await moving.outcome;
+    dialling = moving = undefined;
+    return moved;
+  }
+
+  async function move(
+    from: Connection,
+    servers: readonly ServerAddresses[],
+    wanted?: () => boolean,
+  ): Promise<void> {
+    if (!from.open) return;
+    if (wanted === undefined) {
+      leave(from);
+      await moving?.outcome;
+    }
+    if (moving !== undefined || !from.open || wanted?.() === false) return;
+    const candidates = servers
+      .filter(({ name }) => name !== session.server)
+      .flatMap((server) => ofServer(server, choosing))
+      .filter(({ address }) => !avoided.has(address.url));
+    if (candidates.length > 0) {
+      const task = createTask();
+      moving = { task, outcome: arrive(candidates, task, wanted) };
+      if ((await moving.outcome) !== undefined) return;
+    }
+    if (wanted === undefined) from.leave(CLOSE.draining);
+  }
+
+  async function arrive(
+    candidates: readonly Candidate[],
+    task: Task,
+    wanted: (() => boolean) | undefined,
+  ): Promise<Connection | undefined> {
+    const move: Holding = {
+      async hold() {
+        await parts.sends.hold();
+        if (wanted?.() === false) task.interrupt();
+      },
+      release() {
+        greeting = false;
+        parts.sends.release();
+      },
+    };
+    const hello: AttemptParts["hello"] = (said) => {
+      greeting = true;
+      return parts.hello(said);
+    };
+    const outcome = await attempt(candidates, { ...parts, avoided, unanswered, hello, move }, task);
+    greeting = false;
+    if (outcome !== undefined) {
+      if ("open" in outcome) return outcome;
+      for (const { address } of candidates) avoided.add(address.url);
+    }
+    moving = undefined;
+    return undefined;
+  }
+
   async function dial(): ReturnType<typeof attempt> {
     await parts.hold();
     if (stopped) return undefined;
@@ -95,7 +190,6 @@ export function createDialer(parts: DialerParts): Dialer {
     hints = hints.filter(({ expires }) => expires > session.serverTime());
     const known = { hints, last: session.server, servers: session.servers, seeds: parts.seeds };
     const candidates = route(known, choosing, avoided);
-    const unanswered = (): void => void (ghost = clock.now());
     const outcome = await attempt(candidates, { ...parts, avoided, unanswered }, task);
     dialling = undefined;
     if (outcome !== undefined && "open" in outcome) {
@@ -105,9 +199,15 @@ export function createDialer(parts: DialerParts): Dialer {
     return outcome;
   }
 
-  /** Whether what replaced this client may be an earlier HELLO of its own. One explains it once. */
+  function unanswered(): void {
+    ghost = clock.now();
+  }
+
+  /** Whether what replaced this client may be another HELLO of its own. One that was given up explains it once. */
   function isByItself(error: BeckonError): boolean {
-    const itself = error.code === "replaced" && clock.now() - ghost < GHOST_MS;
+    if (error.code !== "replaced") return false;
+    if (greeting) return true;
+    const itself = clock.now() - ghost < GHOST_MS;
     if (itself) ghost = -Infinity;
     return itself;
   }
@@ -137,10 +237,12 @@ export function createDialer(parts: DialerParts): Dialer {
       resting?.interrupt();
       return () => (hints = hints.filter((other) => other !== hint));
     },
+    move,
     hurry: () => resting?.interrupt(),
     stop() {
       stopped = true;
       dialling?.interrupt();
+      moving?.task.interrupt();
       resting?.interrupt();
     },
   };

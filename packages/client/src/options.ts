@@ -20,6 +20,11 @@ export interface ConnectOptions {
   /** Begin in the background; "auto" follows the page's visibility. Default: false. */
   readonly background?: boolean | "auto";
   readonly prefer?: Preferences;
+  /**
+   * Whether a server may move the device to a better one while it is connected; a function is asked each time, before it dials and before it goes.
+   * It never does in the background, or within 2 minutes of a message of a call. Default: true.
+   */
+  readonly moves?: boolean | (() => boolean);
   /** Messages that may wait to be acknowledged; one more is refused `outbox-full`. Default: 1,000. */
   readonly outboxLimit?: number;
 

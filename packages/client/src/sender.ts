@@ -18,6 +18,11 @@ export interface Sender {
   disconnected(): void;
   acknowledged(frame: AckFrame): void;
   refused(frame: ErrorFrame): void;
+  /** As much is unanswered as the server allows. */
+  full(): boolean;
+  /** Nothing goes out until it is released, or connected anew; resolves when nothing is unanswered. */
+  hold(): Promise<void>;
+  release(): void;
 }
 
 /** A lane on the present connection. */
@@ -42,7 +47,13 @@ const MAX_PAUSE_MS = 30_000;
 /** The longest wait that a server can ask for. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
-export function createSender(outbox: Outbox, clock: Clock, random: Random): Sender {
+/** `transmitted` is told each that goes out. */
+export function createSender(
+  outbox: Outbox,
+  clock: Clock,
+  random: Random,
+  transmitted: (entry: Entry) => void,
+): Sender {
   const pace = createPace();
   let connection: Connection | undefined;
   /** What the server has not answered, by its number on this connection. */
@@ -54,6 +65,8 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
   const timers = createTimers(clock);
   let pumping = false;
   let waiting = false;
+  let held = false;
+  let idle = (): void => {};
 
   function ready(lane: OutLane): void {
     if (connection === undefined || lane.queue.length === 0) return;
@@ -83,7 +96,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
 
   function pump(): void {
     // `identify` and `refused` may call back.
-    if (pumping || waiting) return;
+    if (pumping || waiting || held) return;
     pumping = true;
     while (step());
     pumping = false;
@@ -133,6 +146,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
   function transmit(to: Connection, entry: Entry, id: Uint8Array): void {
     const { n, prev, payload, wake, preview, ends } = entry;
     entry.transmitted = true;
+    transmitted(entry);
     sent.set(++sends, entry);
     to.write({ type: "send", id, to: entry.lane.to, n, prev, payload, wake, preview, ends });
   }
@@ -141,6 +155,7 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
     const entry = sent.get(send);
     if (entry === undefined) return undefined;
     sent.delete(send);
+    if (sent.size === 0) idle();
     courseOf(entry.lane).inFlight--;
     return entry;
   }
@@ -200,7 +215,8 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
     courses.clear();
     sent.clear();
     queue = [];
-    waiting = false;
+    waiting = held = false;
+    idle();
   }
 
   return {
@@ -219,5 +235,16 @@ export function createSender(outbox: Outbox, clock: Clock, random: Random): Send
     disconnected,
     acknowledged,
     refused,
+    full: () => sent.size >= (connection?.limits.window ?? Infinity),
+    hold: () =>
+      new Promise((resolve) => {
+        held = true;
+        idle = resolve;
+        if (sent.size === 0) resolve();
+      }),
+    release() {
+      held = false;
+      pump();
+    },
   };
 }
