@@ -61,8 +61,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
   #stage: "hello" | "handshake" | "open" | "closed" = "hello";
   /** The device said that it goes. */
   #goodbye = false;
-  /** It was told to go. */
-  #isDraining = false;
+  /** It was told to go elsewhere, by MOVE or DRAIN. */
+  #isSent = false;
   #session: Session | undefined;
   #identity: Identity | undefined;
   #expiryTold = false;
@@ -160,8 +160,8 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
         this.#authenticate(frame.token);
         return;
       case "bye":
-        // One that was told to go comes back in a moment (L5).
-        this.#goodbye = !this.#isDraining;
+        // [P-8.8]
+        this.#goodbye = !this.#isSent;
         this.close(CLOSE.bye, "bye");
         return;
       case "quiet":
@@ -463,8 +463,15 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
       this.fail("draining");
       return;
     }
-    this.#isDraining = true;
+    this.#isSent = true;
     this.#out.frame({ type: "drain", within, servers });
+  }
+
+  /** [P-8.4] Names a better server. A hint: the device may stay. */
+  move(server: ServerAddresses, reason: string): void {
+    if (this.#stage !== "open") return;
+    this.#isSent = true;
+    this.#out.frame({ type: "move", server, reason });
   }
 
   close(code: number, reason: string): void {
