@@ -9,9 +9,6 @@ import {
   test,
 } from "bun:test";
 
-import { connect } from "@beckon/client";
-import type { Beckon, Message } from "@beckon/client";
-
 import { type NatsProcess, startNats } from "../packages/server/src/cluster/test-support/nats.ts";
 import {
   type PostgresProcess,
@@ -20,6 +17,7 @@ import {
 import { hasEngines, sequentialTest } from "./support/cluster.ts";
 import { API_TOKEN, Installation, type ServerProcess } from "./support/process.ts";
 import { RawDevice } from "./support/raw-device.ts";
+import { expectWhole, talk, Talker } from "./support/talker.ts";
 import { until } from "./support/until.ts";
 
 setDefaultTimeout(120_000);
@@ -77,75 +75,17 @@ async function ready(servers: readonly ServerProcess[]): Promise<void> {
   }
 }
 
-/** A device that writes to its peer as fast as it is answered, and keeps what it gets. */
-class Talker {
-  readonly peer: string;
-  readonly beckon: Beckon;
-  readonly got: Message[] = [];
-  readonly sent: string[] = [];
-  /** Name of the server that it was welcomed by last. */
-  server = "";
-  readonly #user: string;
-  #isTalking = true;
-  #done: Promise<void> | undefined;
-
-  constructor(user: string, peer: string, token: string, url: string) {
-    this.#user = user;
-    this.peer = peer;
-    this.beckon = connect({ servers: [url], token: () => token, device: "phone", durable: true });
-    this.beckon.on("message", (message) => void this.got.push(message));
-    this.beckon.on("state", ({ server }) => {
-      if (server !== undefined) this.server = server;
-    });
-  }
-
-  talk(): void {
-    this.#done = this.#talk();
-  }
-
-  async #talk(): Promise<void> {
-    const unanswered: Promise<unknown>[] = [];
-    while (this.#isTalking) {
-      const text = `${this.#user} ${this.sent.length + 1}`;
-      this.sent.push(text);
-      unanswered.push(this.beckon.send(this.peer, text));
-      if (unanswered.length === 4) await unanswered.shift();
-    }
-    await Promise.all(unanswered);
-  }
-
-  /** Resolves when all that it sent was acknowledged. */
-  async quiet(): Promise<void> {
-    this.#isTalking = false;
-    await this.#done;
-  }
-}
-
-async function talk(pairs: number, servers: readonly ServerProcess[]): Promise<void> {
+async function converse(pairs: number, servers: readonly ServerProcess[]): Promise<void> {
   const users = Array.from({ length: 2 * pairs }, (_, at) => `user-${at}`);
   const tokens = await Promise.all(users.map((user) => installation.token(user)));
   for (const [at, user] of users.entries()) {
     // Some pairs are on one server, some on two.
     const server = servers[(at + Math.floor(at / 4)) % servers.length]!;
-    talkers.push(new Talker(user, users[at ^ 1]!, tokens[at]!, server.url));
+    const token = tokens[at]!;
+    const options = { servers: [server.url], token: () => token, device: "phone", durable: true };
+    talkers.push(new Talker(user, users[at ^ 1]!, options));
   }
-  await until(() => talkers.every(({ server }) => server !== ""), "all to be connected");
-  for (const talker of talkers) talker.talk();
-  await until(() => talkers.every(({ got }) => got.length > 5), "all to hear from each other");
-}
-
-/** Everybody goes on for a while, then all that was said has arrived: once, in order, and nothing was missing meanwhile. */
-async function expectWhole(): Promise<void> {
-  const before = talkers.map(({ got }) => got.length);
-  await until(() => talkers.every(({ got }, at) => got.length > before[at]! + 20), "more messages");
-  await Promise.all(talkers.map((talker) => talker.quiet()));
-  for (const [at, { peer, got }] of talkers.entries()) {
-    const { sent } = talkers[at ^ 1]!;
-    await until(() => got.length >= sent.length, `all that ${peer} has sent`);
-    const marked = got.filter(({ gap, late }) => gap || late);
-    expect(marked.map((message) => ({ ...message, payload: message.text() }))).toEqual([]);
-    expect(got.map((message) => message.text())).toEqual(sent);
-  }
+  await talk(talkers);
 }
 
 async function gone({ child }: ServerProcess, since: number): Promise<void> {
@@ -162,7 +102,7 @@ describe("B3: devices go on with their conversation while their server is emptie
       );
       await ready(servers);
       const [eu1, eu2] = servers as [ServerProcess, ServerProcess, ServerProcess];
-      await talk(9, servers);
+      await converse(9, servers);
       const there = talkers.filter(({ server }) => server === "eu-2");
       expect(there.length).toBeGreaterThan(4);
 
@@ -175,7 +115,7 @@ describe("B3: devices go on with their conversation while their server is emptie
       expect((await fetch(new URL("/healthz", eu2.admin))).status).toBe(200);
       await gone(eu2, began);
       expect(await drained).toContain("eu-2 has gone");
-      await expectWhole();
+      await expectWhole(talkers);
       const places = new Set(there.map(({ server }) => server));
       expect(places).toEqual(new Set(["eu-1", "eu-3"]));
       const status = await installation.output(
@@ -193,7 +133,7 @@ describe("B3: devices go on with their conversation while their server is emptie
     const names = ["eu-1", "eu-2"];
     const servers = await Promise.all(names.map((name) => serve(name, "rolled")));
     await ready(servers);
-    await talk(5, servers);
+    await converse(5, servers);
     for (const [at, name] of names.entries()) {
       const began = performance.now();
       servers[at]!.child.kill("SIGTERM");
@@ -204,7 +144,7 @@ describe("B3: devices go on with their conversation while their server is emptie
       servers[at] = await serve(name, "rolled");
       await ready(servers);
     }
-    await expectWhole();
+    await expectWhole(talkers);
   });
 });
 
