@@ -44,7 +44,7 @@ function connectionsOf({ node }: Server): Connection[] {
   return all;
 }
 
-test("M14: nothing is lost, repeated or out of order while devices move, over ws and tcp, with and without a storage (L1, L2, L3) [P-8.4]", async () => {
+test("B2: nothing is lost, repeated or out of order while devices move, over ws and tcp, with and without a storage (L1, L2, L3) [P-8.4]", async () => {
   system = await startSystem(3, { tcp: [{ hostname: "127.0.0.1", port: 0 }] });
   const { servers } = system;
   const connections = servers.map(connectionsOf);

@@ -52,7 +52,7 @@ describe("MOVE", () => {
     ["tcp", "in memory"],
     ["ws", "with a storage"],
     ["tcp", "with a storage"],
-  ])("M14: over %s, %s: goes there while this connection works on [P-8.4]", (protocol, where) => {
+  ])("B2: over %s, %s: goes there while this connection works on [P-8.4]", (protocol, where) => {
     const all = setup(where === "in memory" ? {} : { storage: memory() });
     const { clock, network, a, b, start } = all;
     const c = network.add("c", [addressOf(`${protocol}://c`, { protocol })]);

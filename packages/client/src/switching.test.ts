@@ -214,6 +214,6 @@ function tell(told: Story): void {
   expect([...a.connections, ...b.connections].filter(({ open }) => open)).toHaveLength(1);
 }
 
-test("L1, L2, L3, M14: every SEND is answered once, every DELIVER handed over once, in order, and the device ends connected", () => {
+test("L1, L2, L3, B2: every SEND is answered once, every DELIVER handed over once, in order, and the device ends connected", () => {
   fc.assert(fc.property(story, tell), { numRuns: Number(process.env["SWITCHING_RUNS"] ?? 400) });
 }, 60_000);

@@ -20,7 +20,7 @@ function connectionsOf({ gateway }: Node): Connection[] {
   return all;
 }
 
-test("M14: MOVE names the server and why, and the device is served on [P-8.4]", async () => {
+test("B2: MOVE names the server and why, and the device is served on [P-8.4]", async () => {
   const { bed, s1, s2 } = await pair();
   const [connections, bob] = [connectionsOf(s1), await bed.device(s2, "bob")];
   const ann = await bed.device(s1, "ann");

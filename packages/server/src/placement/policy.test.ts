@@ -70,7 +70,7 @@ const arrival = (more: Partial<Arrival>): Arrival => ({
 const even = [place(100), place(100), place(100), place(100)];
 
 describe("at a connect", () => {
-  test("nobody is sent to a server that is draining or full", () => {
+  test("B1: nobody is sent to a server that is draining or full", () => {
     fc.assert(
       fc.property(anyScene, (scene) => {
         const { to } = decide(scene);
@@ -81,7 +81,7 @@ describe("at a connect", () => {
     );
   });
 
-  test("nobody is redirected to a server that is at its cap, unless all are", () => {
+  test("B1: nobody is redirected to a server that is at its cap, unless all are", () => {
     fc.assert(
       fc.property(anyScene, (scene) => {
         const { to } = decide(scene);
@@ -201,7 +201,7 @@ describe("at a connect", () => {
     expect(placeArrival(arrival({ arrived: 0 }), full, rule, () => 0).to).toBe(NOWHERE);
   });
 
-  test("however they are drawn, those who come never make a server exceed its cap", () => {
+  test("B1: however they are drawn, those who come never make a server exceed its cap", () => {
     const anyDevice = fc.record({
       pull: fc.array(anyPull, { minLength: 4, maxLength: 4 }),
       arrived: fc.nat({ max: 3 }),
