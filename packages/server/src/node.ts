@@ -22,16 +22,18 @@ import type { WakeParts } from "./delivery/wake.ts";
 import type { Observer } from "./delivery/observer.ts";
 import { type DrainPace, planDrain } from "./gateway/drain-plan.ts";
 import type { ConnectionFailure } from "./gateway/failure-log.ts";
-import { Gateway } from "./gateway/gateway.ts";
+import { type Departures, Gateway } from "./gateway/gateway.ts";
 import type { Authenticate, Tickets } from "./gateway/identity.ts";
 import { createRegistration } from "./gateway/registration-http.ts";
 import type { HttpHandler } from "./gateway/registration-http.ts";
 import type { Clock } from "./lib/clock.ts";
 import { Associates } from "./placement/associates.ts";
 import { Circles } from "./placement/circles.ts";
+import { planEmptying } from "./placement/emptying.ts";
+import { Mover } from "./placement/mover.ts";
 import { Placement } from "./placement/placement.ts";
 import type { Rule } from "./placement/policy.ts";
-import { addressesOf, takesDevices } from "./push/select.ts";
+import { addressesOf, selectAddresses, takesDevices } from "./push/select.ts";
 import type { PushProvider } from "./push/provider.ts";
 import { createReplicator } from "./sessions/replicator.ts";
 import type { Replicator } from "./sessions/replicator.ts";
@@ -174,11 +176,48 @@ export function createNode(parts: NodeParts): Node {
       rule: parts.placement.rule,
       random: () => fraction(random),
     });
+  const mover =
+    placement && parts.placement.moves
+      ? new Mover({
+          server: name,
+          clock,
+          now: tieNow,
+          rule: parts.placement.rule,
+          placement,
+          associates,
+          members,
+          table,
+          addresses: (to, protocols) => selectAddresses(to, { protocols }),
+        })
+      : undefined;
   if (placement !== undefined) {
-    table.onChange(({ kind, session }) => {
-      if (kind === "appeared") placement.appeared(session.user, session.device);
+    table.onChange(({ kind, session: { user, device, server } }) => {
+      if (kind !== "appeared") return;
+      placement.appeared(user, device);
+      if (server !== name) mover?.appearedElsewhere(user, device);
     });
   }
+  const planDepartures = async (devices: ReadonlyMap<string, number>): Promise<Departures> => {
+    const emptying = await planEmptying(devices, {
+      server: name,
+      clock,
+      placement: placement!,
+      table,
+      associates,
+      rule: parts.placement!.rule,
+      random: () => fraction(random),
+      isOpen: (server) => takesDevices(members.get(server)),
+    });
+    return {
+      users: emptying.users,
+      send(user, device) {
+        const to = emptying.send(user, device);
+        if (to === undefined) return undefined;
+        const others = elsewhere().filter((other) => other.name !== to);
+        return [addressesOf(members.get(to)), ...others.slice(0, 2)];
+      },
+    };
+  };
 
   const providers = new Map(parts.providers.map((provider) => [provider.name, provider]));
   const pushFault = ({ provider, token }: PushRegistration): string | undefined =>
@@ -211,6 +250,8 @@ export function createNode(parts: NodeParts): Node {
     observer: parts.observer,
     acknowledgeMs: limits.acknowledge,
     exchanged: (from, to) => associates.exchanged(from, to),
+    ...(placement && { heard: (to, from) => associates.heard(to, from) }),
+    mover,
   });
   if (parts.observer !== undefined) observeTable(table, parts.observer);
   const state = (): "up" | "draining" =>
@@ -236,6 +277,8 @@ export function createNode(parts: NodeParts): Node {
     elsewhere,
     state,
     placement,
+    mover,
+    planEmptying: placement && planDepartures,
     pushFault,
     onFailure,
     onWoken: (wake, hinted) => counters.arrived(wake, hinted),
@@ -314,6 +357,7 @@ export function createNode(parts: NodeParts): Node {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }
       gateway.stop();
+      mover?.stop();
       await circles.stop();
       replicator.stop();
     },

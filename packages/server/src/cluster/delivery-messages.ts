@@ -1,5 +1,5 @@
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
-import type { RefusalReason, ServerRecord } from "./server-bus.ts";
+import type { RefusalReason, SenderBid, ServerRecord } from "./server-bus.ts";
 
 /** Where a server listens for the messages about deliveries to it. */
 export function deliverySubject(server: string): string {
@@ -16,8 +16,10 @@ export interface DeliveryMessage {
   readonly records: readonly ServerRecord[];
 }
 
-const VERSION = 2;
-const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5 } as const;
+const VERSION = 3;
+const KIND = { deliver: 1, sameBody: 2, received: 3, refused: 4, kick: 5, move: 6 } as const;
+/** What stands for a bid: nothing, leaving, or its gain and 1, and the number of associates. */
+const BID = { none: 0, leaving: 1 } as const;
 const REASONS = [
   "not-here",
   "behind",
@@ -37,6 +39,7 @@ export function encodeDelivery({ from, stream, number, records }: DeliveryMessag
         out.byte(record.body === body ? KIND.sameBody : KIND.deliver);
         out.varint(record.ref).string(record.user).string(record.device);
         out.varint(record.epoch).varint(record.heard);
+        writeBid(out, record.bid);
         if (record.body !== body) out.bytes((body = record.body));
         break;
       case "received":
@@ -49,6 +52,9 @@ export function encodeDelivery({ from, stream, number, records }: DeliveryMessag
         break;
       case "kick":
         out.byte(KIND.kick).string(record.user).string(record.device);
+        break;
+      case "move":
+        out.byte(KIND.move).string(record.user).string(record.device).varint(record.epoch);
         break;
     }
   }
@@ -74,9 +80,10 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
         const device = input.string();
         const epoch = input.varint();
         const heard = input.varint();
+        const bid = readBid(input);
         if (kind === KIND.deliver) body = input.bytes();
         if (body === undefined) throw new BadMessage("no body to share");
-        records.push({ kind: "deliver", ref, user, device, epoch, heard, body });
+        records.push({ kind: "deliver", ref, user, device, epoch, heard, bid, body });
         break;
       }
       case KIND.received: {
@@ -95,9 +102,28 @@ export function decodeDelivery(bytes: Uint8Array): DeliveryMessage {
       case KIND.kick:
         records.push({ kind: "kick", user: input.string(), device: input.string() });
         break;
+      case KIND.move: {
+        const user = input.string();
+        const device = input.string();
+        records.push({ kind: "move", user, device, epoch: input.varint() });
+        break;
+      }
       default:
         throw new BadMessage("unknown record");
     }
   }
   return { from, stream, number, records };
+}
+
+function writeBid(out: ByteWriter, bid: SenderBid): void {
+  if (bid === undefined) out.varint(BID.none);
+  else if (bid === "leaving") out.varint(BID.leaving);
+  else out.varint(BID.leaving + bid.gain).varint(bid.associates);
+}
+
+function readBid(input: ByteReader): SenderBid {
+  const first = input.varint();
+  if (first === BID.none) return undefined;
+  if (first === BID.leaving) return "leaving";
+  return { gain: first - BID.leaving, associates: input.varint() };
 }

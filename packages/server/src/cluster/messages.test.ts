@@ -10,6 +10,8 @@ import {
   type SessionMessage,
 } from "./session-messages.ts";
 
+const BID = { gain: 123_456, associates: 64 };
+
 /** Ids are ASCII mostly, and of any script sometimes; lengths on both sides of one byte's worth. */
 const id = fc.oneof(
   fc.string({ unit: "binary-ascii", maxLength: 40 }),
@@ -17,6 +19,7 @@ const id = fc.oneof(
 );
 const whole = fc.oneof(fc.nat(300), fc.maxSafeNat());
 const body = fc.uint8Array({ maxLength: 300 });
+const bid = fc.constantFrom(undefined, "leaving" as const, { gain: 1, associates: 0 }, BID);
 
 const record: fc.Arbitrary<ServerRecord> = fc.oneof(
   fc.record({
@@ -26,6 +29,7 @@ const record: fc.Arbitrary<ServerRecord> = fc.oneof(
     device: id,
     epoch: whole,
     heard: whole,
+    bid,
     body,
   }),
   fc.record({ kind: fc.constant("received" as const), refs: fc.array(whole) }),
@@ -36,6 +40,7 @@ const record: fc.Arbitrary<ServerRecord> = fc.oneof(
     number: whole,
   }),
   fc.record({ kind: fc.constant("kick" as const), user: id, device: id }),
+  fc.record({ kind: fc.constant("move" as const), user: id, device: id, epoch: whole }),
 );
 
 const entry = fc.record({
@@ -113,7 +118,8 @@ describe("messages between servers", () => {
   test("a body that several devices get goes over the bus once", () => {
     const body = new Uint8Array(1000).fill(7);
     const deliver = (ref: number): ServerRecord => {
-      return { kind: "deliver", ref, user: "ann", device: `d${ref}`, epoch: 1, heard: 0, body };
+      const to = { user: "ann", device: `d${ref}`, epoch: 1 };
+      return { kind: "deliver", ref, ...to, heard: 0, bid: undefined, body };
     };
     const records = [deliver(1), deliver(2), deliver(3)];
     const bytes = encodeDelivery({ from: "a", stream: 1, number: 1, records });
@@ -125,7 +131,10 @@ describe("messages between servers", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         // With a right beginning, too: else all would end at the first byte.
-        for (const input of [bytes, Uint8Array.of(1, ...bytes), Uint8Array.of(1, 2, ...bytes)]) {
+        for (const input of [
+          bytes,
+          ...[[1], [1, 2], [3]].map((is) => Uint8Array.of(...is, ...bytes)),
+        ]) {
           expectBadOrRead(() => decodeDelivery(input));
           expectBadOrRead(() => decodeSessionMessage(input));
           expectBadOrRead(() => decodeStatus(input));
@@ -173,7 +182,7 @@ describe("messages between servers", () => {
 
   test("a count that no message could keep is refused before anything is made for it", () => {
     const bytes = new ByteWriter()
-      .byte(2)
+      .byte(3)
       .string("a")
       .varint(1)
       .varint(1)

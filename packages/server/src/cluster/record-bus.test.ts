@@ -66,7 +66,8 @@ test("what is too much for one message goes in several, in order", async () => {
   handles[1].subscribe(deliverySubject("b"), (bytes) => void sizes.push(bytes.length));
   const records = Array.from({ length: 20 }, (_, ref): ServerRecord => {
     const body = new Uint8Array(64 * 1024);
-    return { kind: "deliver", ref, user: "ann", device: "phone", epoch: 1, heard: 0, body };
+    const to = { user: "ann", device: "phone", epoch: 1 };
+    return { kind: "deliver", ref, ...to, heard: 0, bid: undefined, body };
   });
   a.send("b", records);
   await clock.advance(1);

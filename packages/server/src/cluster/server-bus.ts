@@ -10,6 +10,15 @@ export type RefusalReason =
   /** It was sent, and the connection ended without an acknowledgement: the device may have it (L2). */
   | "unacknowledged";
 
+/**
+ * Of the user who sent a message, for the server of the recipient to compare (B2): what it would gain by a move, a whole number from 1 on, and how many
+ * associates it has. `leaving`: it was told to go, and has not gone yet. Undefined: it gains too little, or cannot be moved.
+ */
+export type SenderBid =
+  | { readonly gain: number; readonly associates: number }
+  | "leaving"
+  | undefined;
+
 /** What accepting servers and termination points say to each other about messages. */
 export type ServerRecord =
   | {
@@ -22,6 +31,7 @@ export type ServerRecord =
       readonly epoch: number;
       /** The newest refusal by the receiver that the sender of this has heard of; 0: none. */
       readonly heard: number;
+      readonly bid: SenderBid;
       readonly body: Uint8Array;
     }
   | { readonly kind: "received"; readonly refs: readonly number[] }
@@ -33,7 +43,14 @@ export type ServerRecord =
       readonly number: number;
     }
   /** The store has something for the device. `device` "": for any of the user's. */
-  | { readonly kind: "kick"; readonly user: string; readonly device: string };
+  | { readonly kind: "kick"; readonly user: string; readonly device: string }
+  /** The sender of what was delivered is the one to be moved. `epoch`: of its session, as the sender of this sees it. */
+  | {
+      readonly kind: "move";
+      readonly user: string;
+      readonly device: string;
+      readonly epoch: number;
+    };
 
 /** {@link ServerRecord}s over the bus, in order for each pair of servers; some may be lost, but never unnoticed by who hears the next. */
 export interface ServerBus {

@@ -2,9 +2,10 @@ import { decodeDeliverBody, deliverBody, formatUuid, LIMITS, uuidTime } from "@b
 import type { Millis, Route, SendErrorCode, SendFrame } from "@beckon/protocol";
 
 import { Attention } from "../lib/attention.ts";
-import type { ServerBus } from "../cluster/server-bus.ts";
+import type { SenderBid, ServerBus } from "../cluster/server-bus.ts";
 import type { Clock } from "../lib/clock.ts";
 import { digest } from "../lib/digest.ts";
+import type { Mover } from "../placement/mover.ts";
 import type { Session, SessionChange, SessionTable } from "../sessions/table.ts";
 import type {
   HoldRequest,
@@ -19,10 +20,11 @@ import { Destination } from "./destination.ts";
 import { Endings } from "./endings.ts";
 import { Holder } from "./hold.ts";
 import { Link } from "./link.ts";
+import type { DeliverRecord } from "./link.ts";
 import { idKey, Message, Try, verdict } from "./message.ts";
 import type { Origin, Reply, TryOwner } from "./message.ts";
 import type { ObservedMessage, Observer } from "./observer.ts";
-import { isCall, Recipient } from "./recipient.ts";
+import { isCall, isOfCall, Recipient } from "./recipient.ts";
 import type { DeliverSink, RecipientOptions, RecipientParts } from "./recipient.ts";
 import { isOnly, plan } from "./route.ts";
 import { Settler } from "./settler.ts";
@@ -47,6 +49,10 @@ export interface DeliveryParts {
   readonly observer?: Observer | undefined;
   /** A user's message for another was accepted (M13). */
   readonly exchanged?: (from: string, to: string) => void;
+  /** A message that another server had accepted has come for a user who is connected here. */
+  readonly heard?: (to: string, from: string) => void;
+  /** Undefined: devices stay where they are. */
+  readonly mover?: Mover | undefined;
   /** L6: ms without an acknowledgement, in which this server was reading. */
   readonly acknowledgeMs: number;
 }
@@ -102,12 +108,18 @@ export class Delivery implements TryOwner {
     this.#link = new Link({
       clock,
       bus: parts.bus,
-      deliver: (user, device, epoch, body, outstanding, peer) => {
-        const recipient = this.#recipient(user, device);
-        if (recipient === undefined || recipient.epoch !== epoch) return "not-here";
-        return recipient.offerFrom(peer, body, outstanding);
+      deliver: (record, outstanding, peer) => {
+        const recipient = this.#recipient(record.user, record.device);
+        if (recipient === undefined || recipient.epoch !== record.epoch) return "not-here";
+        const outcome = recipient.offerFrom(peer, record.body, outstanding);
+        if (parts.heard !== undefined) this.#crossed(recipient, record, outcome === "sent");
+        return outcome;
       },
       kick: (user, device) => this.#kickHere(user, device),
+      move: (user, device, epoch) => {
+        const sender = this.#recipient(user, device);
+        if (sender?.epoch === epoch) parts.mover?.asked(sender);
+      },
       acknowledged: (attempt) => this.acknowledged(attempt),
       refused: (attempt, sent) => this.#lost(attempt, sent),
     });
@@ -178,6 +190,7 @@ export class Delivery implements TryOwner {
     message.copies = copies;
     // Before anybody has got it: it must not ring while this is on its way.
     if (send.ends.length > 0) this.#endCall(origin.user, send);
+    if (isOfCall(send)) for (const user of [origin.user, send.to]) this.#calls(user);
     this.#route(message, undefined, trusted);
     if (copies !== undefined) {
       this.#route(copies, origin.device, trusted);
@@ -189,6 +202,19 @@ export class Delivery implements TryOwner {
   #endCall(user: string, { ends, to }: SendFrame): void {
     // What came with it is not to be kept.
     this.#endings.add({ call: ends.slice(), between: [user, to] });
+  }
+
+  /** B2. */
+  #bidOf({ origin, main, to }: Message): SenderBid {
+    const { mover } = this.#parts;
+    if (mover === undefined || main !== undefined || origin.user === to) return undefined;
+    const sender = this.#recipient(origin.user, origin.device);
+    return sender && mover.bid(sender);
+  }
+
+  /** Those who take part in a call stay where they are. */
+  #calls(user: string): void {
+    for (const recipient of this.#recipients.get(user) ?? []) recipient.called();
   }
 
   /** The device has sent it again, over a new connection: the answer goes there. */
@@ -233,7 +259,7 @@ export class Delivery implements TryOwner {
     this.#busy.add(destination);
     this.#attention.wake();
     if (destination.recipient === undefined) {
-      this.#link.deliver(session, message.body, attempt);
+      this.#link.deliver(session, message.body, attempt, this.#bidOf(message));
       return;
     }
     const outcome = destination.recipient.offer(message.body, attempt);
@@ -629,6 +655,21 @@ export class Delivery implements TryOwner {
     if (recipients === undefined) this.#recipients.set(who.user, [recipient]);
     else recipients.push(recipient);
     return recipient;
+  }
+
+  /** Another server's message for a device here: whom it brings nearer to whom (M13), and whether one of the two is to be moved (B2). */
+  #crossed(recipient: Recipient, { body, bid }: DeliverRecord, isTaken: boolean): void {
+    const message = decodeDeliverBody(body);
+    if (isOfCall(message)) recipient.called();
+    const { from, fromDevice, server } = message;
+    const { user } = recipient;
+    // A copy, or an application's backend.
+    if (from === user || fromDevice === "") return;
+    // Once for all of the user's devices here.
+    if (this.#recipients.get(user)?.[0] === recipient) this.#parts.heard?.(user, from);
+    if (!isTaken || this.#parts.mover?.crossed(recipient, from, bid) !== true) return;
+    const session = this.#table.find(from, fromDevice);
+    if (session?.server === server) this.#link.move(session);
   }
 
   disconnect(recipient: Recipient): void {

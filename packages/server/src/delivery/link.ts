@@ -1,24 +1,21 @@
 import type { Clock } from "../lib/clock.ts";
 import { TurnBatch } from "../lib/turn.ts";
-import type { RefusalReason, ServerBus, ServerRecord } from "../cluster/server-bus.ts";
+import type { RefusalReason, SenderBid, ServerBus, ServerRecord } from "../cluster/server-bus.ts";
 import type { Session } from "../sessions/table.ts";
 import type { Try } from "./message.ts";
 import { bodyKey } from "./recipient.ts";
 import type { Outstanding, Peer } from "./recipient.ts";
 
+export type DeliverRecord = Extract<ServerRecord, { kind: "deliver" }>;
+
 export interface LinkParts {
   readonly clock: Clock;
   readonly bus: ServerBus;
   /** Another server's message for a device that is connected here, it thinks. */
-  deliver(
-    user: string,
-    device: string,
-    epoch: number,
-    body: Uint8Array,
-    outstanding: Outstanding,
-    peer: Peer,
-  ): "sent" | RefusalReason;
+  deliver(record: DeliverRecord, outstanding: Outstanding, peer: Peer): "sent" | RefusalReason;
   kick(user: string, device: string): void;
+  /** Another server has found that this device is the one to be moved (B2). */
+  move(user: string, device: string, epoch: number): void;
   acknowledged(attempt: Try): void;
   refused(attempt: Try, sent: boolean): void;
 }
@@ -64,16 +61,21 @@ export class Link {
     });
   }
 
-  deliver(session: Session, body: Uint8Array, attempt: Try): void {
+  deliver(session: Session, body: Uint8Array, attempt: Try, bid: SenderBid): void {
     attempt.ref = ++this.#lastRef;
     this.#tries.set(attempt.ref, attempt);
     const { server, user, device, epoch } = session;
     const heard = this.#heard.get(server) ?? 0;
-    this.#say(server, { kind: "deliver", ref: attempt.ref, user, device, epoch, heard, body });
+    this.#say(server, { kind: "deliver", ref: attempt.ref, user, device, epoch, heard, bid, body });
   }
 
   kick({ server, user, device }: Session): void {
     this.#say(server, { kind: "kick", user, device });
+  }
+
+  /** The sender of something that its server has delivered here is to be moved. Where the bus is away it stays. */
+  move({ server, user, device, epoch }: Session): void {
+    this.#say(server, { kind: "move", user, device, epoch });
   }
 
   /** The try is over: its answer will be ignored. */
@@ -182,12 +184,15 @@ export class Link {
           break;
         case "kick":
           this.#parts.kick(record.user, record.device);
+          break;
+        case "move":
+          this.#parts.move(record.user, record.device, record.epoch);
       }
     }
   }
 
-  #deliver(server: string, record: Extract<ServerRecord, { kind: "deliver" }>): void {
-    const { ref, user, device, epoch, heard, body } = record;
+  #deliver(server: string, record: DeliverRecord): void {
+    const { ref, heard, body } = record;
     if (heard < (this.#missed.get(server) ?? 0)) {
       this.#refuse(server, ref, "missed");
       return;
@@ -198,7 +203,7 @@ export class Link {
       else this.#refuse(server, ref, "unacknowledged");
     });
     const peer = { server, heard, refusal: this.#lastRefusal + 1 };
-    const outcome = this.#parts.deliver(user, device, epoch, body, outstanding, peer);
+    const outcome = this.#parts.deliver(record, outstanding, peer);
     if (outcome !== "sent") this.#refuse(server, ref, outcome);
   }
 

@@ -1,6 +1,8 @@
 import { decodeDeliverBody } from "@beckon/protocol";
+import type { Millis, SendFrame, ServerAddresses } from "@beckon/protocol";
 
 import type { Clock } from "../lib/clock.ts";
+import type { Look, Movable } from "../placement/mover.ts";
 import type { PendingRow, RowRef, Store } from "../store/store.ts";
 import type { Settler } from "./settler.ts";
 
@@ -34,6 +36,11 @@ export interface DeliverSink {
   replaced(): void;
   /** The device has been forgotten. */
   revoked(): void;
+  /** Little that the device has sent is unanswered, and it is still welcome (B2). */
+  readonly isCalm: boolean;
+  readonly protocols: readonly string[];
+  /** [P-8.4] */
+  move(to: ServerAddresses, reason: string): void;
 }
 
 export interface RecipientParts {
@@ -71,6 +78,10 @@ const LOOK_MS = 500;
 /** Held rows keep a part of the window to themselves, so that live traffic cannot starve what comes before it. */
 const HELD_SHARE = 1 / 4;
 const PAGE = 128;
+/** DELIVERs that a device which is moved may have to acknowledge yet: whatever is lost with its connection comes a second time. */
+const CALM = 8;
+/** For so long after the last message of a call nobody who takes part in it is moved: what they send while they talk goes elsewhere. */
+const CALL_MS: Millis = 120_000;
 const READ_RETRY_MS = 500;
 const MAX_PULLS = 64;
 const NO_ROWS: readonly PendingRow[] = [];
@@ -81,7 +92,7 @@ const NO_ROWS: readonly PendingRow[] = [];
  *
  * Most devices do nothing most of the time: what only others need is made when it is needed.
  */
-export class Recipient {
+export class Recipient implements Movable {
   readonly user: string;
   readonly device: string;
   readonly epoch: number;
@@ -125,6 +136,9 @@ export class Recipient {
   #refused: Map<string, number> | undefined;
   /** Attentive time of the last acknowledgement, or of the DELIVER that first waited for one. */
   progress = 0;
+  look: Look | undefined = undefined;
+  /** Monotonic; of the last message of a call. */
+  #called = -CALL_MS;
 
   constructor(parts: RecipientParts, sink: DeliverSink, who: RecipientOptions) {
     this.#parts = parts;
@@ -158,6 +172,25 @@ export class Recipient {
   /** Rows were sent over this connection and are not settled yet. */
   get #unsettled(): boolean {
     return this.#rows !== undefined && this.#rows.size > 0;
+  }
+
+  get protocols(): readonly string[] {
+    return this.#sink.protocols;
+  }
+
+  get isMovable(): boolean {
+    const { clock } = this.#parts;
+    if (this.#closed || this.#behind || this.#open > CALM || !this.#sink.isCalm) return false;
+    return clock.monotonic() - this.#called >= CALL_MS;
+  }
+
+  move(to: ServerAddresses, reason: string): void {
+    this.#sink.move(to, reason);
+  }
+
+  /** A message of a call has gone over this connection, either way. */
+  called(): void {
+    this.#called = this.#parts.clock.monotonic();
   }
 
   silent(): void {
@@ -380,6 +413,7 @@ export class Recipient {
 
   #sendRow(row: PendingRow): void {
     (this.#rows ??= new Map()).set(row.row, row);
+    if (isOfCall(decodeDeliverBody(row.body))) this.called();
     this.#push(new HeldDelivery(row, this));
     this.#sink.deliver(row.body, true, row.redelivered || this.#mayHaveRows);
   }
@@ -437,6 +471,11 @@ export function messageKey(from: string, fromDevice: string, id: Uint8Array): st
 export function isCall(body: Uint8Array): boolean {
   const { n, wake } = decodeDeliverBody(body);
   return n === 0 && wake === "call";
+}
+
+/** Whether it begins, answers or ends a call. */
+export function isOfCall({ wake, ends }: Pick<SendFrame, "wake" | "ends">): boolean {
+  return wake === "call" || ends.length > 0;
 }
 
 /** The key of the message that a DELIVER body carries. */

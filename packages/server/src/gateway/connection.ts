@@ -30,6 +30,9 @@ import type { Socket, SocketHandler } from "./socket.ts";
 const CONGESTED_BYTES = 1024 * 1024;
 const SLOW_BYTES = 16 * 1024 * 1024;
 
+/** SENDs that a device which is moved may wait for: what is not answered in time it sends again. */
+const CALM = 8;
+
 /** How often the store hears that a device is still connected. */
 const SEEN_MS = 24 * 3600 * 1000;
 /** Later than every WELCOME: what the device has missed stays to be told. */
@@ -95,6 +98,15 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
 
   get open(): boolean {
     return this.#stage === "open";
+  }
+
+  /** Whose connection it is, once it is welcome. */
+  get user(): string | undefined {
+    return this.#session?.identity.user;
+  }
+
+  get device(): string | undefined {
+    return this.#session?.device;
   }
 
   get isClosed(): boolean {
@@ -381,6 +393,14 @@ export class Connection implements SocketHandler, Reply, DeliverSink {
 
   pulled(pull: number): void {
     this.#out.frame({ type: "pulled", pull });
+  }
+
+  get isCalm(): boolean {
+    return this.#stage === "open" && this.#unanswered <= CALM;
+  }
+
+  get protocols(): readonly string[] {
+    return this.#session?.protocols ?? [];
   }
 
   get congested(): boolean {

@@ -11,11 +11,15 @@ export interface Leaver {
   fail(code: "draining" | "stopping"): void;
 }
 
-export interface DrainParts {
+export interface DrainParts<L extends Leaver> {
   readonly plan: DrainPlan;
   readonly clock: Clock;
+  /** Monotonic ms at which the drain began. Default: now. */
+  readonly began?: Millis;
   /** The other servers that take devices, each time another one first. None: there is nowhere to go. */
   readonly elsewhere: () => readonly ServerAddresses[];
+  /** Where this one is to go, the best server first; asked once for each, as it is told. Default: any of the others. */
+  readonly placeOf?: (leaver: L) => readonly ServerAddresses[] | undefined;
 }
 
 /** How often it is looked whether all have gone. */
@@ -25,11 +29,10 @@ const LOOK_MS = 50;
  * Tells the connections to go elsewhere, batch by batch, and closes each batch that has had its time; resolves when all are gone
  * (B3). Where there is nowhere to go they are closed as `stopping`. After a stall no two batches become one, unless the deadline asks for it.
  */
-export async function drainConnections(
-  connections: readonly Leaver[],
-  { plan, clock, elsewhere }: DrainParts,
+export async function drainConnections<L extends Leaver>(
+  connections: readonly L[],
+  { plan, clock, began = clock.monotonic(), elsewhere, placeOf }: DrainParts<L>,
 ): Promise<void> {
-  const began = clock.monotonic();
   /** Those before it were told; those before the other are gone. */
   let told = 0;
   let gone = 0;
@@ -48,7 +51,10 @@ export async function drainConnections(
   const tell = (elapsed: Millis): void => {
     tellAt = elapsed + plan.pace.intervalMs;
     const end = endOfBatch(told, elapsed);
-    for (; told < end; told++) connections[told]!.drain(plan.within, elsewhere());
+    for (; told < end; told++) {
+      const leaver = connections[told]!;
+      if (!leaver.isClosed) leaver.drain(plan.within, placeOf?.(leaver) ?? elsewhere());
+    }
     batches.push({ end, due: elapsed + plan.patience });
   };
   const close = (elapsed: Millis, mayGo: boolean): void => {

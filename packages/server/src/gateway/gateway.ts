@@ -8,6 +8,7 @@ import type {
 import type { Authorize } from "../delivery/authorize.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Mover } from "../placement/mover.ts";
 import type { Placement } from "../placement/placement.ts";
 import type { SessionTable } from "../sessions/table.ts";
 import type { ArrivedWake, Store } from "../store/store.ts";
@@ -43,12 +44,26 @@ export interface GatewayOptions {
   state(): "up" | "draining";
   /** Undefined: devices stay where they come. */
   readonly placement: Placement | undefined;
+  /** Undefined: nor are they moved later. */
+  readonly mover: Mover | undefined;
+  /** Undefined: where this server is emptied devices go anywhere. `devices`: by user, how many are connected here. */
+  readonly planEmptying:
+    | ((devices: ReadonlyMap<string, number>) => Promise<Departures>)
+    | undefined;
   /** What its push service would find wrong with a registration; undefined: nothing that can be seen. */
   pushFault(push: PushRegistration): string | undefined;
   /** For the counters, and for the log. */
   onFailure(failure: ConnectionFailure): void;
   /** A device is welcomed that had been pushed to. `hinted`: the server whose wake led it here, as it says. */
   onWoken(wake: ArrivedWake, hinted: string): void;
+}
+
+/** Where each device of a server that is emptied goes (B3). */
+export interface Departures {
+  /** In the order in which they leave. */
+  readonly users: Iterable<string>;
+  /** The device is told to go now: to which servers, the best first. Undefined: to any. */
+  send(user: string, device: string): readonly ServerAddresses[] | undefined;
 }
 
 export interface GatewayParts extends GatewayOptions {
@@ -100,8 +115,28 @@ export class Gateway {
    * `state` says `draining`.
    */
   async drain(plan: DrainPlan): Promise<void> {
-    const { clock, elsewhere } = this.#parts;
-    await drainConnections([...this.#connections], { plan, clock, elsewhere });
+    const { clock, elsewhere, planEmptying } = this.#parts;
+    const began = clock.monotonic();
+    const connections = [...this.#connections];
+    if (planEmptying === undefined || elsewhere().length === 0) {
+      await drainConnections(connections, { plan, clock, elsewhere });
+      return;
+    }
+    // Who is not welcomed yet is refused first.
+    const ordered: Connection[] = [];
+    const users = new Map<string, Connection[]>();
+    for (const connection of connections) {
+      const { user } = connection;
+      const others = user === undefined ? ordered : users.get(user);
+      if (others === undefined) users.set(user!, [connection]);
+      else others.push(connection);
+    }
+    const devices = new Map([...users].map(([user, { length }]) => [user, length]));
+    const departures = await planEmptying(devices);
+    for (const user of departures.users) ordered.push(...users.get(user)!);
+    const placeOf = ({ user, device }: Connection): readonly ServerAddresses[] | undefined =>
+      user === undefined ? undefined : departures.send(user, device!);
+    await drainConnections(ordered, { plan, clock, began, elsewhere, placeOf });
   }
 
   stop(): void {

@@ -61,7 +61,8 @@ export async function shakeHands(
     if (elsewhere !== undefined) return elsewhere;
     if (noRoom !== undefined) return noRoom;
   }
-  const known = parts.table.find(user, hello.device)?.epoch ?? 0;
+  const before = parts.table.find(user, hello.device);
+  const known = before?.epoch ?? 0;
   const epoch = parts.table.nextEpoch(user, hello.device, hello.epoch);
   let arrival: ArrivalResult;
   try {
@@ -86,7 +87,19 @@ export async function shakeHands(
     if (other.epoch > epoch) return { refused: "replaced" };
   }
   if (arrival.wake !== undefined) parts.onWoken(arrival.wake, hello.hinted);
+  if (before !== undefined && wasMoved(hello, before, parts.server)) {
+    parts.mover?.arrived(user, hello.device, before.server);
+  }
   return { ...enter(parts, connection, hello, identity, arrival, epoch) };
+}
+
+/** [P-8.4] Whether the device was asked to come here: it is still connected elsewhere, and knows of that. */
+function wasMoved(
+  { noRedirect, hinted, epoch }: HelloFrame,
+  before: { readonly server: string; readonly epoch: number },
+  server: string,
+): boolean {
+  return noRedirect && hinted === server && before.server !== server && before.epoch === epoch;
 }
 
 function faultOf(hello: HelloFrame, parts: GatewayParts): Refused | undefined {

@@ -81,6 +81,26 @@ export class Associates {
     this.#note(from, to, share, at);
   }
 
+  /** The same for a message to `user`, who is connected here, that another server has accepted: it is for that one to store. */
+  heard(user: string, from: string, share: number = 1): void {
+    this.#strengthen(user, from, share, share, this.#options.now());
+  }
+
+  /** Whether the user's ties together weigh as much. */
+  reach(user: string, weight: number): boolean {
+    const circle = this.#circles.get(user);
+    if (circle === undefined) return weight <= 0;
+    const age = this.#options.now() - circle.at;
+    const [longAged, shortAged] = [longDecay(age), shortDecay(age)];
+    const { long, short } = this.#blocks.page(circle.block);
+    const first = this.#blocks.first(circle.block);
+    let sum = 0;
+    for (let i = first; i < first + circle.size; i++) {
+      sum += weigh(long[i]! * longAged, short[i]! * shortAged);
+    }
+    return sum >= weight;
+  }
+
   /** How many associates are known of the user. */
   count(user: string): number {
     return this.#circles.get(user)?.size ?? 0;

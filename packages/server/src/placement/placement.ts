@@ -8,6 +8,7 @@ import type { Member, Membership } from "../cluster/membership.ts";
 import { AgingMap } from "../lib/aging-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
+import { Decisions, type PlacementDecision } from "./decisions.ts";
 import { type Place, ramp } from "./places.ts";
 import { type Attraction, type Decision, NOWHERE, placeArrival, type Rule } from "./policy.ts";
 import { Seats } from "./seats.ts";
@@ -49,14 +50,19 @@ export interface Arriving {
   readonly intent: string;
 }
 
-/** The servers, and what draws a user to each, as this server sees them at a moment. */
-export interface Outlook {
+/** The servers as this server sees them at a moment. */
+export interface View {
   readonly members: readonly Member[];
   /** In the order of the members. */
   readonly places: readonly Place[];
-  readonly attraction: Attraction;
+  readonly index: ReadonlyMap<string, number>;
   /** Index of this server. */
   readonly here: number;
+}
+
+/** And what draws a user to each. */
+export interface Outlook extends View {
+  readonly attraction: Attraction;
 }
 
 /** Redirects by what they were for. */
@@ -77,9 +83,14 @@ export class Placement {
   };
   /** Redirects that led nowhere: the device came back. */
   unreached = 0;
+  /** Devices that were asked to go elsewhere while connected (B2); those of them that did not; and those that came here in that way. */
+  moves = 0;
+  declined = 0;
+  moved = 0;
   readonly #parts: PlacementParts;
   /** Of devices that were sent elsewhere and have not been seen there. */
   readonly #seats: Seats;
+  readonly #decisions = new Decisions();
   readonly #avoiding = new AgingMap<{ readonly server: string; readonly until: Millis }>();
 
   constructor(parts: PlacementParts) {
@@ -102,7 +113,9 @@ export class Placement {
 
   /** A device that is not to be redirected has come: one that was sent elsewhere, and is back, could not get in there. */
   returned(user: string, device: string): void {
-    const key = keyOf(user, device);
+    // For later.
+    void this.#parts.circles.load(user);
+    const key = deviceOf(user, device);
     const server = this.#seats.of(key);
     if (server === undefined) return;
     this.#seats.release(key);
@@ -113,14 +126,31 @@ export class Placement {
 
   /** The device is connected, here or elsewhere: its load is counted there. */
   appeared(user: string, device: string): void {
-    this.#seats.release(keyOf(user, device));
+    this.#seats.release(deviceOf(user, device));
+  }
+
+  /** The device is told to go elsewhere: a seat is kept for it there. */
+  send(user: string, device: string, decision: Omit<PlacementDecision, "at">): void {
+    const key = deviceOf(user, device);
+    this.#seats.reserve(key, decision.to);
+    this.#decisions.add(key, { at: this.#parts.clock.now(), ...decision });
+  }
+
+  /** What this server decided last of the device; undefined: nothing that it remembers. */
+  decisionOf(user: string, device: string): PlacementDecision | undefined {
+    return this.#decisions.of(deviceOf(user, device));
   }
 
   /** What the user would be placed by. `named`: by peer, the server that a notification names. */
   outlook(user: string, device: string, named: ReadonlyMap<string, string> = NOBODY): Outlook {
+    const view = this.view(this.#avoidedBy(deviceOf(user, device)));
+    return { ...view, attraction: this.#attraction(user, view.index, named) };
+  }
+
+  /** `avoided`: a server that takes nobody of those who are to be placed. */
+  view(avoided?: string): View {
     const { members: membership, server, clock, table } = this.#parts;
     const members = membership.list();
-    const avoided = this.#avoidedBy(keyOf(user, device));
     const { trusted } = table;
     const places = members.map(({ name, state, load, capacity, cpu, since }): Place => ({
       name,
@@ -133,12 +163,7 @@ export class Placement {
       busy: cpu / 1_000,
     }));
     const index = new Map(members.map(({ name }, i) => [name, i]));
-    return {
-      members,
-      places,
-      attraction: this.#attraction(user, index, named),
-      here: index.get(server)!,
-    };
+    return { members, places, index, here: index.get(server)! };
   }
 
   #place(
@@ -170,7 +195,16 @@ export class Placement {
     const { to, why } = decision;
     if (to === NOWHERE || to === outlook.here || why === "stay") return undefined;
     const member = outlook.members[to]!;
-    this.#seats.reserve(keyOf(user, device), member.name);
+    const here = outlook.attraction[outlook.here]!;
+    const there = outlook.attraction[to]!;
+    this.send(user, device, {
+      kind: "redirect",
+      why,
+      from: this.#parts.server,
+      to: member.name,
+      attraction: { here, there },
+      gain: there - here,
+    });
     this.redirects[why]++;
     return { to: member, why };
   }
@@ -205,6 +239,7 @@ export class Placement {
   }
 }
 
-function keyOf(user: string, device: string): string {
+/** Names a device of a user; ids have no control characters. */
+export function deviceOf(user: string, device: string): string {
   return `${user}\n${device}`;
 }

@@ -58,6 +58,12 @@ export interface Mover {
   readonly movable: boolean;
 }
 
+/** What a user would gain by a move, and how many associates it has: so two servers compare the two who talk across them. */
+export interface Bid {
+  readonly gain: number;
+  readonly associates: number;
+}
+
 export interface Move {
   /** Index of the mover. */
   readonly who: number;
@@ -108,10 +114,13 @@ export function placeArrival(
   return { to: best, why: isAttracted ? "attraction" : "room" };
 }
 
-/**
- * After a message between two connected devices that has crossed servers: which of the two is moved, if any. The one that gains more; of
- * equals the one with fewer associates.
- */
+/** The one that gains more is moved; of equals the one with fewer associates. */
+export function outbids(one: Bid, other: Bid): boolean {
+  if (one.gain !== other.gain) return one.gain > other.gain;
+  return one.associates < other.associates;
+}
+
+/** After a message between two connected devices that has crossed servers: which of the two is moved, if any. */
 export function placeCrossing(
   movers: readonly Mover[],
   places: readonly Place[],
@@ -131,13 +140,16 @@ export function placeCrossing(
       // To get out of a crowd is no reason for a move: that is for the next reconnect.
       const crowd = Math.max(0, pressure(to, places, shares, rule) - pressed);
       const gain = then - now - crowd;
-      if (gain < rule.moveGain || gain < (best?.gain ?? 0)) continue;
-      const isTie = gain === best?.gain;
-      if (isTie && movers[best!.who]!.associates <= associates) continue;
+      if (gain < rule.moveGain || gain < 0) continue;
+      if (best !== undefined && !outbids({ gain, associates }, bidOf(best, movers))) continue;
       best = { who, to, gain };
     }
   }
   return best;
+}
+
+function bidOf({ who, gain }: Move, movers: readonly Mover[]): Bid {
+  return { gain, associates: movers[who]!.associates };
 }
 
 function followsHint(place: Place, fair: number, rule: Rule): boolean {

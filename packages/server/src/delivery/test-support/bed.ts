@@ -262,6 +262,9 @@ export class TestDevice {
         deliver: (body, held, redelivered) => this.#deliver(body, held, redelivered),
         pulled: (pull) => void this.pulled.push(pull),
         congested: false,
+        isCalm: true,
+        protocols: ["ws"],
+        move: () => undefined,
         silent: () => {
           this.wasSilent = true;
           this.disconnect();
