@@ -1,0 +1,219 @@
+import { describe, expect, test } from "bun:test";
+
+import { CLOSE } from "@beckon/protocol";
+
+import type { Node } from "../node.ts";
+import { Bed, type Device } from "../test-support/bed.ts";
+import { ruleOf } from "./rule.ts";
+
+const PLACEMENT = { placement: { rule: ruleOf("cost"), moves: false } };
+/** One device at a time. */
+const PACE = { batch: 1, intervalMs: 200, deadlineMs: 60_000 };
+
+interface Community {
+  readonly bed: Bed;
+  readonly nodes: readonly Node[];
+  readonly devices: ReadonlyMap<string, Device>;
+}
+
+/** Servers, users by the server where they are, and pairs of whom each has written to the other so often. */
+async function community(
+  servers: readonly (readonly [name: string, most: number])[],
+  users: Readonly<Record<string, readonly string[]>>,
+  ties: readonly (readonly [a: string, b: string, messages: number])[],
+  options: object = PLACEMENT,
+): Promise<Community> {
+  const bed = new Bed();
+  const nodes = servers.map(([name, most]) => bed.node(name, most, options));
+  await bed.clock.advance(3_000);
+  const devices = new Map<string, Device>();
+  for (const [server, names] of Object.entries(users)) {
+    const node = nodes.find(({ name }) => name === server)!;
+    for (const user of names) {
+      devices.set(user, await bed.device(node, user, { noRedirect: true, durable: false }));
+    }
+  }
+  for (const [a, b, messages] of ties) {
+    for (let i = 0; i < messages; i++) {
+      for (const [from, to] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        devices.get(from)!.send(to);
+        await bed.clock.advance(10);
+        const { length } = devices.get(to)!.of("deliver");
+        if (length > 0) devices.get(to)!.write({ type: "received", ranges: [1, length] });
+      }
+      await bed.clock.advance(100);
+    }
+  }
+  return { bed, nodes, devices };
+}
+
+/** The servers that DRAIN named, in the order of the devices that were told. */
+async function told({ bed, devices }: Community, ms: number): Promise<Map<string, string[]>> {
+  const names = new Map<string, string[]>();
+  for (let at = 0; at < ms; at += 50) {
+    await bed.clock.advance(50);
+    for (const [user, device] of devices) {
+      const [drain] = device.of("drain");
+      if (drain !== undefined && !names.has(user)) {
+        names.set(
+          user,
+          drain.servers.map(({ name }) => name),
+        );
+      }
+    }
+  }
+  return names;
+}
+
+describe("B3: a server that is emptied", () => {
+  test("sends each device where its associates are, and names others after it", async () => {
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 100],
+        ["s3", 100],
+        ["s4", 100],
+        ["s5", 100],
+      ],
+      { s1: ["ann", "bob", "carol"], s2: ["eve"], s3: ["fay"], s4: ["gus"] },
+      [
+        ["ann", "eve", 4],
+        ["bob", "fay", 2],
+        ["carol", "bob", 1],
+        ["carol", "gus", 8],
+      ],
+    );
+    void all.nodes[0]!.stop(PACE);
+    const names = await told(all, 2_000);
+    expect([...names].map(([user, [first]]) => `${user} ${first}`)).toEqual([
+      "carol s4",
+      "ann s2",
+      "bob s3",
+    ]);
+    for (const [, servers] of names) {
+      expect(servers).toHaveLength(3);
+      expect(new Set(servers).size).toBe(3);
+    }
+    expect(all.nodes[0]!.placement!.decisionOf("ann", "phone")).toMatchObject({
+      kind: "drain",
+      why: "attraction",
+      from: "s1",
+      to: "s2",
+    });
+  });
+
+  test("keeps a community together, however many servers there are, with all devices of a user", async () => {
+    const members = Array.from({ length: 8 }, (_, i) => `m${i}`);
+    const ties = members.map((user, i) => [user, members[(i + 1) % 8]!, 2] as const);
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 100],
+        ["s3", 100],
+        ["s4", 100],
+      ],
+      { s1: [...members, "zoe"] },
+      ties,
+    );
+    const tablet = await all.bed.device(all.nodes[0]!, "m3", {
+      noRedirect: true,
+      device: "tablet",
+    });
+    void all.nodes[0]!.stop(PACE);
+    const names = await told(all, 3_000);
+    expect(names.size).toBe(9);
+    const firsts = new Set(members.map((user) => names.get(user)![0]));
+    expect(firsts.size).toBe(1);
+    expect(tablet.of("drain")[0]!.servers[0]!.name).toBe([...firsts][0]!);
+  });
+
+  test("sends no more to a server than there are seats, with what was promised by those who were told and have not come yet", async () => {
+    const fans = Array.from({ length: 6 }, (_, i) => `fan${i}`);
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 4],
+        ["s3", 100],
+      ],
+      { s1: fans, s2: ["star"] },
+      fans.map((fan) => [fan, "star", 1] as const),
+    );
+    void all.nodes[0]!.stop({ ...PACE, batch: 100 });
+    const names = await told(all, 500);
+    const firsts = [...names.values()].map(([first]) => first);
+    expect(firsts.filter((name) => name === "s2")).toHaveLength(3);
+    expect(firsts.filter((name) => name === "s3")).toHaveLength(3);
+  });
+
+  test("keeps a seat for whoever was told until it is seen, there or elsewhere", async () => {
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 100],
+        ["s3", 100],
+      ],
+      { s1: ["ann", "bob"], s2: ["eve"] },
+      [
+        ["ann", "eve", 2],
+        ["bob", "eve", 1],
+      ],
+    );
+    const [s1, , s3] = all.nodes;
+    const seats = (): number | undefined =>
+      s1!.placement!.view().places.find(({ name }) => name === "s2")?.load;
+    expect(seats()).toBe(1);
+    void s1!.stop({ ...PACE, batch: 100 });
+    await told(all, 100);
+    expect(seats()).toBe(3);
+    const { epoch } = all.devices.get("ann")!.of("welcome")[0]!;
+    await all.bed.device(s3!, "ann", { epoch, noRedirect: true });
+    await all.bed.clock.advance(100);
+    expect(seats()).toBe(2);
+    expect(all.devices.get("ann")!.closed).toBe(CLOSE.replaced);
+  });
+
+  test("names any where the one that was chosen takes no devices any more", async () => {
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 100],
+        ["s3", 100],
+      ],
+      { s1: ["ann", "bob"], s2: ["eve"] },
+      [
+        ["ann", "eve", 2],
+        ["bob", "eve", 1],
+      ],
+    );
+    void all.nodes[0]!.stop({ ...PACE, intervalMs: 2_000 });
+    await told(all, 1_000);
+    void all.nodes[1]!.stop({ ...PACE, batch: 100 });
+    const names = await told(all, 2_000);
+    expect(names.get("ann")![0]).toBe("s2");
+    expect(names.get("bob")).toEqual(["s3"]);
+  });
+
+  test("drains as ever where placement is off", async () => {
+    const all = await community(
+      [
+        ["s1", 100],
+        ["s2", 100],
+        ["s3", 100],
+      ],
+      { s1: ["ann", "bob", "carol", "dave"], s2: ["eve"] },
+      ["ann", "bob", "carol", "dave"].map((user) => [user, "eve", 1] as const),
+      {},
+    );
+    void all.nodes[0]!.stop(PACE);
+    const names = await told(all, 2_000);
+    expect([...names.values()].map(([first]) => first).toSorted()).toEqual([
+      "s2",
+      "s2",
+      "s3",
+      "s3",
+    ]);
+  });
+});
