@@ -133,6 +133,7 @@ describe("a server that dies", () => {
       await cluster.complete();
       await people.arrive(2);
       await cluster.placed("u2", "s2");
+      await people.caughtUp(2, 0);
       const across = await people.tell(0, 2);
       expect(across.ack).toMatchObject({ status: "delivered", route: "remote" });
       expect(await s1.metric("beckon_bus_up")).toBe(1);

@@ -47,11 +47,13 @@ export class People {
     this.#people = homes.map((home, number) => this.#person(number, home));
   }
 
-  /** All of them connected where they begin, and known so everywhere. */
+  /** All of them connected where they begin, and known so everywhere; what is said to them from now on is said live. */
   static async at(cluster: Cluster, homes: readonly string[]): Promise<People> {
     const people = new People(cluster, homes);
     await Promise.all(homes.map((_, number) => people.arrive(number)));
     await Promise.all(homes.map((home, number) => cluster.placed(`u${number}`, home)));
+    const before = (number: number): number => (number + homes.length - 1) % homes.length;
+    await Promise.all(homes.map((_, number) => people.caughtUp(number, before(number))));
     return people;
   }
 
@@ -157,6 +159,16 @@ export class People {
 
   async tell(from: number, to: number, ms = 10_000): Promise<{ ack: Ack; message: Message }> {
     return this.done(this.say(from, to), ms);
+  }
+
+  /**
+   * Until the person has read what was held, as a device that has come does first, and hears live what `from` says: until then all
+   * that is said to it is held as well.
+   */
+  async caughtUp(person: number, from: number): Promise<void> {
+    const isLive = async (): Promise<boolean> =>
+      (await this.tell(from, person)).ack.status === "delivered";
+    await until(isLive, () => `${this.#people[person]!.name} to have read what was held`);
   }
 
   /** Pairs of these talk at random, a message each `everyMs`, for as long as `meanwhile` takes. */
