@@ -73,17 +73,19 @@ describe("the first lines", () => {
 
 describe("a message to one who sleeps", () => {
   test("M7: held, pushed, and he wakes at the sender's server, from where his answer stays", async () => {
+    const eve = await dev.listener("eve");
     const { events, close } = await dev.watch();
-    const eve = dev.device("eve");
     eve.type("bob: hello");
     await dev.line(/^eve → bob {2}asleep: held [\d.]+ ms, pushed; the push names s1$/);
     await dev.line(/^bob {2}woke at s1, \d+ ms after the tap; 1 delivered, local$/);
     await dev.line(/^bob → eve {2}delivered, local at s1$/);
     expect(await eve.line(/^ {2}bob: held by s1/)).toContain("ms");
     expect(await eve.line(/^bob: I am here/)).toContain("(live, local at s1)");
+    const bobs = () => of(events, "delivered").find(({ to }) => to === "bob");
+    await until(() => bobs() !== undefined, "the page to be told");
     expect(of(events, "pushed")).toMatchObject([{ user: "bob", names: "s1" }]);
     expect(of(events, "pushed")[0]!.sealed).toMatch(/^\{"beckon":"[\w-]+"\}$/);
-    expect(of(events, "delivered")[0]).toMatchObject({
+    expect(bobs()).toMatchObject({
       accepted: "s1",
       server: "s1",
       stored: true,
@@ -111,7 +113,7 @@ describe("a message to one who sleeps", () => {
     const from = dev.lines.length;
     // He sleeps again when nothing has come for a while.
     await dev.line(/^bob {2}asleep; was last on s1$/, 0, 40_000);
-    const eve = dev.device("eve", "--device", "second");
+    const eve = await dev.listener("eve", "--device", "second");
     eve.type("bob: hello");
     await dev.line(/^eve → bob .* pushed; the push names s3$/, from);
     await dev.line(/^bob {2}woke at s3, .*; 1 delivered, crossed from s1$/, from);

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { Act, Stage, StageEvent } from "@beckon/console/stage";
+import { DEV_API_TOKEN } from "@beckon/server";
 
+import { sayByApi } from "./shop.ts";
 import { until } from "./until.ts";
 
 export const MAIN: string = fileURLToPath(
@@ -82,6 +84,20 @@ export class DevProcess extends Running {
 
   device(user: string, ...args: readonly string[]): Running {
     return new Running(["device", user, "--dev", this.url, ...args]);
+  }
+
+  /** A device that hears live what is said to it from now on: one that has come reads first what is held, and so long all is held. */
+  async listener(user: string, ...args: readonly string[]): Promise<Running> {
+    const device = this.device(user, ...args);
+    await device.line(/^connected/);
+    const { admin } = (await this.stage()).servers[0]!;
+    let said = 0;
+    const isLive = async (): Promise<boolean> => {
+      await sayByApi(admin, DEV_API_TOKEN, user, `news ${++said}`);
+      return (await device.line(new RegExp(`^shop: news ${said} `))).includes("(live, ");
+    };
+    await until(isLive, `${user} to have read what was held`);
+    return device;
   }
 
   async stage(): Promise<Stage> {
