@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { CLOSE, LIMITS } from "@beckon/protocol";
 
@@ -6,6 +6,8 @@ import { RawDevice, send } from "./support/raw-device.ts";
 import { startSystem } from "./support/system.ts";
 import type { System } from "./support/system.ts";
 import { until } from "./support/until.ts";
+
+setDefaultTimeout(60_000);
 
 describe.each(["ws", "tcp"] as const)("by %s", (protocol) => {
   let system: System;
@@ -159,6 +161,8 @@ describe.each(["ws", "tcp"] as const)("by %s", (protocol) => {
     ann.write(send("bob-4", 1));
     await until(() => bob.of("deliver").length === 1, "DELIVER");
     expect((await bob.end()).error).toBe("not-acknowledging");
+    // It has to be on disk first.
+    await until(() => ann.of("ack").length === 1, "ACK");
     expect(ann.of("ack")[0]).toMatchObject({ status: "held", route: "wake" });
     const again = await device("bob-4");
     await until(() => again.of("deliver").length === 1, "DELIVER again");

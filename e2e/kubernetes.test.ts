@@ -1,5 +1,5 @@
 /** examples/cluster/kubernetes: what can be known of the manifests without a cluster. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -9,6 +9,8 @@ import * as z from "zod";
 
 import { endpoints } from "../packages/server/src/admin/endpoints.ts";
 import { ROOT } from "./support/package.ts";
+
+setDefaultTimeout(60_000);
 
 const FOLDER = join(ROOT, "examples/cluster/kubernetes");
 

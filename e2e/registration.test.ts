@@ -1,5 +1,14 @@
 /** Who is woken, and who is not any more: the SDK against `beckon serve` in a process of its own, with a push service beside it. */
-import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  describe,
+  expect,
+  spyOn,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 
 import {
   type Beckon,
@@ -16,6 +25,8 @@ import { SignJWT } from "jose";
 import { API_TOKEN, Installation, SECRET, type ServerProcess } from "./support/process.ts";
 import { PushStandIn } from "./support/push-stand-in.ts";
 import { until } from "./support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const KEY = { id: 77, key: new Uint8Array(32).fill(9) };
 

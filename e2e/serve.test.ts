@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 
 import { API_TOKEN, Installation } from "./support/process.ts";
 import { RawDevice, send } from "./support/raw-device.ts";
 import { until } from "./support/until.ts";
+
+setDefaultTimeout(60_000);
 
 let installation: Installation;
 let annsToken: string;

@@ -1,5 +1,13 @@
 /** Devices over TLS, with real servers: what an operator does to the certificate's files, and what devices see of it. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
@@ -12,6 +20,8 @@ import { compileProgram, installPackage } from "./support/package.ts";
 import { Installation, type ServerProcess } from "./support/process.ts";
 import { RawDevice } from "./support/raw-device.ts";
 import { until } from "./support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const PROGRAM = fileURLToPath(new URL("programs/device.ts", import.meta.url));
 const TLS = { BECKON_TLS_CERT_FILE: "live/cert.pem", BECKON_TLS_KEY_FILE: "live/key.pem" };

@@ -1,5 +1,5 @@
 /** Web Push from the message to the SDK, through servers as they are configured and a push service that opens what it gets. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -15,6 +15,8 @@ import { webPushProvider } from "../packages/server/src/push/webpush.ts";
 import { API_TOKEN, Installation, type ServerProcess } from "./support/process.ts";
 import { startSystem, type System } from "./support/system.ts";
 import { until } from "./support/until.ts";
+
+setDefaultTimeout(60_000);
 
 const key = generateVapidKey();
 let service: WebPushService;
