@@ -58,7 +58,7 @@ export class ClusterServer {
     await until(
       () => isUp() || child.exitCode !== null,
       () => `${this.name} to start:\n${this.log.slice(before)}`,
-      30_000,
+      60_000,
     );
     if (!isUp()) throw new Error(`${this.name} did not start:\n${this.log.slice(before)}`);
   }
