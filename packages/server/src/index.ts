@@ -22,5 +22,5 @@ export {
 } from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts, SqliteStore } from "./server.ts";
 export type { UserDevice } from "./admin/backend.ts";
-export type { ServerOverview } from "./cluster/overview.ts";
+export type { Locality, ServerOverview, SystemOverview } from "./cluster/overview.ts";
 export { parseDuration } from "./lib/duration.ts";

@@ -248,3 +248,35 @@ for (const [wake, pushes] of [
     expect(bed.named).toHaveLength(pushes);
   });
 }
+
+test("B4: each delivery is counted by one server, as local, as one that crossed, or as one of a wake", async () => {
+  const { bed, s1, s2 } = await pair();
+  const ann = await bed.device(s1, "ann");
+  const received = async (node: typeof s1, user: string): Promise<void> => {
+    const device = await bed.device(node, user);
+    await bed.clock.advance(50);
+    device.write({ type: "received", ranges: [1, 1] });
+    await bed.clock.advance(50);
+  };
+  await bed.sleeper(s2, "here");
+  await bed.sleeper(s1, "there");
+  for (const user of ["here", "there"]) ann.send(user);
+  await bed.clock.advance(100);
+  await received(s1, "here");
+  await received(s2, "there");
+  const devices = [
+    await bed.device(s1, "bob"),
+    await bed.device(s2, "bob", { device: "laptop" }),
+    await bed.device(s2, "cat"),
+  ];
+  for (const user of ["bob", "cat"]) ann.send(user);
+  await bed.clock.advance(50);
+  for (const device of devices) device.write({ type: "received", ranges: [1, 1] });
+  await bed.clock.advance(50);
+  const none = { local: 0, remote: 0, wakeLocal: 0, wakeRemote: 0 };
+  const [first, second] = [s1.counters.lately, s2.counters.lately];
+  expect(first.fiveMinutes).toEqual({ ...none, local: 1, remote: 2, wakeLocal: 1 });
+  expect(second.fiveMinutes).toEqual({ ...none, wakeRemote: 1 });
+  await bed.clock.advance(400_000);
+  expect(s1.counters.lately).toEqual({ fiveMinutes: none, hour: first.hour });
+});

@@ -138,6 +138,7 @@ export function createNode(parts: NodeParts): Node {
   const counters = new Counters(
     name,
     parts.providers.map((provider) => provider.name),
+    () => clock.monotonic(),
   );
   const replicator = createReplicator({
     server: name,

@@ -560,6 +560,7 @@ function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificate
   return {
     name: node.name,
     counters: node.counters,
+    placement: node.placement,
     connections: () => node.gateway.size,
     servers: () => node.members.list().length,
     draining: () => node.members.get(node.name)?.state === "draining",

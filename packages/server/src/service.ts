@@ -133,6 +133,7 @@ export function statusOf(node: Node, store: boolean): ServerStatus {
     connections: load,
     cpu,
     published,
+    lately: node.counters.lately,
     replicas: replicas.map((replica) => ({
       ...replica,
       confirmed: Math.round(replica.confirmed),

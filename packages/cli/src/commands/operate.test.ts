@@ -84,13 +84,14 @@ test("M1: status shows all servers, through any of them", async () => {
   );
   const { code, out, notes } = await beckon(args, { env });
   expect({ code, notes }).toEqual({ code: 0, notes: "" });
-  const [head, ...lines] = out.trimEnd().split("\n");
+  const [servers = ""] = out.split("\n\n");
+  const [head, ...lines] = servers.split("\n");
   expect(head).toMatch(
-    /^SERVER +STATE +CONNECTIONS +CPU +BEHIND +CONFIRMED +UP +VERSION +ADDRESSES$/,
+    /^SERVER +STATE +CONNECTIONS +CPU +LOCAL 5M +LOCAL 1H +BEHIND +CONFIRMED +UP +VERSION +ADDRESSES$/,
   );
   expect(lines).toHaveLength(3);
   for (const line of lines) {
-    expect(line).toMatch(/ up .* of 100,000 +\d+% +0 +[\d.]+s ago +\d.* 0\.1\.0 +ws:\/\/127/);
+    expect(line).toMatch(/ up .* of 100,000 +\d+% +- +- +0 +[\d.]+s ago +\d.* 0\.1\.0 +ws:\/\/127/);
   }
   const json = await beckon([...args, "--json"], { env });
   const { server, servers: all } = JSON.parse(json.out) as {

@@ -1,4 +1,4 @@
-import type { ServerOverview } from "@beckon/server";
+import type { Locality, ServerOverview, SystemOverview } from "@beckon/server";
 import { Command } from "commander";
 
 import { type ApiOptions, callApi, withApiOptions } from "../api.ts";
@@ -13,29 +13,31 @@ interface Options extends ApiOptions {
   readonly watch?: true;
 }
 
-export interface Servers {
+export interface Servers extends SystemOverview {
   /** The one that answers. */
   readonly server: string;
-  readonly servers: readonly ServerOverview[];
 }
 
 const WATCH_MS = 1_000;
 
 const HELP = `
-CPU is how much of one CPU the process used in the last second or so. BEHIND is how many changes of another server's
+CPU is how much of one CPU the process used in the last second or so. LOCAL is which part of the deliveries of the last
+5 minutes, and of the last hour, were by the server that had accepted the message; below, those of all servers together:
+live over the same server, live over two, and from the store after a wake. BEHIND is how many changes of another server's
 sessions were published and are not here yet, CONFIRMED how long ago all of them were last known to be here: about a
 second where all is well.
 
 Examples:
   BECKON_API_TOKEN=$(cat api-token) beckon status
   beckon status --watch --admin http://10.0.0.5:9090
-  beckon status --json | jq '[.servers[].connections] | add'`;
+  beckon status --json | jq '[.servers[].connections] | add'
+  beckon status --json | jq .deliveries.hour.locality`;
 
 export function statusCommand(terminal: Terminal): Command {
   const command = new Command("status")
     .summary("show all servers of the system")
     .description(
-      "Shows every server: its state, connections, load and version, and how far it is behind the others. Any one server is asked (GET /v1/servers), and asks the others.",
+      "Shows every server: its state, connections, load, locality and version, and how far it is behind the others. Any one server is asked (GET /v1/servers), and asks the others.",
     );
   return withApiOptions(command, "the admin address of any server")
     .option("--watch", "show it anew each second, until Ctrl-C")
@@ -82,20 +84,36 @@ function failed(error: unknown): string[] {
 }
 
 const HEAD = [
-  ["SERVER", "STATE", "CONNECTIONS", "CPU", "BEHIND", "CONFIRMED", "UP", "VERSION", "ADDRESSES"],
+  "SERVER",
+  "STATE",
+  "CONNECTIONS",
+  "CPU",
+  "LOCAL 5M",
+  "LOCAL 1H",
+  "BEHIND",
+  "CONFIRMED",
+  "UP",
+  "VERSION",
+  "ADDRESSES",
 ];
-const RIGHT = [2, 3];
+const RIGHT = [2, 3, 4, 5];
 
-function linesOf({ servers }: Servers): string[] {
+function linesOf(system: Servers): string[] {
+  return [...serversOf(system), "", ...deliveriesOf(system)];
+}
+
+function serversOf({ servers }: Servers): string[] {
   const silent = new Set(servers.filter(({ answers }) => !answers).map(({ server }) => server));
   return tableOf(
     [
-      ...HEAD,
+      HEAD,
       ...servers.map((one) => [
         one.server,
         one.answers ? stateOf(one) : `no answer, heard ${roughly(one.heard)} ago`,
         number(one.connections) + (one.capacity === 0 ? "" : ` of ${number(one.capacity)}`),
-        `${Math.round(100 * one.cpu)}%`,
+        percent(one.cpu),
+        percent(one.deliveries?.fiveMinutes.locality),
+        percent(one.deliveries?.hour.locality),
         ...lagOf(one, silent),
         roughly(Date.now() - one.since),
         one.software || "?",
@@ -104,6 +122,24 @@ function linesOf({ servers }: Servers): string[] {
     ],
     RIGHT,
   );
+}
+
+function deliveriesOf({ deliveries: { fiveMinutes, hour } }: Servers): string[] {
+  return tableOf(
+    [
+      ["DELIVERIES", "ALL", "LOCAL", "LIVE, LOCAL", "LIVE, REMOTE", "WOKEN"],
+      ["last 5 min", ...partsOf(fiveMinutes)],
+      ["last hour", ...partsOf(hour)],
+    ],
+    [1, 2, 3, 4, 5],
+  );
+}
+
+function partsOf({ local, remote, wakeLocal, wakeRemote, locality }: Locality): string[] {
+  const woken = wakeLocal + wakeRemote;
+  const all = local + remote + woken;
+  const part = (count: number): string => percent(all === 0 ? null : count / all);
+  return [number(all), percent(locality), part(local), part(remote), part(woken)];
 }
 
 /** Without its store it takes no device. */
@@ -123,6 +159,10 @@ function lagOf({ answers, replicas }: ServerOverview, silent: ReadonlySet<string
   if (waiting !== undefined) return [`waits for ${waiting.server}`, age];
   if (known.length === 0) return ["-", age];
   return [number(Math.max(...known.map(({ behind }) => behind ?? 0))), age];
+}
+
+function percent(part: number | null | undefined): string {
+  return typeof part === "number" ? `${Math.round(100 * part)}%` : "-";
 }
 
 function number(value: number): string {

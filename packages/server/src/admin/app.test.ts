@@ -14,6 +14,10 @@ const TOKEN = "an admin token: 0123456789";
 const ID = uuidv7(1_700_000_000_000, (bytes) => bytes.fill(7));
 const KEY = new Uint8Array(32).fill(0xfb);
 
+const HALF = { local: 3, remote: 2, wakeLocal: 1, wakeRemote: 2, locality: 0.5 };
+const NONE = { local: 0, remote: 0, wakeLocal: 0, wakeRemote: 0, locality: null };
+const DELIVERIES = { fiveMinutes: NONE, hour: HALF };
+
 const EU_1: ServerOverview = {
   server: "eu-1",
   state: "up",
@@ -27,6 +31,7 @@ const EU_1: ServerOverview = {
   answers: true,
   store: false,
   replicas: [{ server: "eu-2", behind: 2, confirmed: 700 }],
+  deliveries: DELIVERIES,
 };
 
 const healthy: Health = {
@@ -74,7 +79,7 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
             ]
           : [],
       ),
-    servers: () => Promise.resolve([EU_1]),
+    servers: () => Promise.resolve({ servers: [EU_1], deliveries: DELIVERIES }),
     drainServer(server) {
       asked.push({ server });
       return Promise.resolve({ connections: 3, within: 10_000 });
@@ -396,7 +401,11 @@ describe("/v1/servers", () => {
   test("M1: says which servers there are, and who says it", async () => {
     const { app } = fakeServer();
     const answer = await call(app, "GET", "/v1/servers");
-    expect(await answer.json()).toEqual({ server: "eu-1", servers: [EU_1] });
+    expect(await answer.json()).toEqual({
+      server: "eu-1",
+      servers: [EU_1],
+      deliveries: DELIVERIES,
+    });
   });
 
   test("B3: a server is told to go by its name", async () => {
@@ -625,6 +634,7 @@ describe("GET /openapi.json", () => {
     const list = "/v1/users/{user}/devices";
     await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices"));
     await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices", undefined, "x"));
+    await described("/v1/servers", "GET", await call(app, "GET", "/v1/servers"));
     for (const path of ["/metrics", "/healthz", "/readyz", "/openapi.json"]) {
       await described(path, "GET", await app.request(path));
     }

@@ -110,7 +110,7 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
       return c.json({ unanswered: await backend.eraseAssociates(readUser(c.req.param())) });
     },
     async listServers(c) {
-      return c.json({ server: backend.health().server, servers: await backend.servers() });
+      return c.json({ server: backend.health().server, ...(await backend.servers()) });
     },
     async drainServer(c) {
       return c.json(await backend.drainServer(readServer(c.req.param())));

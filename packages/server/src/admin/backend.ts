@@ -1,7 +1,7 @@
 import type { AckStatus, Millis, PushRegistration, Route, WakeClass } from "@beckon/protocol";
 
 import type { Departure } from "../cluster/control-messages.ts";
-import type { ServerOverview } from "../cluster/overview.ts";
+import type { SystemOverview } from "../cluster/overview.ts";
 
 /**
  * What the admin API asks of the server. A call that cannot be done rejects with an error whose `code` is one of the
@@ -26,7 +26,7 @@ export interface AdminBackend {
    */
   eraseAssociates(user: string): Promise<readonly string[]>;
   /** Of the whole system, each asked how it is. */
-  servers(): Promise<readonly ServerOverview[]>;
+  servers(): Promise<SystemOverview>;
   /** Answers when that server, which may be another one, has begun to send its devices elsewhere; then it ends. */
   drainServer(server: string): Promise<Departure>;
   health(): Health;

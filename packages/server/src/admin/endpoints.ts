@@ -14,7 +14,13 @@ import {
 import * as z from "zod";
 
 import type { Departure } from "../cluster/control-messages.ts";
-import type { ReplicaOverview, ServerOverview } from "../cluster/overview.ts";
+import type {
+  Locality,
+  RecentLocality,
+  ReplicaOverview,
+  ServerOverview,
+  SystemOverview,
+} from "../cluster/overview.ts";
 import type { DeviceRegistration, Health, Mute, OutgoingMessage, UserDevice } from "./backend.ts";
 
 export interface Endpoint {
@@ -172,6 +178,23 @@ const replica = z.object({
   }),
 }) satisfies z.ZodType<ReplicaOverview>;
 
+const locality = z.object({
+  local: z.int().meta({ description: "Live, over a connection to the server that accepted it." }),
+  remote: z.int().meta({ description: "Live, over a connection to another server." }),
+  wakeLocal: z.int().meta({
+    description: "From the store, by the server that accepted it: the wake led there.",
+  }),
+  wakeRemote: z.int().meta({ description: "From the store, by another server." }),
+  locality: z.number().nullable().meta({
+    description: "`local` and `wakeLocal` over all four; null: there was no delivery.",
+    example: 0.83,
+  }),
+}) satisfies z.ZodType<Locality>;
+
+const recentLocality = z.object({ fiveMinutes: locality, hour: locality }).meta({
+  description: "Deliveries to devices in the last five minutes and in the last hour.",
+}) satisfies z.ZodType<RecentLocality>;
+
 const server = z.object({
   server: z.string().meta({ example: "eu-1" }),
   state: z.enum(["up", "draining"]),
@@ -201,7 +224,13 @@ const server = z.object({
   replicas: z
     .array(replica)
     .meta({ description: "What it knows of the sessions of each other server." }),
+  deliveries: recentLocality.nullable(),
 }) satisfies z.ZodType<ServerOverview>;
+
+const system = z.object({
+  servers: z.array(server),
+  deliveries: recentLocality,
+}) satisfies z.ZodType<SystemOverview>;
 
 const departure = z.object({
   connections: z.int().meta({ description: "Devices that it still has." }),
@@ -389,7 +418,7 @@ export const endpoints: {
         status: 200,
         description: "In the order of their names, this one among them.",
         type: "application/json",
-        schema: z.object({ server: z.string(), servers: z.array(server) }),
+        schema: system.extend({ server: z.string() }),
       },
     ],
     errors: ["unavailable", "internal"],

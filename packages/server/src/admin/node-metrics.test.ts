@@ -4,12 +4,16 @@ import { Counters } from "../delivery/counters.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import { exposeNode } from "./node-metrics.ts";
 
+const MINUTE_MS = 60_000;
+
 test("B4: what a server counted, as it stands at the scrape", async () => {
   const metrics = createMetrics();
-  const counters = new Counters("eu-1", ["dev"]);
+  let now = 0;
+  const counters = new Counters("eu-1", ["dev"], () => now);
   exposeNode(metrics, {
     name: "eu-1",
     counters,
+    placement: { redirects: { hint: 0, attraction: 5 }, unreached: 2 },
     connections: () => 12,
     servers: () => 3,
     draining: () => true,
@@ -58,6 +62,8 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     'beckon_push_answer_seconds_count{provider="dev"} 1',
     'beckon_wake_connect_seconds_bucket{le="5"} 1',
     "beckon_held_delivery_seconds_count 0",
+    'beckon_redirects_total{why="attraction"} 5',
+    "beckon_redirects_unreached_total 2",
     "beckon_connections 12",
     "beckon_servers 3",
     "beckon_table_snapshots_total 2",
@@ -68,6 +74,12 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
   ]) {
     expect(text).toContain(`${line}\n`);
   }
+  expect(metrics.read("beckon_locality_ratio", { window: "5m" })).toBe(2 / 3);
+  now += 30 * MINUTE_MS;
   counters.delivered(true);
   expect(metrics.read("beckon_deliveries_total", { via: "live", route: "local" })).toBe(3);
+  expect(metrics.read("beckon_locality_ratio", { window: "5m" })).toBe(1);
+  expect(metrics.read("beckon_locality_ratio", { window: "1h" })).toBe(3 / 4);
+  now += 61 * MINUTE_MS;
+  expect(await metrics.render()).not.toContain("beckon_locality_ratio{");
 });

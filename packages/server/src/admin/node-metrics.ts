@@ -1,3 +1,4 @@
+import { localityOf } from "../cluster/overview.ts";
 import type { Counters } from "../delivery/counters.ts";
 import type { Labels, Metrics } from "../lib/metrics.ts";
 
@@ -5,6 +6,8 @@ import type { Labels, Metrics } from "../lib/metrics.ts";
 export interface NodeFigures {
   readonly name: string;
   readonly counters: Counters;
+  /** Undefined: placement is off. */
+  readonly placement: PlacementFigures | undefined;
   /** Connections that terminate here. */
   readonly connections: () => number;
   /** Servers of the system that are known here, this one among them. */
@@ -28,9 +31,14 @@ export interface NodeFigures {
   readonly certificateExpires: () => number | undefined;
 }
 
+export interface PlacementFigures {
+  /** By what they were for. */
+  readonly redirects: Readonly<Record<string, number>>;
+  readonly unreached: number;
+}
+
 type Samples = Iterable<readonly [Labels, number]>;
 
-/** Locality (B4) is `beckon_deliveries_total{route="local"}` over all of `beckon_deliveries_total`. */
 export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   const { counters } = node;
   const count = (name: string, help: string, read: () => Samples): void =>
@@ -56,6 +64,18 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
       [{ via: "store", route: "local" }, counters.heldDeliveredLocal],
       [{ via: "store", route: "remote" }, counters.heldDeliveredRemote],
     ],
+  );
+  metrics.collect(
+    "beckon_locality_ratio",
+    "The part of the deliveries of the last five minutes, and of the last hour, that was local. Absent where there was none.",
+    "gauge",
+    () => {
+      const { fiveMinutes, hour } = counters.lately;
+      return [
+        [{ window: "5m" }, localityOf(fiveMinutes)] as const,
+        [{ window: "1h" }, localityOf(hour)] as const,
+      ].flatMap(([labels, value]) => (value === undefined ? [] : [[labels, value] as const]));
+    },
   );
   count("held_rows", "Messages held, one for each device that is owed one.", () => [
     [{}, counters.held],
@@ -121,6 +141,15 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   );
   flag("bus_up", "the bus answers; 0: this server serves its own devices alone.", node.bus);
   flag("store_up", "the store answers; 0: what would have to be held is refused.", node.store);
+  const { placement } = node;
+  if (placement !== undefined) {
+    count("redirects", "Devices that were sent to another server as they connected, by why.", () =>
+      Object.entries(placement.redirects).map(([why, value]) => [{ why }, value]),
+    );
+    count("redirects_unreached", "Redirects that led nowhere: the device came back.", () => [
+      [{}, placement.unreached],
+    ]);
+  }
   metrics.collect(
     "beckon_tls_certificate_expiry_timestamp_seconds",
     "When the certificate in use expires: seconds since 1970. Absent without TLS.",

@@ -26,6 +26,25 @@ export interface ServerStatus {
   readonly published: number;
   /** Of the partitions of the others. */
   readonly replicas: readonly ReplicaStatus[];
+  readonly lately: Lately;
+}
+
+/** Deliveries that one server counted: each delivery of a message to a device is counted once, by one server. */
+export interface Deliveries {
+  /** Live, of messages that this server accepted, over a connection to it. */
+  readonly local: number;
+  /** The same, over a connection to another server. */
+  readonly remote: number;
+  /** From the store, over a connection to this server, which had accepted the message itself: the wake led here. */
+  readonly wakeLocal: number;
+  /** The same, where another server had. */
+  readonly wakeRemote: number;
+}
+
+export interface Lately {
+  /** The last five minutes. */
+  readonly fiveMinutes: Deliveries;
+  readonly hour: Deliveries;
 }
 
 export interface ReplicaStatus {
@@ -72,6 +91,10 @@ export function encodeStatus(status: ServerStatus): Uint8Array {
     out.string(server).varint(incarnation);
     out.varint(version === undefined ? 0 : version + 1).varint(confirmed);
   }
+  for (const deliveries of [status.lately.fiveMinutes, status.lately.hour]) {
+    out.varint(deliveries.local).varint(deliveries.remote);
+    out.varint(deliveries.wakeLocal).varint(deliveries.wakeRemote);
+  }
   return out.finish();
 }
 
@@ -89,7 +112,13 @@ export function decodeStatus(bytes: Uint8Array): ServerStatus {
     const version = reached === 0 ? undefined : reached - 1;
     replicas.push({ server, incarnation, version, confirmed });
   }
-  return { state, store, incarnation, connections, cpu, published, replicas };
+  const lately = { fiveMinutes: readDeliveries(input), hour: readDeliveries(input) };
+  return { state, store, incarnation, connections, cpu, published, replicas, lately };
+}
+
+function readDeliveries(input: ByteReader): Deliveries {
+  const [local, remote] = [input.varint(), input.varint()];
+  return { local, remote, wakeLocal: input.varint(), wakeRemote: input.varint() };
 }
 
 export function encodeDeparture({ connections, within }: Departure): Uint8Array {

@@ -8,6 +8,14 @@ import { createMemoryBus } from "./memory-bus.ts";
 import { overviewOf } from "./overview.ts";
 import { VirtualClock } from "./test-support/virtual-clock.ts";
 
+const deliveries = (local: number, remote: number, wakeLocal: number, wakeRemote: number) => ({
+  local,
+  remote,
+  wakeLocal,
+  wakeRemote,
+});
+const NONE = deliveries(0, 0, 0, 0);
+
 const STATUS: ServerStatus = {
   state: "up",
   incarnation: 1_700_000_000_000,
@@ -16,6 +24,7 @@ const STATUS: ServerStatus = {
   published: 40,
   store: true,
   replicas: [],
+  lately: { fiveMinutes: deliveries(1, 2, 3, 4), hour: deliveries(50, 60, 70, 80) },
 };
 
 class Bed {
@@ -130,8 +139,21 @@ describe("the overview", () => {
       (name) => ({ a: 0, b: 300.4, c: 4_000 })[name],
     );
 
+  test("B4: has the locality of each server, and of the whole as if one server had counted all", () => {
+    const { servers, deliveries: whole } = overview({
+      a: { lately: { fiveMinutes: NONE, hour: deliveries(90, 5, 0, 5) } },
+      b: { lately: { fiveMinutes: NONE, hour: deliveries(2, 3, 1, 4) } },
+    });
+    expect(servers.map((one) => one.deliveries?.hour.locality)).toEqual([0.9, 0.3, undefined]);
+    expect(servers[2]!.deliveries).toBeNull();
+    expect(whole).toEqual({
+      fiveMinutes: { ...NONE, locality: null },
+      hour: { ...deliveries(92, 8, 1, 9), locality: 93 / 110 },
+    });
+  });
+
   test("M1: has what each server says, and of one that does not answer what it said last", () => {
-    const [a, , c] = overview({ a: { connections: 9, cpu: 1_500 }, b: {} });
+    const [a, , c] = overview({ a: { connections: 9, cpu: 1_500 }, b: {} }).servers;
     expect(a).toMatchObject({ connections: 9, cpu: 1.5, heard: 0, answers: true });
     expect(c).toMatchObject({ connections: 3, cpu: 0.1, heard: 4_000, answers: false });
     expect(c!.replicas).toEqual([]);
@@ -139,7 +161,7 @@ describe("the overview", () => {
 
   test("M2: has for each pair how far the one is behind the other", () => {
     const replica = { incarnation: 7, confirmed: 800 };
-    const [a, b] = overview({
+    const { servers } = overview({
       a: {
         published: 50,
         replicas: [
@@ -149,6 +171,7 @@ describe("the overview", () => {
       },
       b: { published: 40, replicas: [{ ...replica, server: "a", version: undefined }] },
     });
+    const [a, b] = servers;
     expect(a!.replicas).toEqual([
       { server: "b", behind: 5, confirmed: 800 },
       // Its owner did not say how far it is.
@@ -163,7 +186,7 @@ describe("the overview", () => {
 
   test("a replica of an incarnation that is over is compared with nothing", () => {
     const replica = { server: "b", incarnation: 6, confirmed: 800, version: 39 };
-    const [a] = overview({ a: { replicas: [replica] }, b: {} });
+    const [a] = overview({ a: { replicas: [replica] }, b: {} }).servers;
     expect(a!.replicas[0]).toEqual({ server: "b", behind: null, confirmed: 800 });
   });
 });

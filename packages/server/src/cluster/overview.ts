@@ -1,8 +1,26 @@
 /** The whole system, put together from what one server heard and what the others answered. Pure. */
 import type { Address, Millis } from "@beckon/protocol";
 
-import type { ServerStatus } from "./control-messages.ts";
+import type { Deliveries, Lately, ServerStatus } from "./control-messages.ts";
 import type { Member } from "./membership.ts";
+
+/** Deliveries of a span of time, and which part of them was local. */
+export interface Locality extends Deliveries {
+  /** Of all deliveries those by the server that accepted the message, live or from the store; null: there was none. */
+  readonly locality: number | null;
+}
+
+export interface RecentLocality {
+  /** The last five minutes. */
+  readonly fiveMinutes: Locality;
+  readonly hour: Locality;
+}
+
+export interface SystemOverview {
+  readonly servers: readonly ServerOverview[];
+  /** Of all servers that answer together: each delivery weighs the same. */
+  readonly deliveries: RecentLocality;
+}
 
 export interface ServerOverview {
   readonly server: string;
@@ -25,6 +43,8 @@ export interface ServerOverview {
   readonly answers: boolean;
   /** Of each other server's partition; none where it does not answer. */
   readonly replicas: readonly ReplicaOverview[];
+  /** Null: it did not say. */
+  readonly deliveries: RecentLocality | null;
 }
 
 export interface ReplicaOverview {
@@ -41,8 +61,8 @@ export function overviewOf(
   members: readonly Member[],
   answers: ReadonlyMap<string, ServerStatus>,
   silence: (server: string) => Millis | undefined,
-): readonly ServerOverview[] {
-  return members.map((member) => {
+): SystemOverview {
+  const servers = members.map((member) => {
     const { name: server, software, capacity, since, addresses, load } = member;
     const answer = answers.get(server);
     const { state, connections, cpu } = answer ?? { ...member, connections: load };
@@ -64,8 +84,40 @@ export function overviewOf(
           : members
               .filter(({ name }) => name !== server)
               .map(({ name }) => replicaOf(name, answer, answers.get(name))),
+      deliveries: answer === undefined ? null : recentLocality([answer.lately]),
     };
   });
+  const lately = [...answers.values()].map((answer) => answer.lately);
+  return { servers, deliveries: recentLocality(lately) };
+}
+
+/** The part of deliveries that was local; undefined: there was none. */
+export function localityOf({
+  local,
+  remote,
+  wakeLocal,
+  wakeRemote,
+}: Deliveries): number | undefined {
+  const all = local + remote + wakeLocal + wakeRemote;
+  return all === 0 ? undefined : (local + wakeLocal) / all;
+}
+
+function recentLocality(lately: readonly Lately[]): RecentLocality {
+  return {
+    fiveMinutes: together(lately.map(({ fiveMinutes }) => fiveMinutes)),
+    hour: together(lately.map(({ hour }) => hour)),
+  };
+}
+
+function together(each: readonly Deliveries[]): Locality {
+  const sum = { local: 0, remote: 0, wakeLocal: 0, wakeRemote: 0 };
+  for (const { local, remote, wakeLocal, wakeRemote } of each) {
+    sum.local += local;
+    sum.remote += remote;
+    sum.wakeLocal += wakeLocal;
+    sum.wakeRemote += wakeRemote;
+  }
+  return { ...sum, locality: localityOf(sum) ?? null };
 }
 
 /** Both were asked at almost the same time: a change that was published in between is no lag. */

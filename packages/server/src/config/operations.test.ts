@@ -77,7 +77,8 @@ test("every metric", async () => {
   const metrics = createMetrics();
   exposeNode(metrics, {
     name: "s1",
-    counters: new Counters("s1", ["dev"]),
+    counters: new Counters("s1", ["dev"], () => 0),
+    placement: { redirects: { room: 1 }, unreached: 0 },
     connections: () => 0,
     servers: () => 1,
     draining: () => false,

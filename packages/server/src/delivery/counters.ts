@@ -1,7 +1,9 @@
 import type { AckStatus, Millis, SendErrorCode, WakeClass } from "@beckon/protocol";
 import { decodeDeliverBody } from "@beckon/protocol";
 
+import type { Deliveries, Lately } from "../cluster/control-messages.ts";
 import { Distribution } from "../lib/distribution.ts";
+import { RecentCounts } from "../lib/recent-counts.ts";
 import type { PushOutcome } from "../push/provider.ts";
 import type { ArrivedWake, PendingRow } from "../store/store.ts";
 
@@ -20,9 +22,21 @@ const ANSWER = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 const WAKING = [0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400];
 const HELD = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400, 604_800];
 
+const BUCKET_MS: Millis = 10_000;
+const FIVE_MINUTES_MS: Millis = 300_000;
+const HOUR_MS: Millis = 3_600_000;
+
+/** Deliveries, as they are counted by time. */
+const LOCAL = 0;
+const REMOTE = 1;
+const WAKE_LOCAL = 2;
+const WAKE_REMOTE = 3;
+const KINDS = 4;
+
 /** What became of messages on this server. Plain numbers: counting costs nothing, rendering reads them (B4). */
 export class Counters {
   readonly #server: string;
+  readonly #recent: RecentCounts;
   ackedDelivered = 0;
   ackedHeld = 0;
   /** Live deliveries of messages accepted here, acknowledged over a connection to this server. */
@@ -56,9 +70,10 @@ export class Counters {
   /** From the push until the device's connection here. */
   readonly waking: Distribution = new Distribution(WAKING);
 
-  /** `providers`: the names of its push services. */
-  constructor(server: string, providers: Iterable<string> = []) {
+  /** `providers`: the names of its push services. `now`: monotonic. */
+  constructor(server: string, providers: Iterable<string>, now: () => Millis) {
     this.#server = server;
+    this.#recent = new RecentCounts(KINDS, BUCKET_MS, HOUR_MS, now);
     this.answers = new Map([...providers].map((name) => [name, new Distribution(ANSWER)]));
   }
 
@@ -71,7 +86,13 @@ export class Counters {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
   }
 
+  /** Of the last five minutes and of the last hour, each up to 10 s longer, or since the start (B4). */
+  get lately(): Lately {
+    return { fiveMinutes: this.#within(FIVE_MINUTES_MS), hour: this.#within(HOUR_MS) };
+  }
+
   delivered(here: boolean): void {
+    this.#recent.add(here ? LOCAL : REMOTE);
     if (here) this.deliveredLocal++;
     else this.deliveredRemote++;
   }
@@ -80,7 +101,9 @@ export class Counters {
     const body = decodeDeliverBody(row.body);
     // A copy of what the user's other device sent is no delivery.
     if (body.to !== user) return;
-    if (body.server === this.#server) this.heldDeliveredLocal++;
+    const here = body.server === this.#server;
+    this.#recent.add(here ? WAKE_LOCAL : WAKE_REMOTE);
+    if (here) this.heldDeliveredLocal++;
     else this.heldDeliveredRemote++;
     this.heldFor.observe(seconds(now - body.at));
   }
@@ -121,6 +144,16 @@ export class Counters {
     else if (hinted === "") return;
     const name = since === undefined ? hinted : named;
     this.woken[name === "" ? "none" : name === this.#server ? "named" : "elsewhere"]++;
+  }
+
+  #within(ms: Millis): Deliveries {
+    const counts = this.#recent.within(ms);
+    return {
+      local: counts[LOCAL]!,
+      remote: counts[REMOTE]!,
+      wakeLocal: counts[WAKE_LOCAL]!,
+      wakeRemote: counts[WAKE_REMOTE]!,
+    };
   }
 }
 

@@ -102,7 +102,7 @@ export class TestServer {
         else bed.clock.after(ms, run);
       },
     });
-    this.counters = new Counters(name, bed.services.keys());
+    this.counters = new Counters(name, bed.services.keys(), () => bed.clock.monotonic());
     const tell =
       (kind: keyof Observer) =>
       (event: object): void =>
