@@ -13,6 +13,7 @@ import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { vapidCommand } from "./commands/vapid.ts";
 import { whereCommand } from "./commands/where.ts";
+import { whyCommand } from "./commands/why.ts";
 import { Failure } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -45,6 +46,7 @@ function createProgram(terminal: Terminal): Command {
     serveCommand,
     statusCommand,
     whereCommand,
+    whyCommand,
     drainCommand,
     tokenCommand,
     vapidCommand,
@@ -80,6 +82,7 @@ Examples:
   beckon serve beckon.toml             run one server
   beckon status                        show all servers of the system
   beckon where ann                     show where ann's devices are
+  beckon why ann                       show why they are there
   beckon drain eu-2                    send a server's devices elsewhere, and end it
   beckon token --user ann              a token with which ann's devices can connect
   beckon send --from shop --to ann "Your parcel is here"

@@ -21,6 +21,6 @@ export {
   startServer,
 } from "./server.ts";
 export type { ConfiguredServer, Embedding, Server, ServerParts, SqliteStore } from "./server.ts";
-export type { UserDevice } from "./admin/backend.ts";
+export type { PlacedDevice, UserDevice, UserPlacement } from "./admin/backend.ts";
 export type { Locality, ServerOverview, SystemOverview } from "./cluster/overview.ts";
 export { parseDuration } from "./lib/duration.ts";

@@ -175,6 +175,7 @@ export function createNode(parts: NodeParts): Node {
       table,
       circles,
       rule: parts.placement.rule,
+      moves: parts.placement.moves,
       random: () => fraction(random),
     });
   const mover =

@@ -329,6 +329,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         status: () => statusOf(node, health.isUp()),
         drain: () => depart(node),
         forget: (user) => node.circles.forget(user),
+        decided: () => undefined,
       });
       stopWatching = () => {
         certificate?.stop();

@@ -27,6 +27,7 @@ class Servers {
       status: () => statusOf(node, true),
       drain: () => ({ connections: 0, within: 0 }),
       forget: (user) => node.circles.forget(user),
+      decided: () => undefined,
     });
     if (!answers) control.stop();
     const store = this.bed.stores.get(name)!;

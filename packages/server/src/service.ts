@@ -1,8 +1,8 @@
 import { uuidv7 } from "@beckon/protocol";
 import type { ErrorCode, Millis, ProtocolLimits, SendFrame } from "@beckon/protocol";
 
-import type { AdminBackend, Health, UserDevice } from "./admin/backend.ts";
-import type { ServerStatus } from "./cluster/control-messages.ts";
+import type { AdminBackend, Health, UserDevice, UserPlacement } from "./admin/backend.ts";
+import type { DeviceDecision, ServerStatus } from "./cluster/control-messages.ts";
 import type { Control } from "./cluster/control.ts";
 import { overviewOf } from "./cluster/overview.ts";
 import { faultOf } from "./gateway/send.ts";
@@ -64,6 +64,7 @@ export function adminBackend(
       const { devices } = await store.devices.devices(user);
       return listDevices(node.table.lookup(user), devices, Date.now());
     },
+    placement: (user) => placementOf(node, store, control, user),
     async forgetDevice(user, device) {
       const set = await store.devices.forget(user, device);
       node.table.announceSet(user, set.setVersion, set.setSize);
@@ -139,6 +140,84 @@ export function statusOf(node: Node, store: boolean): ServerStatus {
       confirmed: Math.round(replica.confirmed),
     })),
   };
+}
+
+async function placementOf(
+  node: Node,
+  store: Store,
+  control: Control,
+  user: string,
+): Promise<UserPlacement> {
+  const registered = await store.devices.devices(user);
+  const devices = listDevices(node.table.lookup(user), registered.devices, Date.now());
+  const { placement } = node;
+  if (placement === undefined) {
+    return {
+      policy: "wake",
+      gains: { redirect: null, move: null },
+      devices: devices.map((device) => ({ ...whereOf(device), now: null, last: null })),
+      servers: [],
+      associates: 0,
+      strongest: [],
+      silent: [],
+    };
+  }
+  const [reasons, { last, silent }] = await Promise.all([
+    placement.explain(user, devices),
+    lastDecisions(node, control, user, devices),
+  ]);
+  const { moves, redirectGain, moveGain, servers, associates, strongest, verdicts } = reasons;
+  return {
+    policy: moves ? "move" : "place",
+    gains: { redirect: redirectGain, move: moves ? moveGain : null },
+    devices: devices.map((device, i) => ({
+      ...whereOf(device),
+      now: verdicts[i]!,
+      last: last[i] ?? null,
+    })),
+    servers,
+    associates,
+    strongest,
+    silent,
+  };
+}
+
+function whereOf({
+  device,
+  server,
+  background,
+  since,
+}: UserDevice): Pick<UserDevice, "device" | "server" | "background" | "since"> {
+  return { device, server, background, since };
+}
+
+/** Devices of a user whose last decision is asked for; connections of devices that are not durable have no bound of their own. */
+const ASKED = 64;
+
+/** The newest that any server remembers about each device, and who did not answer. */
+async function lastDecisions(
+  node: Node,
+  control: Control,
+  user: string,
+  devices: readonly UserDevice[],
+): Promise<{ last: (DeviceDecision | undefined)[]; silent: string[] }> {
+  const names = devices.slice(0, ASKED).map(({ device }) => device);
+  const last: (DeviceDecision | undefined)[] = [];
+  const silent: string[] = [];
+  if (names.length === 0) return { last, silent };
+  await Promise.all(
+    node.members.list().map(async ({ name }) => {
+      try {
+        for (const [i, decision] of (await control.decisions(name, user, names)).entries()) {
+          if (decision !== undefined && decision.at >= (last[i]?.at ?? 0)) last[i] = decision;
+        }
+      } catch {
+        // It is named as one that does not answer.
+        silent.push(name);
+      }
+    }),
+  );
+  return { last, silent: silent.toSorted() };
 }
 
 /** Dormant ones are owed nothing, and left out unless they are connected. */

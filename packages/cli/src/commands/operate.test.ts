@@ -1,4 +1,4 @@
-/** `status`, `where` and `drain` against real servers of one system, in this process. */
+/** `status`, `where`, `why` and `drain` against real servers of one system, in this process. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -123,8 +123,70 @@ test("M3: where shows a user's devices, through any server", async () => {
   expect(nobody.notes).toStartWith("zoe has no device");
 });
 
+test("B4: status says how local deliveries were, of each server and of the whole", async () => {
+  const [ann, bob] = devices as [Beckon, Beckon];
+  bob.on("message", () => undefined);
+  for (let sent = 0; sent < 3; sent++) {
+    expect(await ann.send("bob", "hello")).toMatchObject({ status: "delivered", route: "remote" });
+  }
+  const { out } = await beckon(["status", "--admin", admin("us-1")], { env });
+  expect(out).toMatch(/^eu-1 +up +1 of 100,000 +\d+% +0% +0% /m);
+  expect(out).toMatch(/^us-1 +up +0 of 100,000 +\d+% +- +- /m);
+  expect(out).toMatch(/^last 5 min +3 +0% +0% +100% +0%$/m);
+  const json = await beckon(["status", "--json", "--admin", admin("us-1")], { env });
+  const remote = { local: 0, remote: 3, wakeLocal: 0, wakeRemote: 0, locality: 0 };
+  expect(JSON.parse(json.out)).toMatchObject({ deliveries: { hour: remote } });
+});
+
+test("B4: why says what draws a user to each server, through the one that accepted its messages", async () => {
+  const args = ["why", "ann", "--admin", admin("eu-1")];
+  const { code, out, notes } = await beckon(args, { env });
+  expect({ code, notes }).toEqual({ code: 0, notes: "" });
+  expect(out).toMatch(
+    /^phone +eu-1 +\d\S+ +goes to eu-2 when it reconnects: its associates are there \(better by [\d.]+\) +-$/m,
+  );
+  expect(out).toMatch(/^eu-1 +up +1 +0\.\d +10 +0 +0 +[\d.]+ +-[\d.]+ +here$/m);
+  expect(out).toMatch(/^eu-2 +up +1 +0\.\d +10 +1 +63 +[\d.]+ +\d+(\.\d)?$/m);
+  expect(out).toMatch(/^bob +63 +eu-2$/m);
+  const json = await beckon([...args, "--json"], { env });
+  expect(JSON.parse(json.out)).toMatchObject({
+    server: "eu-1",
+    policy: "move",
+    devices: [{ device: "phone", server: "eu-1", now: { what: "redirect", to: "eu-2" } }],
+    associates: 1,
+    strongest: [{ user: "bob", servers: ["eu-2"], named: null }],
+    silent: [],
+  });
+  const nobody = await beckon(["why", "zoe", "--admin", admin("eu-1")], { env });
+  expect(nobody).toEqual({
+    code: 0,
+    out: "",
+    notes: "zoe is not known: there is no device, and no message to or from it.\n",
+  });
+});
+
+test("B4: why says so where nobody is placed", async () => {
+  const name = "alone";
+  const alone = { ...settings(name), BECKON_STORE: `sqlite:${join(folder, "alone.db")}` };
+  const config = await loadConfig(undefined, { ...alone, BECKON_PLACEMENT_POLICY: "wake" });
+  const server = createServer({ ...config, processMetrics: false });
+  await server.start();
+  servers.set(name, server);
+  try {
+    const args = ["why", "ann", "--admin", admin(name)];
+    const { code, out, notes } = await beckon(args, { env });
+    expect({ code, out }).toEqual({ code: 0, out: "" });
+    expect(notes).toStartWith("ann is not known: there is no device.\nPlacement is off at alone ");
+    const json = await beckon([...args, "--json"], { env });
+    expect(JSON.parse(json.out)).toMatchObject({ policy: "wake", devices: [], servers: [] });
+  } finally {
+    servers.delete(name);
+    await server.drain();
+  }
+});
+
 test("what is wrong is one clear line, and what to do another", async () => {
-  for (const args of [["status"], ["where", "ann"], ["drain", "eu-1"]]) {
+  for (const args of [["status"], ["where", "ann"], ["why", "ann"], ["drain", "eu-1"]]) {
     const there = [...args, "--admin", admin("eu-1")];
     const wrong = await beckon(there, { env: { BECKON_API_TOKEN: "another token" } });
     expect(wrong).toMatchObject({ code: 1, out: "" });

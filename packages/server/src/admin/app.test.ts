@@ -7,7 +7,7 @@ import type { ServerOverview } from "../cluster/overview.ts";
 import { createLog } from "../lib/log.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import { createAdminApp } from "./app.ts";
-import type { AdminBackend, Health, OutgoingMessage } from "./backend.ts";
+import type { AdminBackend, Health, OutgoingMessage, UserPlacement } from "./backend.ts";
 import { type AdminListener, listenAdmin } from "./listen.ts";
 
 const TOKEN = "an admin token: 0123456789";
@@ -32,6 +32,51 @@ const EU_1: ServerOverview = {
   store: false,
   replicas: [{ server: "eu-2", behind: 2, confirmed: 700 }],
   deliveries: DELIVERIES,
+};
+
+const ANN: UserPlacement = {
+  policy: "move",
+  gains: { redirect: 22.5, move: 218.75 },
+  devices: [
+    {
+      device: "phone",
+      server: "eu-1",
+      background: false,
+      since: 5,
+      now: { what: "move", to: "eu-2", why: "attraction", gain: 300.5 },
+      last: {
+        at: 4,
+        kind: "redirect",
+        why: "attraction",
+        from: "eu-2",
+        to: "eu-1",
+        attraction: { here: 0, there: 40 },
+        gain: 39.5,
+      },
+    },
+    { device: "tablet", server: null, background: false, since: 5, now: null, last: null },
+  ],
+  servers: [
+    {
+      server: "eu-1",
+      state: "up",
+      devices: 3,
+      fair: 2.5,
+      cap: 10,
+      busy: 0.1,
+      attracts: true,
+      associates: 1,
+      weight: 20,
+      pressure: 1.3,
+      score: 18.7,
+    },
+  ],
+  associates: 2,
+  strongest: [
+    { user: "bob", weight: 20, servers: ["eu-1", "eu-2"], named: null },
+    { user: "cat", weight: 0.5, servers: [], named: "eu-2" },
+  ],
+  silent: ["us-1"],
 };
 
 const healthy: Health = {
@@ -79,6 +124,10 @@ function fakeServer({ token }: { token: string | undefined } = { token: TOKEN })
             ]
           : [],
       ),
+    placement(user) {
+      asked.push({ user });
+      return Promise.resolve(ANN);
+    },
     servers: () => Promise.resolve({ servers: [EU_1], deliveries: DELIVERIES }),
     drainServer(server) {
       asked.push({ server });
@@ -346,6 +395,18 @@ describe("GET /v1/users/{user}/devices", () => {
   });
 });
 
+describe("GET /v1/users/{user}/placement", () => {
+  test("B4: says why the user's devices are where they are, and who says it", async () => {
+    const { app, asked } = fakeServer();
+    const path = `/v1/users/${encodeURIComponent("a/b")}/placement`;
+    const answer = await call(app, "GET", path);
+    expect([answer.status, await answer.json()]).toEqual([200, { server: "eu-1", ...ANN }]);
+    expect(asked).toEqual([{ user: "a/b" }]);
+    const bad = await call(app, "GET", `/v1/users/${encodeURIComponent("a\u0000b")}/placement`);
+    expect((await errorOf(bad)).code).toBe("bad-argument");
+  });
+});
+
 describe("quiet", () => {
   const until = Number.MAX_SAFE_INTEGER;
 
@@ -426,6 +487,7 @@ describe("the admin token", () => {
     ["POST", "/v1/messages"],
     ["POST", "/v1/devices"],
     ["GET", "/v1/users/ann/devices"],
+    ["GET", "/v1/users/ann/placement"],
     ["DELETE", "/v1/devices/ann/phone"],
     ["DELETE", "/v1/users/ann/associates"],
     ["GET", "/v1/servers"],
@@ -555,6 +617,7 @@ describe("GET /openapi.json", () => {
       "post /v1/messages *",
       "post /v1/devices *",
       "get /v1/users/{user}/devices *",
+      "get /v1/users/{user}/placement *",
       "delete /v1/devices/{user}/{device} *",
       "put /v1/users/{user}/devices/{device}/quiet *",
       "delete /v1/users/{user}/devices/{device}/quiet *",
@@ -634,6 +697,8 @@ describe("GET /openapi.json", () => {
     const list = "/v1/users/{user}/devices";
     await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices"));
     await described(list, "GET", await call(app, "GET", "/v1/users/ann/devices", undefined, "x"));
+    const why = "/v1/users/{user}/placement";
+    await described(why, "GET", await call(app, "GET", "/v1/users/ann/placement"));
     await described("/v1/servers", "GET", await call(app, "GET", "/v1/servers"));
     for (const path of ["/metrics", "/healthz", "/readyz", "/openapi.json"]) {
       await described(path, "GET", await app.request(path));

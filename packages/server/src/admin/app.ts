@@ -78,6 +78,10 @@ export function createAdminApp({ backend, token, payloadLimit, version, log }: A
     async listDevices(c) {
       return c.json({ devices: await backend.devices(readUser(c.req.param())) });
     },
+    async explainPlacement(c) {
+      const placement = await backend.placement(readUser(c.req.param()));
+      return c.json({ server: backend.health().server, ...placement });
+    },
     async forgetDevice(c) {
       const { user, device } = readDeviceName(c.req.param());
       await backend.forgetDevice(user, device);

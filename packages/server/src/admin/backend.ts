@@ -1,7 +1,8 @@
 import type { AckStatus, Millis, PushRegistration, Route, WakeClass } from "@beckon/protocol";
 
-import type { Departure } from "../cluster/control-messages.ts";
+import type { Departure, DeviceDecision } from "../cluster/control-messages.ts";
 import type { SystemOverview } from "../cluster/overview.ts";
+import type { AssociateReason, PlaceReason, Verdict } from "../placement/why.ts";
 
 /**
  * What the admin API asks of the server. A call that cannot be done rejects with an error whose `code` is one of the
@@ -13,6 +14,8 @@ export interface AdminBackend {
   registerDevice(device: DeviceRegistration): Promise<void>;
   /** Those that are connected anywhere, and those that messages are held for. */
   devices(user: string): Promise<readonly UserDevice[]>;
+  /** Why the user's devices are where they are (B4). */
+  placement(user: string): Promise<UserPlacement>;
   /** Log-out. A device that is not there is forgotten already. */
   forgetDevice(user: string, device: string): Promise<void>;
   /** Not pushed to until then; one that is past ends it. Rejects with `bad-argument` where there is no such device. */
@@ -75,6 +78,35 @@ export interface UserDevice {
   readonly push: string | null;
   /** It is not pushed to before then; null: it is. */
   readonly quiet: Millis | null;
+}
+
+export interface UserPlacement {
+  /** `wake`: nobody is placed; then there are neither servers nor associates. */
+  readonly policy: "wake" | "place" | "move";
+  /** What a redirect and a move have to bring, in weight; null: there are none. */
+  readonly gains: { readonly redirect: number | null; readonly move: number | null };
+  readonly devices: readonly PlacedDevice[];
+  readonly servers: readonly PlaceReason[];
+  /** How many associates of the user are known. */
+  readonly associates: number;
+  /** The ten strongest of them, the strongest first. */
+  readonly strongest: readonly AssociateReason[];
+  /** Servers that did not say what they have decided. */
+  readonly silent: readonly string[];
+}
+
+export interface PlacedDevice {
+  readonly device: string;
+  /** Null: connected nowhere. */
+  readonly server: string | null;
+  /** Connected, and woken by push all the same. */
+  readonly background: boolean;
+  /** As of `UserDevice`. */
+  readonly since: Millis;
+  /** What would become of it now; null: nobody is placed. */
+  readonly now: Verdict | null;
+  /** The last redirect or move that was decided about it, by any server; null: none that is remembered. */
+  readonly last: DeviceDecision | null;
 }
 
 export interface Mute {

@@ -13,7 +13,7 @@ import {
 } from "@beckon/protocol";
 import * as z from "zod";
 
-import type { Departure } from "../cluster/control-messages.ts";
+import type { Departure, DeviceDecision } from "../cluster/control-messages.ts";
 import type {
   Locality,
   RecentLocality,
@@ -21,7 +21,16 @@ import type {
   ServerOverview,
   SystemOverview,
 } from "../cluster/overview.ts";
-import type { DeviceRegistration, Health, Mute, OutgoingMessage, UserDevice } from "./backend.ts";
+import type { AssociateReason, PlaceReason, Verdict } from "../placement/why.ts";
+import type {
+  DeviceRegistration,
+  Health,
+  Mute,
+  OutgoingMessage,
+  PlacedDevice,
+  UserDevice,
+  UserPlacement,
+} from "./backend.ts";
 
 export interface Endpoint {
   readonly method: "get" | "post" | "put" | "delete";
@@ -145,6 +154,78 @@ const userDevice = z.object({
   }),
 }) satisfies z.ZodType<UserDevice>;
 
+const why = z.enum(["hint", "attraction", "room", "full", "stay"]);
+
+const verdict = z.object({
+  what: z.enum(["stay", "move", "redirect", "leave", "any"]).meta({
+    description:
+      "`move`: the next message that crosses would move it, unless it has no time (a call, a full window, a move a moment ago). `redirect`: it would be sent on if it connected anew where it is, or is drawn there while it is connected nowhere. `leave`: its server is being emptied. `any`: nothing draws it anywhere.",
+  }),
+  to: z.string().nullable().meta({ description: "Another server; null: none." }),
+  why,
+  gain: z.number().nullable().meta({ description: "By how much that is better, in weight." }),
+}) satisfies z.ZodType<Verdict>;
+
+const decision = z.object({
+  at: z.number().meta({ description: "ms since 1970, by the clock of `from`." }),
+  kind: z.enum(["redirect", "move", "drain"]),
+  why: why.exclude(["stay"]),
+  from: z.string().meta({ description: "Where it was: the server that decided." }),
+  to: z.string(),
+  attraction: z
+    .object({ here: z.number(), there: z.number() })
+    .meta({ description: "What drew the user to `from` and to `to`, in weight." }),
+  gain: z.number().meta({ description: "By how much `to` was better, in weight." }),
+}) satisfies z.ZodType<DeviceDecision>;
+
+const placedDevice = z.object({
+  device: deviceId,
+  server: z.string().nullable().meta({ description: "null: connected nowhere." }),
+  background: z.boolean(),
+  since: z.number(),
+  now: verdict.nullable().meta({ description: "What would become of it now." }),
+  last: decision.nullable().meta({
+    description: "The last redirect or move that any server remembers to have decided about it.",
+  }),
+}) satisfies z.ZodType<PlacedDevice>;
+
+const placeReason = z.object({
+  server: z.string(),
+  state: z.enum(["up", "draining"]),
+  devices: z.int().meta({ description: "Connections, and seats that were promised." }),
+  fair: z.number().meta({ description: "Its fair share of all devices." }),
+  cap: z.number().meta({ description: "At so many devices it attracts nobody." }),
+  busy: z.number().meta({ description: "CPUs that its process used lately." }),
+  attracts: z.boolean().meta({ description: "It is up, below its cap, and not busy." }),
+  associates: z.int().meta({ description: "Associates that draw the user there." }),
+  weight: z.number().meta({ description: "What they weigh together." }),
+  pressure: z.number().meta({ description: "What a seat costs there, in weight." }),
+  score: z.number().meta({ description: "`weight` less `pressure`." }),
+}) satisfies z.ZodType<PlaceReason>;
+
+const associateReason = z.object({
+  user: z.string(),
+  weight: z.number(),
+  servers: z.array(z.string()).meta({ description: "Where it is connected, once a device." }),
+  named: z.string().nullable().meta({
+    description: "Connected nowhere: the server that a push to it names; null: none.",
+  }),
+}) satisfies z.ZodType<AssociateReason>;
+
+const userPlacement = z.object({
+  policy: z.enum(["wake", "place", "move"]),
+  gains: z
+    .object({ redirect: z.number().nullable(), move: z.number().nullable() })
+    .meta({ description: "What each has to bring, in weight; null: there are none." }),
+  devices: z.array(placedDevice),
+  servers: z.array(placeReason),
+  associates: z.int().meta({ description: "How many are known." }),
+  strongest: z.array(associateReason).meta({ description: "Ten of them at most." }),
+  silent: z
+    .array(z.string())
+    .meta({ description: "Servers that did not say what they have decided." }),
+}) satisfies z.ZodType<UserPlacement>;
+
 const quiet = z.strictObject({
   until: z.int().min(1).meta({
     description: "ms since 1970; one that is past ends it, the greatest (2^53-1) is for ever.",
@@ -250,6 +331,7 @@ export const endpoints: {
       | "sendMessage"
       | "registerDevice"
       | "listDevices"
+      | "explainPlacement"
       | "forgetDevice"
       | "quietDevice"
       | "endQuiet"
@@ -310,6 +392,24 @@ export const endpoints: {
         description: "In the order of their names; none for a user that is not known.",
         type: "application/json",
         schema: z.object({ devices: z.array(userDevice) }),
+      },
+    ],
+    errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],
+  },
+  explainPlacement: {
+    method: "get",
+    path: "/v1/users/{user}/placement",
+    summary: "Why a user's devices are where they are",
+    description:
+      "What the servers are decided by, as the one that answers sees it (`server`), and what each was asked to remember over the bus, for 2 s at most. With `placement.policy` of `wake` there is nothing to decide.",
+    secured: true,
+    params: z.object({ user: userId }),
+    answers: [
+      {
+        status: 200,
+        description: "Without devices and associates for a user that is not known.",
+        type: "application/json",
+        schema: userPlacement.extend({ server: z.string() }),
       },
     ],
     errors: ["bad-argument", "store-unavailable", "unavailable", "internal"],

@@ -2,7 +2,7 @@ import type { Millis } from "@beckon/protocol";
 
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
 
-/** Where a server is asked how it is, and told to go. */
+/** Where a server is asked how it is and what it has decided, and told to go. */
 export function controlSubject(server: string): string {
   return `beckon.control.${server}`;
 }
@@ -10,7 +10,9 @@ export function controlSubject(server: string): string {
 export type ControlRequest =
   | { readonly kind: "status" | "drain" }
   /** Nothing that names the user is to be left among what the server knows of ties. */
-  | { readonly kind: "forget"; readonly user: string };
+  | { readonly kind: "forget"; readonly user: string }
+  /** The last decision about each of these devices. */
+  | { readonly kind: "decisions"; readonly user: string; readonly devices: readonly string[] };
 
 /** How a server is, by itself. */
 export interface ServerStatus {
@@ -57,6 +59,23 @@ export interface ReplicaStatus {
   readonly confirmed: Millis;
 }
 
+/** What a server decided last about a device. */
+export interface DeviceDecision {
+  /** Milliseconds since 1970, by its clock. */
+  readonly at: Millis;
+  /** Sent on as it connected; moved while connected; sent away by a server that is being emptied. */
+  readonly kind: "redirect" | "move" | "drain";
+  /** `hint`: its push named that server; `attraction`: its associates are there; `room`, `full`: there is more room. */
+  readonly why: "hint" | "attraction" | "room" | "full";
+  /** Where it was, which is the server that decided. */
+  readonly from: string;
+  readonly to: string;
+  /** What drew the user to the two servers, in weight. */
+  readonly attraction: { readonly here: number; readonly there: number };
+  /** By how much the other server is better, in weight. */
+  readonly gain: number;
+}
+
 /** A server has begun to go. */
 export interface Departure {
   /** Devices that it still has. */
@@ -66,12 +85,25 @@ export interface Departure {
 }
 
 const VERSION = 1;
-const REQUESTS = ["status", "drain", "forget"] as const satisfies readonly ControlRequest["kind"][];
+const REQUESTS = [
+  "status",
+  "drain",
+  "forget",
+  "decisions",
+] as const satisfies readonly ControlRequest["kind"][];
 const STATES = ["up", "draining"] as const satisfies readonly ServerStatus["state"][];
+const DECIDED = ["redirect", "move", "drain"] as const satisfies DeviceDecision["kind"][];
+const REASONS = ["hint", "attraction", "room", "full"] as const satisfies DeviceDecision["why"][];
+/** Weights are told in hundredths, and as no more than this. */
+const MOST_WEIGHT = 1e12;
 
 export function encodeControlRequest(request: ControlRequest): Uint8Array {
   const out = new ByteWriter().byte(VERSION).byte(REQUESTS.indexOf(request.kind));
-  if (request.kind === "forget") out.string(request.user);
+  if ("user" in request) out.string(request.user);
+  if (request.kind === "decisions") {
+    out.varint(request.devices.length);
+    for (const device of request.devices) out.string(device);
+  }
   return out.finish();
 }
 
@@ -79,7 +111,52 @@ export function encodeControlRequest(request: ControlRequest): Uint8Array {
 export function decodeControlRequest(bytes: Uint8Array): ControlRequest {
   const input = begin(bytes);
   const kind = oneOf(REQUESTS, input.byte());
-  return kind === "forget" ? { kind, user: input.string() } : { kind };
+  if (kind === "status" || kind === "drain") return { kind };
+  const user = input.string();
+  if (kind === "forget") return { kind, user };
+  const devices: string[] = [];
+  for (let left = input.count(); left > 0; left--) devices.push(input.string());
+  return { kind, user, devices };
+}
+
+/** In the order of the devices that were asked about. */
+export function encodeDecisions(decisions: readonly (DeviceDecision | undefined)[]): Uint8Array {
+  const out = new ByteWriter().byte(VERSION).varint(decisions.length);
+  for (const decision of decisions) {
+    out.byte(decision === undefined ? 0 : 1);
+    if (decision === undefined) continue;
+    const { at, kind, why, from, to, attraction, gain } = decision;
+    out.varint(at).byte(DECIDED.indexOf(kind)).byte(REASONS.indexOf(why)).string(from).string(to);
+    for (const weight of [attraction.here, attraction.there, gain]) writeWeight(out, weight);
+  }
+  return out.finish();
+}
+
+/** @throws {BadMessage} */
+export function decodeDecisions(bytes: Uint8Array): (DeviceDecision | undefined)[] {
+  const input = begin(bytes);
+  const decisions: (DeviceDecision | undefined)[] = [];
+  for (let left = input.count(); left > 0; left--) {
+    decisions.push(input.byte() === 0 ? undefined : readDecision(input));
+  }
+  return decisions;
+}
+
+function readDecision(input: ByteReader): DeviceDecision {
+  const at = input.varint();
+  const [kind, why] = [oneOf(DECIDED, input.byte()), oneOf(REASONS, input.byte())];
+  const [from, to] = [input.string(), input.string()];
+  const attraction = { here: readWeight(input), there: readWeight(input) };
+  return { at, kind, why, from, to, attraction, gain: readWeight(input) };
+}
+
+function writeWeight(out: ByteWriter, weight: number): void {
+  out.byte(weight < 0 ? 1 : 0).varint(Math.round(100 * Math.min(MOST_WEIGHT, Math.abs(weight))));
+}
+
+function readWeight(input: ByteReader): number {
+  const sign = input.byte() === 0 ? 1 : -1;
+  return (sign * input.varint()) / 100;
 }
 
 export function encodeStatus(status: ServerStatus): Uint8Array {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { BusTimeout, NobodyListens } from "./bus.ts";
 import { type Control, createControl } from "./control.ts";
-import { controlSubject, type ServerStatus } from "./control-messages.ts";
+import { controlSubject, type DeviceDecision, type ServerStatus } from "./control-messages.ts";
 import type { Member } from "./membership.ts";
 import { createMemoryBus } from "./memory-bus.ts";
 import { overviewOf } from "./overview.ts";
@@ -27,6 +27,8 @@ const STATUS: ServerStatus = {
   lately: { fiveMinutes: deliveries(1, 2, 3, 4), hour: deliveries(50, 60, 70, 80) },
 };
 
+const NOTHING: ReadonlyMap<string, DeviceDecision> = new Map();
+
 class Bed {
   readonly clock = new VirtualClock();
   readonly hub = createMemoryBus({ clock: this.clock });
@@ -35,7 +37,7 @@ class Bed {
   /** Servers and users. */
   readonly forgotten: string[] = [];
 
-  server(server: string, status = STATUS): Control {
+  server(server: string, status = STATUS, decisions = NOTHING): Control {
     return createControl({
       bus: this.hub.connect(),
       server,
@@ -48,6 +50,7 @@ class Bed {
         if (user === "nobody") throw new Error("cannot");
         this.forgotten.push(`${server} ${user}`);
       },
+      decided: (user, device) => decisions.get(`${user}/${device}`),
     });
   }
 
@@ -69,6 +72,31 @@ describe("B3: any server can be asked, through any other", () => {
     const [a] = [bed.server("a"), bed.server("b", { ...STATUS, state: "draining", replicas })];
     expect(await bed.after(10, a.status("b"))).toEqual({ ...STATUS, state: "draining", replicas });
     expect(await bed.after(10, a.status("a"))).toEqual(STATUS);
+  });
+
+  test("B4: what it has decided about a user's devices", async () => {
+    const bed = new Bed();
+    const moved: DeviceDecision = {
+      at: 1_700_000_000_000,
+      kind: "move",
+      why: "attraction",
+      from: "b",
+      to: "a",
+      attraction: { here: 0, there: 412.25 },
+      gain: 410.5,
+    };
+    const worse: DeviceDecision = { ...moved, kind: "redirect", why: "full", gain: -0.75 };
+    const decisions = new Map([
+      ["ann/phone", moved],
+      ["ann/ü", worse],
+      ["bob/phone", moved],
+    ]);
+    const [a, b] = [bed.server("a"), bed.server("b", STATUS, decisions)];
+    const devices = ["phone", "tablet", "ü"];
+    const known = [moved, undefined, worse];
+    expect(await bed.after(10, a.decisions("b", "ann", devices))).toEqual(known);
+    expect(await bed.after(10, b.decisions("b", "ann", devices))).toEqual(known);
+    expect(await bed.after(10, a.decisions("c", "ann", devices))).toBeInstanceOf(NobodyListens);
   });
 
   test("to go", async () => {

@@ -6,11 +6,14 @@ import {
   type ControlRequest,
   controlSubject,
   decodeControlRequest,
+  decodeDecisions,
   decodeDeparture,
   decodeDone,
   decodeStatus,
   type Departure,
+  type DeviceDecision,
   encodeControlRequest,
+  encodeDecisions,
   encodeDeparture,
   encodeDone,
   encodeStatus,
@@ -26,6 +29,8 @@ export interface ControlParts {
   readonly drain: () => Departure;
   /** Drops all that names the user; where that rejects the server does not answer. */
   readonly forget: (user: string) => Promise<void>;
+  /** The last that this server decided about the device; undefined: nothing. */
+  readonly decided: (user: string, device: string) => DeviceDecision | undefined;
 }
 
 /** What the operator asks of the servers, through any one of them. */
@@ -36,6 +41,12 @@ export interface Control {
   drain(server: string): Promise<Departure>;
   /** Answers when nothing is left there that names the user as somebody's associate. Rejects as `status` does. */
   forget(server: string, user: string): Promise<void>;
+  /** The last that the server decided about each of the devices, in their order. Rejects as `status` does. */
+  decisions(
+    server: string,
+    user: string,
+    devices: readonly string[],
+  ): Promise<readonly (DeviceDecision | undefined)[]>;
   /** From now on this server does not answer the others. */
   stop(): void;
 }
@@ -43,7 +54,12 @@ export interface Control {
 /** How long another server may take to answer. */
 const ANSWER_MS: Millis = 2_000;
 
-export function createControl({ bus, server, status, drain, forget }: ControlParts): Control {
+export function createControl(parts: ControlParts): Control {
+  const { bus, server, status, drain, forget, decided } = parts;
+  const decisionsOf = (
+    user: string,
+    devices: readonly string[],
+  ): readonly (DeviceDecision | undefined)[] => devices.map((device) => decided(user, device));
   const stop = bus.subscribe(controlSubject(server), (message, reply) => {
     const request = readOr(decodeControlRequest, message);
     switch (request?.kind) {
@@ -58,6 +74,9 @@ export function createControl({ bus, server, status, drain, forget }: ControlPar
           () => reply?.(encodeDone()),
           () => undefined,
         );
+        break;
+      case "decisions":
+        reply?.(encodeDecisions(decisionsOf(request.user, request.devices)));
         break;
       case undefined:
     }
@@ -84,6 +103,10 @@ export function createControl({ bus, server, status, drain, forget }: ControlPar
     async forget(which, user) {
       if (which === server) await forget(user);
       else await ask(which, { kind: "forget", user }, decodeDone);
+    },
+    async decisions(of, user, devices) {
+      if (of === server) return decisionsOf(user, devices);
+      return ask(of, { kind: "decisions", user, devices }, decodeDecisions);
     },
     stop,
   };

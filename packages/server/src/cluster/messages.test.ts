@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { BadMessage, ByteReader, ByteWriter } from "./bytes.ts";
-import { decodeStatus } from "./control-messages.ts";
+import { decodeControlRequest, decodeDecisions, decodeStatus } from "./control-messages.ts";
 import { decodeDelivery, encodeDelivery } from "./delivery-messages.ts";
 import type { ServerRecord } from "./server-bus.ts";
 import {
@@ -138,6 +138,8 @@ describe("messages between servers", () => {
           expectBadOrRead(() => decodeDelivery(input));
           expectBadOrRead(() => decodeSessionMessage(input));
           expectBadOrRead(() => decodeStatus(input));
+          expectBadOrRead(() => decodeControlRequest(input));
+          expectBadOrRead(() => decodeDecisions(input));
         }
       }),
       { numRuns: 2000 },

@@ -12,6 +12,15 @@ import { Decisions, type PlacementDecision } from "./decisions.ts";
 import { type Place, ramp } from "./places.ts";
 import { type Attraction, type Decision, NOWHERE, placeArrival, type Rule } from "./policy.ts";
 import { Seats } from "./seats.ts";
+import {
+  type AskedDevice,
+  type AssociateReason,
+  type PlaceReason,
+  reasonsOf,
+  type Tie,
+  type Verdict,
+  verdictOf,
+} from "./why.ts";
 
 /** What is asked of the session table. */
 export interface Whereabouts {
@@ -36,6 +45,8 @@ export interface PlacementParts {
   readonly table: Whereabouts;
   readonly circles: KnownCircles;
   readonly rule: Rule;
+  /** Whether connected devices are moved, too. */
+  readonly moves: boolean;
   /** From 0 to 1, without 1. */
   readonly random: () => number;
 }
@@ -65,6 +76,20 @@ export interface Outlook extends View {
   readonly attraction: Attraction;
 }
 
+/** Why a user's devices are where they are, as this server sees it. */
+export interface Reasons {
+  readonly moves: boolean;
+  readonly redirectGain: number;
+  readonly moveGain: number;
+  readonly servers: readonly PlaceReason[];
+  /** How many associates are known. */
+  readonly associates: number;
+  /** The strongest first. */
+  readonly strongest: readonly AssociateReason[];
+  /** In the order of the devices that were asked about. */
+  readonly verdicts: readonly Verdict[];
+}
+
 /** Redirects by what they were for. */
 export type RedirectReason = Exclude<Decision["why"], "stay">;
 
@@ -72,6 +97,8 @@ export type RedirectReason = Exclude<Decision["why"], "stay">;
 const AVOID_MS: Millis = 600_000;
 /** Devices of which that is remembered; of more the one whose trouble is oldest is forgotten. */
 const AVOIDING = 16_384;
+/** Associates that are told of, and no more. */
+const STRONGEST = 10;
 const NOBODY: ReadonlyMap<string, string> = new Map();
 
 export class Placement {
@@ -164,6 +191,32 @@ export class Placement {
     }));
     const index = new Map(members.map(({ name }, i) => [name, i]));
     return { members, places, index, here: index.get(server)! };
+  }
+
+  /** Why the user's devices are where they are, and where they would go now: by its circle as it is stored, whoever is asked (B4). */
+  async explain(user: string, devices: readonly AskedDevice[]): Promise<Reasons> {
+    const { circles, table, rule, moves } = this.#parts;
+    const named = await circles.load(user);
+    const ties = circles.associates.top(user, Infinity).map(({ peer, weight }): Tie => {
+      const servers = table.lookup(peer).map(({ server }) => server);
+      return { user: peer, weight, servers, named: named.get(peer) };
+    });
+    const { attraction, places } = this.outlook(user, "", named);
+    return {
+      moves,
+      redirectGain: rule.redirectGain,
+      moveGain: rule.moveGain,
+      servers: reasonsOf(attraction, places, ties, rule),
+      associates: ties.length,
+      strongest: ties.slice(0, STRONGEST).map((tie) => ({
+        ...tie,
+        named: tie.servers.length === 0 ? (tie.named ?? null) : null,
+      })),
+      verdicts: devices.map((device) => {
+        const seen = this.outlook(user, device.device, named);
+        return verdictOf(device, seen.attraction, seen.places, rule, moves);
+      }),
+    };
   }
 
   #place(

@@ -72,6 +72,16 @@ export interface Move {
   readonly gain: number;
 }
 
+/** What a server's score is made of, for one user. */
+export interface Score {
+  readonly fair: number;
+  readonly cap: number;
+  readonly pressure: number;
+  readonly score: number;
+  /** It is up, below its cap, and not busy: else nobody is sent there for who is there. */
+  readonly attracts: boolean;
+}
+
 /** Exponents of pressure far from the fair share. */
 const MOST_EXPONENT = 12;
 /** A move has to make this much of the present attraction at least: of two servers that hold half a circle each neither is better. */
@@ -150,6 +160,22 @@ export function placeCrossing(
 
 function bidOf({ who, gain }: Move, movers: readonly Mover[]): Bid {
   return { gain, associates: movers[who]!.associates };
+}
+
+/** In the order of the places. `coming`: devices that have to find a seat and are at none. */
+export function scoresOf(
+  attraction: Attraction,
+  places: readonly Place[],
+  rule: Rule,
+  coming: number = 0,
+): Score[] {
+  const shares = sharesOf(places, devicesOf(places) + coming, rule);
+  return places.map(({ load, busy }, i) => {
+    const [fair, cap] = [shares.fair[i]!, shares.cap[i]!];
+    const pressed = pressure(i, places, shares, rule);
+    const attracts = load < cap && busy < rule.busy;
+    return { fair, cap, pressure: pressed, score: attraction[i]! - pressed, attracts };
+  });
 }
 
 function followsHint(place: Place, fair: number, rule: Rule): boolean {
