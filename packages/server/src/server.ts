@@ -561,6 +561,7 @@ function figuresOf(node: Node): Omit<NodeFigures, "bus" | "store" | "certificate
   return {
     name: node.name,
     counters: node.counters,
+    circles: node.circles,
     placement: node.placement,
     connections: () => node.gateway.size,
     servers: () => node.members.list().length,

@@ -3,10 +3,12 @@ import { expect, test } from "bun:test";
 import { LIMITS } from "@beckon/protocol";
 
 import type { AdminBackend } from "./admin/backend.ts";
+import type { DeviceDecision } from "./cluster/control-messages.ts";
 import { createControl } from "./cluster/control.ts";
 import { createMemoryBus } from "./cluster/memory-bus.ts";
 import { createMetrics } from "./lib/metrics.ts";
-import type { Node } from "./node.ts";
+import type { Node, NodeParts } from "./node.ts";
+import { ruleOf } from "./placement/rule.ts";
 import { adminBackend, statusOf } from "./service.ts";
 import { Bed } from "./test-support/bed.ts";
 
@@ -15,19 +17,21 @@ class Servers {
   readonly bed = new Bed();
   readonly nodes: Node[] = [];
   readonly admins: AdminBackend[] = [];
+  /** What each server remembers, by server, user and device. */
+  readonly decisions = new Map<string, DeviceDecision>();
   readonly #hub = createMemoryBus({ clock: this.bed.clock });
 
   /** `answers`: whether it hears what the others ask. */
-  add(name: string, answers = true): Node {
+  add(name: string, answers = true, more: Partial<NodeParts> = {}): Node {
     const bus = this.#hub.connect();
-    const node = this.bed.node(name, 100, { bus });
+    const node = this.bed.node(name, 100, { bus, ...more });
     const control = createControl({
       bus,
       server: name,
       status: () => statusOf(node, true),
       drain: () => ({ connections: 0, within: 0 }),
       forget: (user) => node.circles.forget(user),
-      decided: () => undefined,
+      decided: (user, device) => this.decisions.get(`${name} ${user} ${device}`),
     });
     if (!answers) control.stop();
     const store = this.bed.stores.get(name)!;
@@ -96,4 +100,48 @@ test("a server that does not say that it has forgotten a user is named", async (
   const servers = await threeServers(false);
   expect(await servers.erase("bob")).toEqual(["s3"]);
   expect(await servers.knowing("bob", ["ann", "cat"])).toEqual([]);
+});
+
+test("B4: why a user's device is where it is, is answered by any server, with the newest of what the others have decided", async () => {
+  const servers = new Servers();
+  const placement = { rule: ruleOf("cost"), moves: true };
+  const [s1, s2] = [servers.add("s1", true, { placement }), servers.add("s2", true, { placement })];
+  servers.add("s3", false, { placement });
+  await servers.bed.clock.advance(3_000);
+  await servers.bed.device(s1, "ann");
+  await servers.bed.sleeper(s1, "ann", { device: "tablet" });
+  await servers.bed.device(s2, "bob", { noRedirect: true });
+  for (let sent = 0; sent < 20; sent++) s1.circles.associates.exchanged("ann", "bob");
+  s1.circles.associates.exchanged("ann", "cat");
+  const moved: DeviceDecision = {
+    at: 2,
+    kind: "move",
+    why: "attraction",
+    from: "s2",
+    to: "s1",
+    attraction: { here: 1, there: 300 },
+    gain: 299,
+  };
+  servers.decisions.set("s1 ann phone", { ...moved, at: 1 });
+  servers.decisions.set("s2 ann phone", moved);
+  await servers.bed.clock.advance(2_000);
+
+  const asked = servers.admins[1]!.placement("ann");
+  await servers.bed.clock.advance(5_000);
+  const { devices, servers: places, strongest, ...rest } = await asked;
+  expect(devices).toMatchObject([
+    { device: "phone", server: "s1", now: { what: "move", to: "s2" }, last: moved },
+    { device: "tablet", server: null, now: { what: "redirect", to: "s2" }, last: null },
+  ]);
+  expect(places.map(({ server, devices, associates }) => [server, devices, associates])).toEqual([
+    ["s1", 1, 0],
+    ["s2", 1, 1],
+    ["s3", 0, 0],
+  ]);
+  expect(strongest).toMatchObject([
+    { user: "bob", servers: ["s2"], named: null },
+    { user: "cat", servers: [], named: null },
+  ]);
+  expect(strongest[0]!.weight).toBeCloseTo(20 * strongest[1]!.weight, 3);
+  expect(rest).toMatchObject({ policy: "move", associates: 2, silent: ["s3"] });
 });

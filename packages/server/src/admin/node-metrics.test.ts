@@ -13,6 +13,7 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
   exposeNode(metrics, {
     name: "eu-1",
     counters,
+    circles: { associates: { users: 70, waiting: 6 }, lost: 4, unread: 3 },
     placement: { redirects: { hint: 0, attraction: 5 }, unreached: 2 },
     connections: () => 12,
     servers: () => 3,
@@ -64,6 +65,10 @@ test("B4: what a server counted, as it stands at the scrape", async () => {
     "beckon_held_delivery_seconds_count 0",
     'beckon_redirects_total{why="attraction"} 5',
     "beckon_redirects_unreached_total 2",
+    "beckon_associates_users 70",
+    "beckon_tie_changes_waiting 6",
+    "beckon_tie_changes_lost_total 4",
+    "beckon_circles_unread_total 3",
     "beckon_connections 12",
     "beckon_servers 3",
     "beckon_table_snapshots_total 2",

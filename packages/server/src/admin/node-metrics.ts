@@ -6,6 +6,7 @@ import type { Labels, Metrics } from "../lib/metrics.ts";
 export interface NodeFigures {
   readonly name: string;
   readonly counters: Counters;
+  readonly circles: CircleFigures;
   /** Undefined: placement is off. */
   readonly placement: PlacementFigures | undefined;
   /** Connections that terminate here. */
@@ -29,6 +30,19 @@ export interface NodeFigures {
   readonly store: () => boolean;
   /** Milliseconds since 1970; undefined: there is none. */
   readonly certificateExpires: () => number | undefined;
+}
+
+export interface CircleFigures {
+  readonly associates: {
+    /** Users whose associates are in memory. */
+    readonly users: number;
+    /** Pairs whose changes wait to be stored. */
+    readonly waiting: number;
+  };
+  /** Changes that will never be stored. */
+  readonly lost: number;
+  /** Circles that were not there in time. */
+  readonly unread: number;
 }
 
 export interface PlacementFigures {
@@ -141,7 +155,27 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
   );
   flag("bus_up", "the bus answers; 0: this server serves its own devices alone.", node.bus);
   flag("store_up", "the store answers; 0: what would have to be held is refused.", node.store);
-  const { placement } = node;
+  const { circles, placement } = node;
+  gauge(
+    "associates_users",
+    "Users of whom this server has in memory whom they talk to.",
+    () => circles.associates.users,
+  );
+  gauge(
+    "tie_changes_waiting",
+    "Pairs of users who have exchanged messages that are not counted in the store yet.",
+    () => circles.associates.waiting,
+  );
+  count(
+    "tie_changes_lost",
+    "Changes of such pairs that will never be stored: too many waited, or the store refused them.",
+    () => [[{}, circles.lost]],
+  );
+  count(
+    "circles_unread",
+    "Users whose associates could not be read in 250 ms: who connected was placed by what this server knew.",
+    () => [[{}, circles.unread]],
+  );
   if (placement !== undefined) {
     count("redirects", "Devices that were sent to another server as they connected, by why.", () =>
       Object.entries(placement.redirects).map(([why, value]) => [{ why }, value]),

@@ -78,6 +78,7 @@ test("every metric", async () => {
   exposeNode(metrics, {
     name: "s1",
     counters: new Counters("s1", ["dev"], () => 0),
+    circles: { associates: { users: 0, waiting: 0 }, lost: 0, unread: 0 },
     placement: { redirects: { room: 1 }, unreached: 0 },
     connections: () => 0,
     servers: () => 1,

@@ -63,6 +63,11 @@ export class Associates {
     return this.#circles.size;
   }
 
+  /** Pairs whose changes wait to be stored. */
+  get waiting(): number {
+    return this.#changes.size;
+  }
+
   /** Users who are known, as somebody's associates at least. */
   get names(): number {
     return this.#names.size;
