@@ -329,7 +329,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         status: () => statusOf(node, health.isUp()),
         drain: () => depart(node),
         forget: (user) => node.circles.forget(user),
-        decided: () => undefined,
+        decided: (user, device) => node.placement?.decisionOf(user, device),
       });
       stopWatching = () => {
         certificate?.stop();

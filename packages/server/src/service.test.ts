@@ -3,7 +3,6 @@ import { expect, test } from "bun:test";
 import { LIMITS } from "@beckon/protocol";
 
 import type { AdminBackend } from "./admin/backend.ts";
-import type { DeviceDecision } from "./cluster/control-messages.ts";
 import { createControl } from "./cluster/control.ts";
 import { createMemoryBus } from "./cluster/memory-bus.ts";
 import { createMetrics } from "./lib/metrics.ts";
@@ -17,8 +16,6 @@ class Servers {
   readonly bed = new Bed();
   readonly nodes: Node[] = [];
   readonly admins: AdminBackend[] = [];
-  /** What each server remembers, by server, user and device. */
-  readonly decisions = new Map<string, DeviceDecision>();
   readonly #hub = createMemoryBus({ clock: this.bed.clock });
 
   /** `answers`: whether it hears what the others ask. */
@@ -31,7 +28,7 @@ class Servers {
       status: () => statusOf(node, true),
       drain: () => ({ connections: 0, within: 0 }),
       forget: (user) => node.circles.forget(user),
-      decided: (user, device) => this.decisions.get(`${name} ${user} ${device}`),
+      decided: (user, device) => node.placement?.decisionOf(user, device),
     });
     if (!answers) control.stop();
     const store = this.bed.stores.get(name)!;
@@ -113,25 +110,28 @@ test("B4: why a user's device is where it is, is answered by any server, with th
   await servers.bed.device(s2, "bob", { noRedirect: true });
   for (let sent = 0; sent < 20; sent++) s1.circles.associates.exchanged("ann", "bob");
   s1.circles.associates.exchanged("ann", "cat");
-  const moved: DeviceDecision = {
-    at: 2,
-    kind: "move",
-    why: "attraction",
-    from: "s2",
-    to: "s1",
-    attraction: { here: 1, there: 300 },
-    gain: 299,
-  };
-  servers.decisions.set("s1 ann phone", { ...moved, at: 1 });
-  servers.decisions.set("s2 ann phone", moved);
-  await servers.bed.clock.advance(2_000);
+  // It is sent on, and does not go.
+  const tablet = servers.bed.hello(s1, "ann", { device: "tablet" });
+  await servers.bed.clock.advance(50);
+  expect(tablet.of("redirect")).toMatchObject([{ server: { name: "s2" } }]);
+  const pull = { attraction: { here: 1.5, there: 300 }, gain: 298.25 };
+  for (const [node, to] of [
+    [s1, "s2"],
+    [s2, "s1"],
+  ] as const) {
+    const decision = { kind: "move", why: "attraction", from: node.name, to, ...pull } as const;
+    node.placement!.send("ann", "phone", decision);
+    await servers.bed.clock.advance(6_000);
+  }
 
   const asked = servers.admins[1]!.placement("ann");
   await servers.bed.clock.advance(5_000);
   const { devices, servers: places, strongest, ...rest } = await asked;
+  const last = { kind: "move", why: "attraction", from: "s2", to: "s1", ...pull };
+  const sent = { kind: "redirect", why: "attraction", from: "s1", to: "s2" };
   expect(devices).toMatchObject([
-    { device: "phone", server: "s1", now: { what: "move", to: "s2" }, last: moved },
-    { device: "tablet", server: null, now: { what: "redirect", to: "s2" }, last: null },
+    { device: "phone", server: "s1", now: { what: "move", to: "s2" }, last },
+    { device: "tablet", server: null, now: { what: "redirect", to: "s2" }, last: sent },
   ]);
   expect(places.map(({ server, devices, associates }) => [server, devices, associates])).toEqual([
     ["s1", 1, 0],

@@ -79,7 +79,7 @@ function devicesOf({ devices, gains }: Answer): string[] {
       device.server ?? "-",
       roughly(Date.now() - device.since),
       device.now === null ? "-" : wordsOf(device, device.now, gains),
-      device.last === null ? "-" : decisionOf(device.last),
+      device.last === null ? "-" : decisionOf(device, device.last),
     ]),
   ]);
 }
@@ -115,13 +115,15 @@ const KINDS: Readonly<Record<Decision["kind"], string>> = {
   drain: "sent away",
 };
 
-function decisionOf({ at, kind, from, to, why, attraction, gain }: Decision): string {
+function decisionOf({ server }: PlacedDevice, decision: Decision): string {
+  const { at, kind, from, to, why, attraction, gain } = decision;
   const ago = `${roughly(Date.now() - at)} ago`;
   const pull =
     why === "attraction"
       ? ` (${weight(attraction.there)} there, ${weight(attraction.here)} here, gain ${weight(gain)})`
       : "";
-  return `${KINDS[kind]} ${ago} from ${from} to ${to}: ${REASONS[why]}${pull}`;
+  const where = server === from ? "; it did not go, or is back" : "";
+  return `${KINDS[kind]} ${ago} from ${from} to ${to}: ${REASONS[why]}${pull}${where}`;
 }
 
 function placesOf({ servers, devices, server: answers }: Answer): string[] {

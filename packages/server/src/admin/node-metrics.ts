@@ -49,6 +49,10 @@ export interface PlacementFigures {
   /** By what they were for. */
   readonly redirects: Readonly<Record<string, number>>;
   readonly unreached: number;
+  /** Devices that were asked to move, those of them that did not, and those that came here by a move. */
+  readonly moves: number;
+  readonly declined: number;
+  readonly moved: number;
 }
 
 type Samples = Iterable<readonly [Labels, number]>;
@@ -182,6 +186,15 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
     );
     count("redirects_unreached", "Redirects that led nowhere: the device came back.", () => [
       [{}, placement.unreached],
+    ]);
+    count("moves", "Devices that were asked to move to another server while connected.", () => [
+      [{}, placement.moves],
+    ]);
+    count("moves_declined", "Moves that were asked for and did not happen within 10 s.", () => [
+      [{}, placement.declined],
+    ]);
+    count("moves_arrived", "Devices that came here by a move, from another server.", () => [
+      [{}, placement.moved],
     ]);
   }
   metrics.collect(

@@ -79,7 +79,7 @@ test("every metric", async () => {
     name: "s1",
     counters: new Counters("s1", ["dev"], () => 0),
     circles: { associates: { users: 0, waiting: 0 }, lost: 0, unread: 0 },
-    placement: { redirects: { room: 1 }, unreached: 0 },
+    placement: { redirects: { room: 1 }, unreached: 0, moves: 0, declined: 0, moved: 0 },
     connections: () => 0,
     servers: () => 1,
     draining: () => false,
