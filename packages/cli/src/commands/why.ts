@@ -89,8 +89,7 @@ function wordsOf({ server }: PlacedDevice, now: Verdict, gains: Answer["gains"])
   const gain = now.gain === null ? "" : ` (better by ${weight(now.gain)})`;
   if (what === "stay") {
     if (why === "full") return "stays: all servers are full";
-    const least = gains.move ?? gains.redirect;
-    return least === null ? "stays" : `stays: no other is better by ${weight(least)}`;
+    return `stays: no other is better by ${weight(gains.redirect ?? 0)}`;
   }
   if (what === "any") return "asleep: nothing draws it anywhere";
   if (what === "move") return `moves to ${to} at the next message that crosses${gain}`;
