@@ -167,6 +167,23 @@ test("B4: why says what draws a user to each server, through any server", async 
   });
 });
 
+test("B2, B4: why says that a device was moved, by which server, when and for what", async () => {
+  const [ann, bob] = devices as [Beckon, Beckon];
+  // Bob is held where he is by cat, so ann is the one to go.
+  const cat = await device("cat", "eu-2");
+  cat.on("message", () => undefined);
+  for (let sent = 0; sent < 3; sent++) await bob.send("cat", "hello");
+  await until("ann's move", async () => {
+    await ann.send("bob", "hello");
+    return ann.state.name === "connected" && ann.state.server === "eu-2";
+  });
+  const args = ["why", "ann", "--admin", admin("us-1")];
+  const moved =
+    /^phone +eu-2 +\d\S+ +stays: .* moved [\d.]+s ago from eu-1 to eu-2: its associates are there \([\d,.]+ there, 0 here, gain [\d,.]+\)$/m;
+  await until("the table of us-1", async () => moved.test((await beckon(args, { env })).out));
+  await Promise.all([ann.close(), cat.close()]);
+}, 15_000);
+
 test("B4: why says so where nobody is placed", async () => {
   const name = "alone";
   const alone = { ...settings(name), BECKON_STORE: `sqlite:${join(folder, "alone.db")}` };
@@ -207,7 +224,7 @@ test("what is wrong is one clear line, and what to do another", async () => {
 
 test("B3: drain empties a server through another one, and answers when it has gone", async () => {
   const target = servers.get("eu-2")!;
-  const bob = devices.at(-1)!;
+  const bob = devices[1]!;
   const drained = beckon(["drain", "eu-2", "--admin", admin("eu-1")], { env });
   await until("the drain", () => target.node!.members.get("eu-2")?.state === "draining");
   // Whoever looks after its process learns that it may end.
