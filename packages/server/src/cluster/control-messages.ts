@@ -72,7 +72,7 @@ export interface DeviceDecision {
   readonly to: string;
   /** What drew the user to the two servers, in weight. */
   readonly attraction: { readonly here: number; readonly there: number };
-  /** By how much the other server is better, in weight. */
+  /** By how much the other server is better, in weight: of a move less what the crowd there takes off. */
   readonly gain: number;
 }
 

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 
-import { Decisions, type PlacementDecision } from "./decisions.ts";
+import type { DeviceDecision } from "../cluster/control-messages.ts";
+import { Decisions } from "./decisions.ts";
 
-const MOVED: PlacementDecision = {
+const MOVED: DeviceDecision = {
   at: 1,
   kind: "move",
   why: "attraction",

@@ -4,11 +4,12 @@
  */
 import type { Millis } from "@beckon/protocol";
 
+import type { DeviceDecision } from "../cluster/control-messages.ts";
 import type { Member, Membership } from "../cluster/membership.ts";
 import { AgingMap } from "../lib/aging-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
-import { Decisions, type PlacementDecision } from "./decisions.ts";
+import { Decisions } from "./decisions.ts";
 import { type Place, ramp } from "./places.ts";
 import { type Attraction, type Decision, NOWHERE, placeArrival, type Rule } from "./policy.ts";
 import { Seats } from "./seats.ts";
@@ -157,14 +158,14 @@ export class Placement {
   }
 
   /** The device is told to go elsewhere: a seat is kept for it there. */
-  send(user: string, device: string, decision: Omit<PlacementDecision, "at">): void {
+  send(user: string, device: string, decision: Omit<DeviceDecision, "at">): void {
     const key = deviceOf(user, device);
     this.#seats.reserve(key, decision.to);
     this.#decisions.add(key, { at: this.#parts.clock.now(), ...decision });
   }
 
   /** What this server decided last of the device; undefined: nothing that it remembers. */
-  decisionOf(user: string, device: string): PlacementDecision | undefined {
+  decisionOf(user: string, device: string): DeviceDecision | undefined {
     return this.#decisions.of(deviceOf(user, device));
   }
 
