@@ -7,8 +7,10 @@ export class RecentCounts {
   readonly #spans: number;
   /** By span, and in it by kind; a span comes again and again in the same place. */
   readonly #counts: Uint32Array;
-  /** Number of the span that has begun, since the clock's start. */
+  /** Number of the span that has begun, since the clock's start; where it ends, and its place. */
   #span: number;
+  #ends: number;
+  #place: number;
 
   /** `mostMs`: how far back is asked, a number of spans. `now`: milliseconds, by a clock that never goes back. */
   constructor(kinds: number, spanMs: number, mostMs: number, now: () => number) {
@@ -18,11 +20,13 @@ export class RecentCounts {
     this.#spans = 1 + mostMs / spanMs;
     this.#counts = new Uint32Array(this.#spans * kinds);
     this.#span = Math.floor(now() / spanMs);
+    this.#ends = (this.#span + 1) * spanMs;
+    this.#place = this.#placeOf(this.#span);
   }
 
   add(kind: number): void {
     this.#turn();
-    this.#counts[this.#placeOf(this.#span) + kind]!++;
+    this.#counts[this.#place + kind]!++;
   }
 
   /** By kind, how often in the last `ms`, which is a number of spans, and in up to one span more. */
@@ -39,13 +43,16 @@ export class RecentCounts {
 
   /** Empties the places of spans that have begun since. */
   #turn(): void {
-    const span = Math.floor(this.#now() / this.#spanMs);
-    if (span === this.#span) return;
+    const now = this.#now();
+    if (now < this.#ends) return;
+    const span = Math.floor(now / this.#spanMs);
     for (let begun = Math.max(this.#span, span - this.#spans) + 1; begun <= span; begun++) {
       const first = this.#placeOf(begun);
       this.#counts.fill(0, first, first + this.#kinds);
     }
     this.#span = span;
+    this.#ends = (span + 1) * this.#spanMs;
+    this.#place = this.#placeOf(span);
   }
 
   #placeOf(span: number): number {
