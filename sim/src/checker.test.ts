@@ -231,6 +231,46 @@ describe("a clean history passes:", () => {
       ),
     ],
     [
+      "calls that were missed, and whose ends reached a server only then",
+      history(
+        world({ bobSleeps: true }),
+        throughStore("m3", 20_000, 100_030),
+        ["c1", "c2"].flatMap((call, at): Line[] => [
+          ...calling(call, 30_000 + at * 1_000, [100, 8_100, 16_100, 24_100], 100_030),
+          [60_100 + at * 1_000, pushed()],
+          [40_000, sent(`end of ${call}`, "none", call)],
+          [90_005, held(`end of ${call}`)],
+          [90_006, acked(`end of ${call}`, "held")],
+          ...fetched(`end of ${call}`, 100_030),
+        ]),
+        bobWakes(100_000),
+      ),
+    ],
+    [
+      "a call that rings late, as the store made others wait",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 30_000, [20_000], 80_030),
+        [
+          [29_000, { kind: "store", server: undefined, state: "hung" }],
+          [49_000, { kind: "store", server: undefined, state: "freed" }],
+        ],
+        bobWakes(80_000),
+      ),
+    ],
+    [
+      "a call that rings after its end, which 16 others have made forgotten",
+      history(
+        world({ bobSleeps: true }),
+        calling("c1", 10_000, [100, 8_100], 60_030),
+        givenUp("m1", "c1", 13_000, 60_030),
+        ...Array.from({ length: 16 }, (_, at) =>
+          givenUp(`end ${at}`, `another ${at}`, 13_100 + at * 10, 60_030),
+        ),
+        bobWakes(60_000),
+      ),
+    ],
+    [
       "a repeat after a crash in the handler, marked",
       history(
         world(),

@@ -112,6 +112,8 @@ export class Facts {
   readonly servers: Map<string, ServerFacts> = new Map();
   /** Moments at which something failed or came back: what has a deadline begins to wait anew. */
   readonly shocks: number[] = [];
+  /** A transaction does not end: whoever wants its users waits, and fails. */
+  readonly hung: Spans = new Spans();
   /** Somebody's clock was set. */
   hasJumped = false;
   /** When everything was healthy again, for good. */
@@ -136,6 +138,7 @@ export class Facts {
     for (const { down, noStore, slowStore, noBus } of this.servers.values()) {
       for (const spans of [down, noStore, slowStore, noBus]) spans.end(Infinity);
     }
+    this.hung.end(Infinity);
   }
 
   device(name: DeviceName): DeviceFacts {
@@ -457,6 +460,9 @@ export class Facts {
   #takeFault(event: Of<"server" | "store" | "bus" | "push service">): void {
     this.shocks.push(event.at);
     if (event.kind === "push service") return;
+    if (event.state === "hung" || event.state === "freed") {
+      mark(this.hung, event.state === "hung", event.at);
+    }
     if (event.kind === "server") {
       const { down, crashed } = this.server(event.server);
       if (event.state === "crashed") crashed.push(event.at);

@@ -1,5 +1,6 @@
 /** L5 for calls: each rings by itself, at once and while it may, not too often, and not after its end, which is told to who rang. */
 import type { DeviceFacts, Facts, MessageFacts, Row } from "../facts.ts";
+import { userOf } from "../history.ts";
 import { cutAt, type Interval } from "../intervals.ts";
 import type { Violation } from "../violation.ts";
 import { awayTimes } from "./pushed.ts";
@@ -16,6 +17,8 @@ const ENDING_MS = 3_000;
 const TOLD_MS = 15_000;
 /** Of one device; a further one is a message. */
 const AT_ONCE = 4;
+/** Ends that are known of a user. */
+const KNOWN_ENDS = 16;
 /** A call that was on its way for longer may be a message. */
 const FRESH_MS = 60_000;
 
@@ -29,7 +32,7 @@ export function checkCalled(facts: Facts): Violation[] {
       .flatMap((call) => [
         ...unrung(facts, device, call, calls, ends.get(call.name) ?? []),
         ...tooOften(facts, device, call),
-        ...afterEnd(facts, device, call, ends.get(call.name) ?? []),
+        ...afterEnd(facts, device, call, ends),
       ]),
   );
 }
@@ -111,13 +114,16 @@ function afterEnd(
   facts: Facts,
   device: DeviceFacts,
   call: MessageFacts,
-  ends: readonly MessageFacts[],
+  allEnds: ReadonlyMap<string, readonly MessageFacts[]>,
 ): Violation[] {
+  const ends = allEnds.get(call.name) ?? [];
   const acked = Math.min(Infinity, ...ends.flatMap(({ acks }) => acks.map(({ at }) => at)));
   if (acked === Infinity || call.heldForUser !== undefined) return [];
   const rang = pushesOf(device, call, false);
   const late = rang.find((at) => at > acked + ENDING_MS);
   if (late !== undefined && !hasFailed(facts, { from: acked - ENDING_MS, to: late })) {
+    const first = Math.min(...ends.map(({ sent }) => sent.at));
+    if (endedOf(device.user, { from: first, to: late }, allEnds) > KNOWN_ENDS) return [];
     const says = `${device.name} was pushed to for the call ${call.name}, which was over`;
     return [violation("rang after its end", device, call, late, says)];
   }
@@ -136,13 +142,25 @@ function afterEnd(
   return [violation("untold end", device, call, told.to, says)];
 }
 
-/** The store was not there for somebody, or slow. */
+/** How many calls of a user have ended in a time. */
+function endedOf(
+  user: string,
+  { from, to }: Interval,
+  ends: ReadonlyMap<string, readonly MessageFacts[]>,
+): number {
+  const isOf = ({ sent }: MessageFacts): boolean =>
+    (sent.to === user || userOf(sent.device) === user) && sent.at >= from && sent.at <= to;
+  return [...ends.values()].filter((messages) => messages.some(isOf)).length;
+}
+
+/** The store was not there for somebody, or slow, or kept somebody waiting. */
 function isHampered(facts: Facts, { from, to }: Interval): boolean {
-  return [...facts.servers.values()].some(({ down, noStore, slowStore }) =>
-    [...down.spans, ...noStore.spans, ...slowStore.spans].some(
-      (span) => span.from <= to && span.to >= from,
-    ),
-  );
+  const servers = [...facts.servers.values()].flatMap(({ down, noStore, slowStore }) => [
+    ...down.spans,
+    ...noStore.spans,
+    ...slowStore.spans,
+  ]);
+  return [...servers, ...facts.hung.spans].some((span) => span.from <= to && span.to >= from);
 }
 
 function hasFailed(facts: Facts, time: Interval): boolean {

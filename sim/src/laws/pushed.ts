@@ -10,7 +10,9 @@ import type { Violation } from "../violation.ts";
 const PUSH_MS = 40_000;
 /** The second push for one intent comes after a minute. */
 const REPEAT_MS = 55_000;
-/** A call that rings no longer is told of as missed, at once. */
+/** A call that no end has reached by then is missed. */
+const RING_MS = 30_000;
+/** It is told of at once. */
 const MISSED_MS = 45_000;
 /** From the claim of an intent to the push service. */
 const ON_ITS_WAY_MS = 1_000;
@@ -100,12 +102,29 @@ export function awayTimes(facts: Facts, device: DeviceFacts, time: Interval): In
     .flatMap((part) => without(part, [...connected, ...nobody]));
 }
 
+/** When a call came to be held for the device that no end has reached while it rang. */
+function missedCalls(facts: Facts, device: DeviceFacts): number[] {
+  const ended = new Map<string, number>();
+  for (const { sent, acks } of facts.messages.values()) {
+    if (sent.ends === undefined) continue;
+    const before = ended.get(sent.ends) ?? Infinity;
+    ended.set(sent.ends, Math.min(before, ...acks.map(({ at }) => at)));
+  }
+  return [...facts.messages.values()]
+    .filter(({ sent }) => sent.wake === "call" && sent.to === device.user)
+    .flatMap(({ name, passages }) =>
+      (passages.get(device.name)?.rows ?? [])
+        .map(({ from }) => from)
+        .filter((from) => (ended.get(name) ?? Infinity) > from + RING_MS),
+    );
+}
+
 function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed): Violation[] {
   const pushes = device.pushed.filter(
     ({ outcome, call }) => outcome === "sent" && call === undefined,
   );
   const violations: Violation[] = [];
-  const calls = debts.filter(({ message }) => message.sent.wake === "call").map(({ from }) => from);
+  const calls = missedCalls(facts, device);
   for (const [index, second] of pushes.entries()) {
     const first = pushes[index - 1];
     if (first === undefined || second.at - first.at >= REPEAT_MS) continue;
