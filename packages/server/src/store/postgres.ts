@@ -59,6 +59,9 @@ export interface PostgresStore extends Store {
 /** Rows settled or marked in one transaction. */
 const SETTLED_AT_ONCE = 2_000;
 
+/** Changes of ties in one transaction. */
+const CHANGES_AT_ONCE = 1_000;
+
 /** Rejects with StoreUnavailable, saying why, where the database cannot be used. */
 export async function openPostgres(
   url: string,
@@ -228,7 +231,9 @@ function openHandle(
     },
     associates: {
       strengthen: (changes) =>
-        ask(changes, () => strengthenInParts(changes, (part) => database.strengthen(part))),
+        ask(changes, () =>
+          strengthenInParts(changes, CHANGES_AT_ONCE, (part) => database.strengthen(part)),
+        ),
       circle: (user, k, now) => ask(user, () => database.circle(user, k, now)),
       fade: (after, now) => ask(after, () => database.fade(after, now)),
       erase: (user) => ask(user, () => database.erase(user)),

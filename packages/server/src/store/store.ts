@@ -371,7 +371,7 @@ export interface AssociateStore {
   /**
    * Adds each change to what is stored of the pair, for both users, both sums decayed to the later of the two times, so that it does not matter
    * whose change comes first. Durable when it resolves. A repeat after a failure counts twice, which is harmless; a call of more than
-   * 1,000 changes may have happened in part. Of more than 96 ties of a user all but the 64 strongest (`TIES_PER_USER`) are dropped.
+   * 500 changes may have happened in part. Of more than 96 ties of a user all but the 64 strongest (`TIES_PER_USER`) are dropped.
    */
   strengthen(changes: readonly TieChange[]): Promise<void>;
   /** The user's strongest associates by weight at `now`, the strongest first, of two that are equal the smaller id; at most `k`, and 64. */

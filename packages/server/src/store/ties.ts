@@ -16,9 +16,6 @@ export const FAINT = 0.01;
 /** Ties that one `fade` looks at, and those of one user more. */
 export const FADE_SLICE = 5_000;
 
-/** Changes that are stored in one transaction. */
-const CHANGES_AT_ONCE = 1_000;
-
 /** A user's tie: half of what is known of a pair. */
 export interface Side extends TieSums {
   readonly user: string;
@@ -73,12 +70,13 @@ export function circleSize(k: number): number {
   return Math.max(0, Math.min(Math.floor(k), TIES_PER_USER));
 }
 
-/** One call after another, {@link CHANGES_AT_ONCE} each. */
+/** One transaction after another, of at most so many changes each. */
 export async function strengthenInParts(
   changes: readonly TieChange[],
+  most: number,
   strengthen: (part: readonly TieChange[]) => Promise<void>,
 ): Promise<void> {
-  for (let at = 0; at < changes.length; at += CHANGES_AT_ONCE) {
-    await strengthen(changes.slice(at, at + CHANGES_AT_ONCE));
+  for (let at = 0; at < changes.length; at += most) {
+    await strengthen(changes.slice(at, at + most));
   }
 }
