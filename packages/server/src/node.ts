@@ -251,8 +251,11 @@ export function createNode(parts: NodeParts): Node {
     counters,
     observer: parts.observer,
     acknowledgeMs: limits.acknowledge,
-    exchanged: (from, to) => associates.exchanged(from, to),
-    ...(placement && { heard: (to, from) => associates.heard(to, from) }),
+    // Where nobody is placed nothing is kept of who talks to whom.
+    ...(placement && {
+      exchanged: (from, to) => associates.exchanged(from, to),
+      heard: (to, from) => associates.heard(to, from),
+    }),
     mover,
   });
   if (parts.observer !== undefined) observeTable(table, parts.observer);
@@ -328,7 +331,7 @@ export function createNode(parts: NodeParts): Node {
       replicator.start();
       delivery.start();
       gateway.start();
-      circles.start();
+      if (placement !== undefined) circles.start();
       expire();
     },
     sendAsService({ from, send }) {

@@ -11,6 +11,8 @@ import { ruleOf } from "./placement/rule.ts";
 import { adminBackend, statusOf } from "./service.ts";
 import { Bed } from "./test-support/bed.ts";
 
+const placement = { rule: ruleOf("cost", 1.1), moves: false };
+
 /** Servers that can be asked through each other. */
 class Servers {
   readonly bed = new Bed();
@@ -21,7 +23,7 @@ class Servers {
   /** `answers`: whether it hears what the others ask. */
   add(name: string, answers = true, more: Partial<NodeParts> = {}): Node {
     const bus = this.#hub.connect();
-    const node = this.bed.node(name, 100, { bus, ...more });
+    const node = this.bed.node(name, 100, { bus, placement, ...more });
     const control = createControl({
       bus,
       server: name,
