@@ -2,7 +2,7 @@
 import { uuidv7, type WakeClass } from "@beckon/protocol";
 
 import type { MessageName } from "./history.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import { EPOCH } from "./scheduler.ts";
 import type { SimServer } from "./server.ts";
 import type { World } from "./world.ts";

@@ -12,7 +12,7 @@ import { Phone, type Town } from "./phone.ts";
 import type { Plan, Step } from "./plan.ts";
 import { type PostgresSabotage, PostgresStore } from "./postgres.ts";
 import { PushService } from "./push.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import { type Cluster, SimServer } from "./server.ts";
 import { MemoryStore, type SimStore } from "./store.ts";
 import { World } from "./world.ts";

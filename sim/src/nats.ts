@@ -12,7 +12,7 @@ import {
 } from "../../packages/server/src/cluster/bus.ts";
 import type { SimBus } from "./bus.ts";
 import type { NatsPlan } from "./plan.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import type { Process } from "./scheduler.ts";
 import type { World } from "./world.ts";
 

@@ -22,7 +22,7 @@ import { type Operation, type Run, storeOf } from "../../packages/server/src/sto
 import type { Ledger } from "./ledger.ts";
 import { Locks } from "./locks.ts";
 import { type Call, PostgresLog } from "./postgres-log.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import type { Process } from "./scheduler.ts";
 import { SLOWEST_MS, type SimStore } from "./store.ts";
 import type { World } from "./world.ts";

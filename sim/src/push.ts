@@ -7,7 +7,7 @@ import type {
   PushProvider,
 } from "../../packages/server/src/push/provider.ts";
 import type { DeviceName } from "./history.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import type { Process } from "./scheduler.ts";
 import { hintOf } from "./seal.ts";
 import type { World } from "./world.ts";

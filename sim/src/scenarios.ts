@@ -1,7 +1,7 @@
 /** Plans made from a seed: a town of users, a workload, and one kind of trouble each; `mix` has them all. */
 import type { PhonePlan } from "./phone.ts";
 import type { Engines, NatsPlan, Plan, Step } from "./plan.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 
 /** A plan that is being made. */
 interface Draft {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 
-import { Random } from "./random.ts";
+import { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import { EPOCH, Process, Scheduler } from "./scheduler.ts";
 
 const make = (seed = 1): { scheduler: Scheduler; process: Process; log: string[] } => {

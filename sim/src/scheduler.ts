@@ -2,7 +2,7 @@ import { drainMicrotasks } from "bun:jsc";
 
 import type { Clock } from "../../packages/server/src/lib/clock.ts";
 import { EventHeap, type Scheduled } from "./event-heap.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 
 /** Milliseconds since 1970 at which every run starts. */
 export const EPOCH = 1_750_000_000_000;

@@ -1,6 +1,6 @@
 /** A device's disk: what the SDK stores, slow, and atomic when the process dies in the middle. */
 import type { Change, Storage, Stored } from "../../packages/client/src/storage.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import type { Process } from "./scheduler.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,5 @@
 import type { Happening, HistoryEvent, MessageName } from "./history.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../packages/cli/src/replay/xoshiro.ts";
 import { Scheduler } from "./scheduler.ts";
 
 /** What everything in a run shares: time, chance, and the record of what happens. */

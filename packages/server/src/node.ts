@@ -13,6 +13,7 @@ import type {
 
 import type { Bus } from "./cluster/bus.ts";
 import type { Membership, ServerAbout } from "./cluster/membership.ts";
+import { metered } from "./cluster/metered-bus.ts";
 import { createServerBus } from "./cluster/record-bus.ts";
 import type { Authorize } from "./delivery/authorize.ts";
 import { Counters } from "./delivery/counters.ts";
@@ -60,6 +61,8 @@ export interface NodeParts {
   readonly maxConnections?: number;
   /** Told to the other servers, for the operator. */
   readonly about?: Pick<ServerAbout, "cpu" | "software">;
+  /** How long changes of the session table wait for others before the other servers are told; 0: no longer than a turn. Default 5 ms. */
+  readonly tableBatchMs?: Millis;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
   readonly wakeNames?: (accepting: string) => string;
   /** Hears what happens here. Default: nobody. */
@@ -132,7 +135,7 @@ const DAY_MS = 86_400_000;
 const STOP_POLL_MS = 20;
 
 export function createNode(parts: NodeParts): Node {
-  const { name, clock, bus, store, random, addresses } = parts;
+  const { name, clock, store, random, addresses } = parts;
   const limits: ProtocolLimits = { ...LIMITS, ...parts.limits };
   const maxConnections = parts.maxConnections ?? 100_000;
   const counters = new Counters(
@@ -140,6 +143,7 @@ export function createNode(parts: NodeParts): Node {
     parts.providers.map((provider) => provider.name),
     () => clock.monotonic(),
   );
+  const bus = metered(parts.bus, counters.bus);
   const replicator = createReplicator({
     server: name,
     clock,
@@ -148,6 +152,7 @@ export function createNode(parts: NodeParts): Node {
     about: { capacity: maxConnections, cpu: () => 0, software: "", ...parts.about },
     refreshSets: (users) => store.devices.sets(users),
     readDevices: (user) => store.devices.devices(user),
+    ...(parts.tableBatchMs === undefined ? {} : { batchMs: parts.tableBatchMs }),
   });
   const { table, members } = replicator;
   const self: ServerAddresses = { name, addresses };

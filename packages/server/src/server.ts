@@ -91,6 +91,7 @@ export interface ServerParts {
   readonly maxConnections?: number;
   readonly retentionMs?: Millis;
   readonly wakeNames?: (accepting: string) => string;
+  readonly tableBatchMs?: Millis;
   readonly observer?: Observer | undefined;
   /** Default: devices stay where they come. */
   readonly placement?: PlacementChoice | undefined;
@@ -206,6 +207,8 @@ export interface Embedding {
   readonly logger?: Log;
   /** Which server a wake names, given the one that accepted the message. Default: that one (M7). For comparisons. */
   readonly wakeNames?: (accepting: string) => string;
+  /** How long changes of the session table wait for others before the other servers are told; 0: no longer than a turn. Default 5 ms. */
+  readonly tableBatchMs?: Millis;
   /** Whether its metrics tell of the process, too. Default: true; for one of several servers in a process: false. */
   readonly processMetrics?: boolean;
   /** Hears what happens on this server. Default: nobody. */
@@ -307,6 +310,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         maxConnections: options.maxConnections,
         retentionMs: options.storeLimits.retentionMs,
         ...(options.wakeNames === undefined ? {} : { wakeNames: options.wakeNames }),
+        ...(options.tableBatchMs === undefined ? {} : { tableBatchMs: options.tableBatchMs }),
         observer: options.observer,
         placement: placementOf(options),
       });

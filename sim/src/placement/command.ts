@@ -2,7 +2,9 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 
 import { Failure } from "../../../packages/cli/src/failure.ts";
+import { changed, type ServerChange } from "../../../packages/cli/src/replay/change.ts";
 import { community } from "../../../packages/cli/src/replay/community.ts";
+import { type Mode, MODES } from "../../../packages/cli/src/replay/people.ts";
 import { traceFile } from "../../../packages/cli/src/replay/trace.ts";
 import { tableOf } from "../../../packages/cli/src/table.ts";
 import { parseDuration } from "../../../packages/server/src/lib/duration.ts";
@@ -16,7 +18,7 @@ import { checkLog } from "../check.ts";
 import { openJournal } from "./journal.ts";
 import { drawSweep } from "./picture.ts";
 import { type PlacementResult, runPlacement } from "./result.ts";
-import { type Mode, MODES, POLICIES, type Policy, type ServerChange } from "./simulation.ts";
+import { POLICIES, type Policy } from "./simulation.ts";
 import { sweep, sweepTable } from "./sweep.ts";
 import type { Window } from "./timeline.ts";
 import { type Messages, readMessages } from "./trace.ts";
@@ -97,7 +99,7 @@ export function placementCommand(): Command {
     .option(
       "--change <when:what:server>",
       "such as 30d:kill:s2, 30d:drain:s2, 31d:add:s2; may be said again",
-      changed,
+      (text: string, before: readonly ServerChange[]) => changed(text, before, parseDuration),
       [],
     )
     .option("--log <file>", "write every connect, redirect, move, accept and delivery")
@@ -209,17 +211,6 @@ async function runSweep(traces: readonly Messages[], options: Options): Promise<
 
 function collected(text: string, before: readonly string[]): string[] {
   return [...before, text];
-}
-
-function changed(text: string, before: readonly ServerChange[]): ServerChange[] {
-  const [when = "", what = "", server = ""] = text.split(":");
-  const after = parseDuration(when);
-  const kind = (["kill", "drain", "add"] as const).find((known) => known === what);
-  const nth = /^s[1-9]\d{0,3}$/.test(server) ? Number(server.slice(1)) - 1 : undefined;
-  if (after === undefined || kind === undefined || nth === undefined) {
-    throw new InvalidArgumentError("Write it as 30d:kill:s2 (or drain, or add).");
-  }
-  return [...before, { after, kind, server: nth }];
 }
 
 function gainOf(text: string): Gain {

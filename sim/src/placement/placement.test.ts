@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { community, generate } from "../../../packages/cli/src/replay/community.ts";
+import { MODES } from "../../../packages/cli/src/replay/people.ts";
 import { type Gain, ruleOf } from "../../../packages/server/src/placement/rule.ts";
 import { checkLog } from "../check.ts";
 import { openJournal } from "./journal.ts";
 import { type PlacementResult, runPlacement } from "./result.ts";
-import { MODES, type PlacementOptions, POLICIES } from "./simulation.ts";
+import { type PlacementOptions, POLICIES } from "./simulation.ts";
 import { drawSweep } from "./picture.ts";
 import { sweepTable } from "./sweep.ts";
 import { readMessages } from "./trace.ts";

@@ -1,7 +1,7 @@
+import type { Mode } from "../../../packages/cli/src/replay/people.ts";
 import { type Gain, PRICES, type Prices } from "../../../packages/server/src/placement/rule.ts";
 import {
   type Counts,
-  type Mode,
   type PlacementOptions,
   type Policy,
   simulatePlacement,

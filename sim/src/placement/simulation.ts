@@ -2,12 +2,14 @@
  * Messages of a trace, servers and devices on a virtual clock: associates and policy are the production's; who is online, and what
  * servers know of each other, is a model.
  *
- * * A send by an offline user connects it first; its recipient is the device's intent.
- * * `always-on`: a device stays connected for 6 h in the mean (exponential), then is gone for 60 s in the mean, or until a push wakes it.
- * * `long`, `short`: it stays until 6 h, or 5 min, after the last message that it sent or received.
+ * * Devices come and go as `people.ts` of the replay has it. A send by an offline user connects it first; its recipient is the device's intent.
  * * A message to an offline user is kept by the sender's server, and pushed: the device wakes 2 s later with the hint of its latest push.
  * * A device dials what the push names, else the server it was on last, else any.
  */
+import type { ServerChange } from "../../../packages/cli/src/replay/change.ts";
+import { Imbalance, SAMPLE_MS } from "../../../packages/cli/src/replay/imbalance.ts";
+import { type Mode, People } from "../../../packages/cli/src/replay/people.ts";
+import { Random } from "../../../packages/cli/src/replay/xoshiro.ts";
 import { Associates } from "../../../packages/server/src/placement/associates.ts";
 import { planExodus } from "../../../packages/server/src/placement/exodus.ts";
 import { type Place, ramp } from "../../../packages/server/src/placement/places.ts";
@@ -17,25 +19,13 @@ import {
   type Rule,
 } from "../../../packages/server/src/placement/policy.ts";
 import { Seats } from "../../../packages/server/src/placement/seats.ts";
-import { Random } from "../random.ts";
 import { type Journal, noJournal, serverName } from "./journal.ts";
-import { Imbalance, SAMPLE_MS } from "./measure.ts";
-import { Timers } from "./timers.ts";
 import { Timeline, type Window } from "./timeline.ts";
 import type { Messages } from "./trace.ts";
 import { NOWHERE, View } from "./view.ts";
 
-export const MODES = ["always-on", "long", "short"] as const;
-export type Mode = (typeof MODES)[number];
 export const POLICIES = ["random", "wake", "place", "move"] as const;
 export type Policy = (typeof POLICIES)[number];
-
-/** At a time after the first message. */
-export interface ServerChange {
-  readonly after: number;
-  readonly kind: "kill" | "drain" | "add";
-  readonly server: number;
-}
 
 export interface PlacementOptions {
   readonly messages: Messages;
@@ -71,10 +61,6 @@ export interface Counts {
   readonly windows: readonly Window[];
 }
 
-const CONNECTED_MS = 6 * 3_600_000;
-const GONE_MS = 60_000;
-const WAKE_MS = 2_000;
-const IDLE_MS = { long: 6 * 3_600_000, short: 300_000 } as const;
 const DRAIN_MS = 300_000;
 /** Half-life of what a server is said to do. */
 const ACTIVITY_MS = 3_600_000;
@@ -92,8 +78,7 @@ class Run {
   readonly #numbers: ReadonlyMap<string, number>;
   readonly #view: View;
   readonly #associates: Associates;
-  readonly #timers: Timers;
-  readonly #people: Random;
+  readonly #people: People;
   readonly #choices: Random;
   readonly #next: () => number;
   readonly #places: MutablePlace[];
@@ -139,8 +124,7 @@ class Run {
     this.#numbers = new Map(messages.users.map((user, i) => [user, i]));
     this.#view = new View(users, servers, staleness);
     this.#associates = new Associates({ now: () => this.#now, perUser, users, changes: 0 });
-    this.#timers = new Timers(users);
-    this.#people = new Random(seed).fork("people");
+    this.#people = new People(users, options.mode, new Random(seed).fork("people"));
     this.#choices = new Random(seed).fork("choices");
     this.#next = () => this.#choices.next();
     this.#places = Array.from({ length: servers }, (_, i) => ({
@@ -209,13 +193,13 @@ class Run {
   #advance(time: number): void {
     for (;;) {
       const task = this.#tasks[0]?.time ?? Infinity;
-      const due = Math.min(this.#timers.next, this.#nextSample, task);
+      const due = Math.min(this.#people.next, this.#nextSample, task);
       if (due > time) break;
       this.#now = due;
       this.#view.advance(due);
       if (this.#nextSample === due) this.#sample();
       else if (task === due) this.#tasks.shift()!.run();
-      else this.#turn(this.#timers.first);
+      else this.#turn(this.#people.first);
     }
     this.#now = time;
     this.#view.advance(time);
@@ -248,7 +232,7 @@ class Run {
   #send(from: number, to: number): void {
     const { users } = this.#messages;
     if (this.#view.where[from] === NOWHERE) this.#connect(from, to);
-    else this.#stayAwake(from);
+    else this.#people.active(from, this.#now);
     const server = this.#view.where[from]!;
     this.#acceptedBy[this.#message] = server;
     this.#acceptedToday[server]!++;
@@ -259,10 +243,10 @@ class Run {
     if (there === NOWHERE) {
       this.#kept[to]!.push(this.#message);
       this.#hint[to] = server;
-      this.#timers.set(to, Math.min(this.#timers.due(to), this.#now + WAKE_MS));
+      this.#people.pushed(to, this.#now);
       return;
     }
-    this.#stayAwake(to);
+    this.#people.active(to, this.#now);
     this.#deliver(this.#message, to, there);
     if (there !== server && this.#options.policy === "move") this.#crossed(from, to, server);
   }
@@ -291,9 +275,7 @@ class Run {
     this.#hint[user] = NOWHERE;
     for (const message of this.#kept[user]!) this.#deliver(message, user, server);
     this.#kept[user]!.length = 0;
-    const { mode } = this.#options;
-    const stay = mode === "always-on" ? this.#people.exponential(CONNECTED_MS) : IDLE_MS[mode];
-    this.#timers.set(user, this.#now + Math.ceil(stay));
+    this.#people.connected(user, this.#now);
   }
 
   #disconnect(user: number): void {
@@ -304,16 +286,7 @@ class Run {
       this.#view.where[user]!,
     );
     this.#view.set(user, NOWHERE, this.#now);
-    const isBack = this.#options.mode === "always-on";
-    this.#timers.set(
-      user,
-      isBack ? this.#now + Math.ceil(this.#people.exponential(GONE_MS)) : Infinity,
-    );
-  }
-
-  #stayAwake(user: number): void {
-    const { mode } = this.#options;
-    if (mode !== "always-on") this.#timers.set(user, this.#now + IDLE_MS[mode]);
+    this.#people.gone(user, this.#now);
   }
 
   /** Where the device dials, and where it stays. */

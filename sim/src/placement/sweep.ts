@@ -1,7 +1,8 @@
+import type { Mode } from "../../../packages/cli/src/replay/people.ts";
 import { type Gain, type Prices, ruleOf } from "../../../packages/server/src/placement/rule.ts";
 import { tableOf } from "../../../packages/cli/src/table.ts";
 import { type PlacementResult, runPlacement } from "./result.ts";
-import type { Mode, Policy } from "./simulation.ts";
+import type { Policy } from "./simulation.ts";
 import type { Messages } from "./trace.ts";
 
 export interface SweepOptions {

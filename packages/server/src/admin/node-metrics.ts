@@ -139,6 +139,14 @@ export function exposeNode(metrics: Metrics, node: NodeFigures): void {
     "From the acceptance of a message that was held until the device had acknowledged it to this server.",
     counters.heldFor,
   );
+  count(
+    "bus_bytes",
+    "Bytes of messages that this server has said over the bus (out), once each however many hear it, and has heard (in).",
+    () => [
+      [{ direction: "out" }, counters.bus.out],
+      [{ direction: "in" }, counters.bus.in],
+    ],
+  );
   count("table_snapshots", "Tables of other servers that had to be read whole.", () => [
     [{}, node.snapshots()],
   ]);

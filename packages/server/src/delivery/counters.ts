@@ -2,6 +2,7 @@ import type { AckStatus, Millis, SendErrorCode, WakeClass } from "@beckon/protoc
 import { decodeDeliverBody } from "@beckon/protocol";
 
 import type { Deliveries, Lately } from "../cluster/control-messages.ts";
+import type { BusTraffic } from "../cluster/metered-bus.ts";
 import { Distribution } from "../lib/distribution.ts";
 import { RecentCounts } from "../lib/recent-counts.ts";
 import type { PushOutcome } from "../push/provider.ts";
@@ -54,6 +55,9 @@ export class Counters {
   readonly refusals: Map<string, number> = new Map();
   /** Connections that were closed, by the error that says why. */
   readonly failures: Map<string, number> = new Map();
+
+  /** What went over the bus. */
+  readonly bus: BusTraffic = { out: 0, in: 0 };
 
   /** Wakes by push service, class and what became of them. */
   readonly pushes: Map<string, Map<WakeClass, Map<WakeResult, number>>> = new Map();

@@ -38,7 +38,7 @@ export interface ReplicatorOptions {
   readonly leaseMs?: number;
   /** From one reading of all own users' sets to the next, whether or not anything seems to have been missed. Default 5 min. */
   readonly rereadMs?: number;
-  /** How long changes wait for others to go out with them. Default 5 ms. */
+  /** How long changes wait for others to go out with them; 0: until the end of the turn. Default 5 ms. */
   readonly batchMs?: number;
 }
 
@@ -337,10 +337,13 @@ class Shell implements Replicator {
   #setFlush(): void {
     if (this.#isFlushSet || !this.#isRunning) return;
     this.#isFlushSet = true;
-    this.#options.clock.after(this.#options.batchMs ?? 5, () => {
+    const { clock, bus, batchMs = 5 } = this.#options;
+    const flush = (): void => {
       this.#isFlushSet = false;
-      if (this.#isRunning && this.#options.bus.up) this.#flush();
-    });
+      if (this.#isRunning && bus.up) this.#flush();
+    };
+    if (batchMs === 0) clock.defer(flush);
+    else clock.after(batchMs, flush);
   }
 
   #flush(): void {
