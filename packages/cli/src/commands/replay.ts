@@ -1,14 +1,19 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 
+import { parseDuration } from "@beckon/server";
+
 import { integer } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
+import { changed, type ServerChange } from "../replay/change.ts";
 import { community, COMMUNITY_LIMITS } from "../replay/community.ts";
 import { type Protocol, PROTOCOLS } from "../replay/cluster.ts";
 import { type Fault, FAULTS } from "../replay/plant.ts";
 import type { Engines } from "../replay/processes.ts";
 import { replay } from "../replay/replay.ts";
+import { drawReport } from "../replay/page.ts";
 import { comparison, headline, progressLine, table } from "../replay/report.ts";
-import type { Mode, Policy, Result } from "../replay/result.ts";
+import { type Mode, MODES } from "../replay/people.ts";
+import { type Gain, POLICIES, type Policy, type Result } from "../replay/result.ts";
 import { type Trace, traceFile } from "../replay/trace.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -19,7 +24,11 @@ interface Options {
   readonly servers: number;
   readonly protocols: readonly Protocol[];
   readonly policy: Policy;
-  readonly compare?: true;
+  readonly compare?: true | readonly Policy[];
+  readonly gain: Gain;
+  readonly cap: number;
+  readonly change: readonly ServerChange[];
+  readonly report?: string;
   readonly mode: Mode;
   readonly inFlight: number;
   readonly devicesPerUser: number;
@@ -83,19 +92,28 @@ export function replayCommand(terminal: Terminal): Command {
     .option("--servers <n>", "how many servers", integer(1, 64), 4)
     .option("--protocols <list>", "what the devices take turns with: ws,tcp", protocolsOf, ["ws"])
     .addOption(
-      new Option("--policy <policy>", "which server a wake names: the sender's, or any")
-        .choices(["wake", "random"])
-        .default("wake"),
+      new Option("--policy <policy>", "what places devices").choices(POLICIES).default("wake"),
     )
-    .option("--compare", "run both policies, random first")
+    .option("--compare [list]", "run several policies; default: all of them", policiesOf)
+    .option(
+      "--gain <gain>",
+      "what a redirect or a move has to bring: cost, locality, or a number",
+      gainOf,
+      "cost" as Gain,
+    )
+    .option("--cap <times>", "at so many times the mean a server attracts nobody", capOf, 1.1)
     .addOption(
-      new Option("--mode <mode>", "idle time of a device: 300 s, or 6 h")
-        .choices(["short", "long"])
-        .default("short"),
+      new Option("--mode <mode>", "how devices are online").choices(MODES).default("short"),
     )
     .option("--in-flight <n>", "messages under way at most", integer(1, 1_024), 64)
     .option("--devices-per-user <d>", "one sends, the others mostly sleep", integer(1, 16), 1)
     .option("--chaos <seconds>", "how often to kill a server; 0: never", integer(0, 3_600), 0)
+    .option(
+      "--change <when:what:server>",
+      "such as 3d:kill:s2, 3d:drain:s2, 4d:add:s2; may be said again",
+      (text: string, before: readonly ServerChange[]) => changed(text, before, parseDuration),
+      [],
+    )
     .option("--processes", "each server in a process of its own; needs --bus and --store")
     .option("--bus <url>", "nats://HOST:PORT, several with commas between (or $BECKON_BUS)")
     .option(
@@ -104,6 +122,7 @@ export function replayCommand(terminal: Terminal): Command {
     )
     .option("--seed <n>", "repeats what is chosen at random", integer(0, 2 ** 32), 1)
     .addOption(new Option("--plant <fault>").choices(FAULTS).hideHelp())
+    .option("--report <file>", "write a page with plots")
     .option("--json", "print the result as one JSON object")
     .addOption(
       new Option("--progress <form>", "say how far it is, in a line each 200 ms").choices(["json"]),
@@ -111,12 +130,18 @@ export function replayCommand(terminal: Terminal): Command {
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: Options) => {
       const trace = traceOf(file, options);
-      const engines = enginesOf(options, terminal.env);
-      const policies: readonly Policy[] = options.compare ? ["random", "wake"] : [options.policy];
+      const policies = chosen(options);
+      const engines = enginesOf(options, policies, terminal.env);
+      for (const { server } of options.change) {
+        if (server >= options.servers)
+          throw new UsageError(`there is no server s${server + 1}`, "See --servers.");
+      }
       const results: Result[] = [];
       for (const policy of policies) {
         results.push(await runOnce(trace, policy, engines, options, terminal));
       }
+      const { report } = options;
+      if (report !== undefined) await Bun.write(report, drawReport(results));
       if (options.json) {
         const byPolicy = results.map((result) => [result.policy, result]);
         const output = options.compare ? Object.fromEntries(byPolicy) : results[0];
@@ -126,8 +151,15 @@ export function replayCommand(terminal: Terminal): Command {
       if (results.some((result) => !result.ok)) {
         throw new Failure(["the replay found faults", ...problems].join("\n  "));
       }
-      if (options.compare && !options.json) terminal.out(comparison(results[0]!, results[1]!));
+      if (options.json) return;
+      if (options.compare !== undefined) terminal.out(comparison(results));
+      if (report !== undefined) terminal.out(`${report}\n`);
     });
+}
+
+function chosen({ compare, policy }: Options): readonly Policy[] {
+  if (compare === undefined) return [policy];
+  return compare === true ? POLICIES : compare;
 }
 
 async function runOnce(
@@ -137,7 +169,8 @@ async function runOnce(
   options: Options,
   terminal: Terminal,
 ): Promise<Result> {
-  const { servers, protocols, mode, inFlight, devicesPerUser, chaos, seed, plant } = options;
+  const { servers, protocols, gain, cap, mode, inFlight, devicesPerUser } = options;
+  const { chaos, change: changes, seed, plant } = options;
   const line = progressLine(terminal);
   try {
     const result = await replay({
@@ -145,10 +178,13 @@ async function runOnce(
       policy,
       servers,
       protocols,
+      gain,
+      cap,
       mode,
       inFlight,
       devicesPerUser,
       chaos,
+      changes,
       seed,
       ...(engines === undefined ? {} : { engines }),
       // What was lost on purpose need not be waited for.
@@ -174,9 +210,36 @@ function protocolsOf(text: string): Protocol[] {
   });
 }
 
+function policiesOf(text: string): Policy[] {
+  return text.split(",").map((one) => {
+    const known = POLICIES.find((policy) => policy === one.trim());
+    if (known !== undefined) return known;
+    const policies = POLICIES.join(", ");
+    throw new InvalidArgumentError(`"${one}" is none of ${policies}; a trace stands before it.`);
+  });
+}
+
+function gainOf(text: string): Gain {
+  return text === "cost" || text === "locality" ? text : numberOf(text, 0, 1e6);
+}
+
+function capOf(text: string): number {
+  return numberOf(text, 1, 100);
+}
+
+function numberOf(text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= low && value <= high) return value;
+  throw new InvalidArgumentError(`Give a number from ${low} to ${high}.`);
+}
+
 /** Undefined: all of it in this process. */
-function enginesOf(options: Options, env: Terminal["env"]): Engines | undefined {
-  const { processes, policy, compare } = options;
+function enginesOf(
+  options: Options,
+  policies: readonly Policy[],
+  env: Terminal["env"],
+): Engines | undefined {
+  const { processes, mode } = options;
   let { bus, store } = options;
   if (processes === undefined) {
     if (bus === undefined && store === undefined) return undefined;
@@ -193,10 +256,10 @@ function enginesOf(options: Options, env: Terminal["env"]): Engines | undefined 
       "On Debian: apt-get install nats-server postgresql",
     );
   }
-  if (compare !== undefined || policy !== "wake") {
+  if (policies.includes("random") && mode !== "always-on") {
     throw new UsageError(
       "a server in a process of its own names its own addresses in a wake",
-      "Leave out --processes to compare that with wakes that name any server.",
+      "Leave out --processes for wakes that name any server, or say --mode always-on.",
     );
   }
   return { bus, store };

@@ -98,12 +98,17 @@ export class ServerProcess {
     }
   }
 
+  /** Whether it knows `servers` of them, and what they have to say. */
+  async isReady(servers: number): Promise<boolean> {
+    const metrics = await this.metrics().catch(() => undefined);
+    return metrics?.("beckon_servers") === servers && metrics("beckon_table_trusted") === 1;
+  }
+
   /** Until it knows `servers` of them, and what they have to say. */
   async ready(servers: number): Promise<void> {
     const deadline = performance.now() + READY_MS;
     for (;;) {
-      const metrics = await this.metrics().catch(() => undefined);
-      if (metrics?.("beckon_servers") === servers && metrics("beckon_table_trusted") === 1) return;
+      if (await this.isReady(servers)) return;
       if (performance.now() > deadline) {
         const seconds = READY_MS / 1_000;
         const hint = this.#lastLines.join("\n");
@@ -123,6 +128,14 @@ export class ServerProcess {
       lines
         .filter((line) => new RegExp(`^${name}(\\{| )`).test(line) && line.includes(label))
         .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  }
+
+  /** Asks it to drain; resolves when it has ended. */
+  async drain(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    child?.kill("SIGTERM");
+    await child?.exited;
   }
 
   /** As `kill -9`; resolves when it is gone. */

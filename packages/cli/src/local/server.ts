@@ -43,9 +43,11 @@ export interface Counts {
   readonly held: number;
   readonly pushed: number;
   readonly acknowledged: number;
+  /** Bytes that it has heard over the bus. */
+  readonly busBytes: number;
 }
 
-const ZERO: Counts = { local: 0, remote: 0, held: 0, pushed: 0, acknowledged: 0 };
+const ZERO: Counts = { local: 0, remote: 0, held: 0, pushed: 0, acknowledged: 0, busBytes: 0 };
 
 /** A port that was just given back may be refused for a moment. */
 const BIND_TRIES = 50;
@@ -148,6 +150,17 @@ export class LocalServer {
     return true;
   }
 
+  /** Sends its devices elsewhere, finishes what is under way, and stops. */
+  async drain(): Promise<void> {
+    if (this.#running === undefined) return;
+    const { server } = this.#running;
+    const { node } = server;
+    await server.drain();
+    if (this.#running?.server !== server) return;
+    if (node !== undefined) this.#buried = add(this.#buried, countsOf(node));
+    this.#running = undefined;
+  }
+
   /** For good, when nothing that it does matters any more. */
   async stop(): Promise<void> {
     await this.#starting?.catch(() => undefined);
@@ -174,6 +187,7 @@ function countsOf({ counters }: Node): Counts {
     held: counters.held,
     pushed: counters.sent,
     acknowledged: counters.ackedDelivered + counters.ackedHeld,
+    busBytes: counters.bus.in,
   };
 }
 
@@ -184,6 +198,7 @@ function add(a: Counts, b: Counts): Counts {
     held: a.held + b.held,
     pushed: a.pushed + b.pushed,
     acknowledged: a.acknowledged + b.acknowledged,
+    busBytes: a.busBytes + b.busBytes,
   };
 }
 

@@ -1,11 +1,18 @@
 import { join } from "node:path";
 
-import { DEV_SECRET, DevPushService, devProvider, silentLog, systemClock } from "@beckon/server";
+import {
+  DEV_SECRET,
+  DevPushService,
+  devProvider,
+  type Node,
+  silentLog,
+  systemClock,
+} from "@beckon/server";
 
 import { createHub, LocalServer } from "../local/server.ts";
 import { mintDevToken } from "../token.ts";
 import { seeded } from "./random.ts";
-import type { Policy } from "./result.ts";
+import type { Gain, Policy } from "./result.ts";
 
 /** How a device connects. */
 export const PROTOCOLS = ["ws", "tcp"] as const;
@@ -15,7 +22,13 @@ export interface ClusterOptions {
   readonly servers: number;
   readonly protocols: readonly Protocol[];
   readonly policy: Policy;
+  readonly gain: Gain;
+  readonly cap: number;
   readonly seed: number;
+  /** The clock by which ties and moves age; default: the machine's. */
+  readonly placementNow?: () => number;
+  /** Servers tell each other of a device within the turn: for those who wait for that after each. */
+  readonly isPrompt: boolean;
 }
 
 /** Several real servers, and a push service for development. */
@@ -27,9 +40,22 @@ export interface Cluster {
   token(user: string): string;
   /** What all servers have counted, those that were killed included. */
   counted(): Promise<Counted>;
+  /** Whether `cpuMs` is of the servers alone, and not of the devices, too. */
+  readonly isApart: boolean;
   /** No last word. */
   kill(server: number): Promise<void>;
+  /** Resolves when its devices have been sent elsewhere, and it has stopped. */
+  drain(server: number): Promise<void>;
   restart(server: number): Promise<void>;
+  isUp(server: number): boolean;
+  /** Whether those that are up know each other, nobody else, and all that is to be known. */
+  isWhole(): Promise<boolean>;
+  /**
+   * Whether all servers have the device where it is; undefined: nowhere. Of servers in other processes nobody can say.
+   */
+  readonly agree:
+    | ((user: string, device: string, server: string | undefined) => boolean)
+    | undefined;
   /** What went wrong with a server, in words. */
   readonly problems: readonly string[];
   stop(): Promise<void>;
@@ -38,6 +64,10 @@ export interface Cluster {
 export interface Counted {
   readonly local: number;
   readonly remote: number;
+  /** CPU. */
+  readonly cpuMs: number;
+  /** Heard over the bus. */
+  readonly busBytes: number;
 }
 
 export const namesOf = (servers: number): string[] =>
@@ -59,6 +89,19 @@ export function urlsOf(
   return { ws: servers.map(({ url }) => url), tcp: servers.map(({ tcpUrl }) => tcpUrl) };
 }
 
+/** What a server is told of placement, as environment variables. */
+export function settingsOf({
+  policy,
+  gain,
+  cap,
+}: Pick<ClusterOptions, "policy" | "gain" | "cap">): Record<string, string> {
+  return {
+    BECKON_PLACEMENT_POLICY: policy === "random" ? "wake" : policy,
+    BECKON_PLACEMENT_GAIN: `${gain}`,
+    BECKON_PLACEMENT_CAP: `${cap}`,
+  };
+}
+
 /** In this process: a bus in memory, and one SQLite file in `folder`. */
 export async function startCluster(options: ClusterOptions, folder: string): Promise<Cluster> {
   const names = namesOf(options.servers);
@@ -75,16 +118,19 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
         tcp: options.protocols.includes("tcp"),
         store: join(folder, "beckon.db"),
         secret: DEV_SECRET,
-        settings: { BECKON_PLACEMENT_POLICY: "wake" },
+        settings: settingsOf(options),
         embedding: {
           authorize: () => true,
           logger: silentLog,
           providers: [devProvider(pushes)],
+          ...(options.isPrompt ? { tableBatchMs: 0 } : {}),
+          ...(options.placementNow === undefined ? {} : { placementNow: options.placementNow }),
           ...(options.policy === "random" ? { wakeNames: () => random.pick(names) } : {}),
         },
       }),
   );
   await Promise.all(servers.map((server) => server.start()));
+  const nodes = (): Node[] => servers.flatMap(({ node }) => (node === undefined ? [] : [node]));
 
   return {
     names,
@@ -92,18 +138,34 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
     pushes,
     token: createTokens(),
     problems: [],
+    isApart: false,
     counted: () => {
       const counts = servers.map((server) => server.counts);
+      const { user, system } = process.cpuUsage();
       return Promise.resolve({
         local: counts.reduce((sum, { local }) => sum + local, 0),
         remote: counts.reduce((sum, { remote }) => sum + remote, 0),
+        cpuMs: (user + system) / 1_000,
+        busBytes: counts.reduce((sum, { busBytes }) => sum + busBytes, 0),
       });
     },
     kill: (i) => {
       servers[i]!.kill();
       return Promise.resolve();
     },
+    drain: (i) => servers[i]!.drain(),
     restart: (i) => servers[i]!.start(),
+    isUp: (i) => servers[i]!.node !== undefined,
+    isWhole: () => {
+      const up = nodes();
+      return Promise.resolve(
+        up.every(({ members, table }) => table.trusted && members.list().length === up.length),
+      );
+    },
+    agree: (user, device, server) =>
+      servers.every(
+        ({ node }) => node === undefined || node.table.find(user, device)?.server === server,
+      ),
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));
     },

@@ -1,6 +1,7 @@
 import { readFrames } from "@beckon/protocol";
-import type { Message } from "@beckon/client";
+import type { Ack, Message } from "@beckon/client";
 
+import { within } from "../within.ts";
 import type { Protocol } from "./cluster.ts";
 import { Device } from "./device.ts";
 import { IdleQueue } from "./idle.ts";
@@ -10,7 +11,8 @@ import { seeded } from "./random.ts";
 export interface CrowdParts {
   readonly users: readonly string[];
   readonly devicesPerUser: number;
-  readonly idleSeconds: number;
+  /** After which a device is put away that neither sent nor received; undefined: somebody else does that. */
+  readonly idleSeconds: number | undefined;
   readonly seed: number;
   /** The devices take turns. */
   readonly protocols: readonly Protocol[];
@@ -21,6 +23,12 @@ export interface CrowdParts {
   /** The push service has something for the device of this name. */
   readonly listen: (name: string, handler: (body: string) => void) => void;
   readonly handedOver: (handOver: HandOver) => void;
+  /** A push has come for a device. Default: it wakes, and follows it. */
+  readonly pushed?: (device: number, body: string) => void;
+  /** URLs to be dialled by a device that connects on its own, in order. Default: a random one first. */
+  readonly route?: (device: number, urls: readonly string[]) => readonly string[];
+  /** Whether a device begins where it was last. Default: it does not. */
+  readonly remembers?: (device: number) => boolean;
   /** Something happened that is not a fault by itself. */
   readonly problem: (what: string) => void;
 }
@@ -41,12 +49,17 @@ export class Crowd {
   wireDuplicates = 0;
   readonly connectsByServer: Map<string, number> = new Map();
   readonly connectsByProtocol: Record<Protocol, number> = { ws: 0, tcp: 0 };
+  /** Of servers that sent a device elsewhere: before it was welcome, and while it was connected. */
+  redirects = 0;
+  moves = 0;
+  /** Where a connected device is. */
+  readonly #where = new Map<number, string>();
   /** Of the last event that brings a run forward. */
   lastEvent: number = performance.now();
   readonly #parts: CrowdParts;
   readonly #devices: readonly Device[];
   readonly #numbers: ReadonlyMap<string, number>;
-  readonly #idle: IdleQueue;
+  readonly #idle: IdleQueue | undefined;
   /** `message * devices + device`: DELIVERs that have come. */
   readonly #seen = new Set<number>();
   /** Who waits for a device to be online. */
@@ -58,7 +71,7 @@ export class Crowd {
 
   constructor(parts: CrowdParts) {
     this.#parts = parts;
-    this.#idle = new IdleQueue(parts.idleSeconds);
+    this.#idle = parts.idleSeconds === undefined ? undefined : new IdleQueue(parts.idleSeconds);
     this.#numbers = new Map(parts.users.map((user, number) => [user, number]));
     this.#devices = parts.users.flatMap((user, number) =>
       Array.from({ length: parts.devicesPerUser }, (_, nth) =>
@@ -87,7 +100,7 @@ export class Crowd {
 
   /** The trace has come to this second; whoever has been idle for too long falls asleep. */
   advance(seconds: number): void {
-    this.#idle.advance(seconds, (number) => {
+    this.#idle?.advance(seconds, (number) => {
       const device = this.#devices[number]!;
       return !device.awake || device.sleep();
     });
@@ -106,18 +119,49 @@ export class Crowd {
     }
   }
 
-  /** Resolves with the name of the server that acknowledged it. */
-  async send(message: number, from: string, to: string): Promise<string> {
+  async send(message: number, from: string, to: string): Promise<Ack> {
     const number = this.userNumber(from) * this.#parts.devicesPerUser;
-    this.#idle.touch(number);
+    this.#idle?.touch(number);
     const ack = await this.#devices[number]!.send(to, `${message}`.padEnd(PAYLOAD, " ."));
-    this.#idle.touch(number);
+    this.#idle?.touch(number);
     this.lastEvent = performance.now();
-    return ack.server;
+    return ack;
   }
 
-  wake(number: number): void {
-    this.#devices[number]!.wake();
+  /** `byPush`: one has told it to, but not where. */
+  wake(number: number, byPush: boolean = false): void {
+    this.#devices[number]!.wake(byPush);
+  }
+
+  /** When it is connected; or after so long. */
+  async online(number: number, ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.set(number, resolve);
+    await within(ms, promise);
+    if (this.#waiting.get(number) === resolve) this.#waiting.delete(number);
+  }
+
+  /** As {@link wake}, by this push. */
+  follow(number: number, body: string): void {
+    this.#devices[number]!.pushed(body);
+  }
+
+  /** When what it has sent is acknowledged, or after so long. Resolves when it is put away. */
+  async putAway(number: number, ms: number): Promise<void> {
+    await this.#devices[number]!.settled(ms);
+    await this.#devices[number]!.close();
+  }
+
+  /** The server that the device is connected to; undefined: none. */
+  where(number: number): string | undefined {
+    return this.#where.get(number);
+  }
+
+  /** Connected devices by server. */
+  loads(): ReadonlyMap<string, number> {
+    const loads = new Map<string, number>();
+    for (const server of this.#where.values()) loads.set(server, (loads.get(server) ?? 0) + 1);
+    return loads;
   }
 
   async close(): Promise<void> {
@@ -137,20 +181,29 @@ export class Crowd {
       protocol,
       token: () => token(user),
       servers: () => this.#route(number, wakings++, protocol),
+      remembers: () => this.#isRegistered && this.#parts.remembers?.(number) === true,
       events: {
         awake: (byPush) => {
           if (!this.#isRegistered) return;
           ledger.awake(number, performance.now(), byPush);
-          this.#idle.touch(number);
+          this.#idle?.touch(number);
         },
         asleep: () => {
+          this.#where.delete(number);
           if (!this.#isRegistered) return;
           const at = performance.now();
           this.#asleepAt.set(number, at);
           ledger.asleep(number, at);
         },
         online: (server, by) => this.#online(number, server, by),
-        offline: () => ledger.offline(number, performance.now()),
+        moved: (server) => {
+          this.#where.set(number, server);
+          if (this.#isRegistered) this.moves++;
+        },
+        offline: () => {
+          this.#where.delete(number);
+          ledger.offline(number, performance.now());
+        },
         message: (message) => this.#message(number, user, message),
         wire: (bytes) => this.#wire(number, bytes),
         error: (error) => problem(`device ${number}: ${error.message}`),
@@ -160,22 +213,25 @@ export class Crowd {
       this.pushes++;
       this.lastEvent = performance.now();
       ledger.pushed(number);
-      this.#idle.touch(number);
-      device.pushed(body);
+      this.#idle?.touch(number);
+      if (this.#parts.pushed === undefined) device.pushed(body);
+      else this.#parts.pushed(number, body);
     });
     return device;
   }
 
   /** On its own a device dials one server, chosen uniformly; the others are there in case it does not answer. */
-  #route(device: number, waking: number, protocol: Protocol): string[] {
-    const { seed } = this.#parts;
+  #route(device: number, waking: number, protocol: Protocol): readonly string[] {
+    const { seed, route } = this.#parts;
     const servers = this.#parts.servers[protocol];
+    if (route !== undefined && this.#isRegistered) return route(device, servers);
     const first = seeded(`${seed}/${device}/${waking}`).below(servers.length);
     return [...servers.slice(first), ...servers.slice(0, first)];
   }
 
   #online(device: number, server: string, protocol: Protocol): void {
     this.#waiting.get(device)?.();
+    this.#where.set(device, server);
     if (!this.#isRegistered) return;
     this.connects++;
     this.connectsByServer.set(server, (this.connectsByServer.get(server) ?? 0) + 1);
@@ -194,13 +250,14 @@ export class Crowd {
     const at = performance.now();
     this.lastEvent = at;
     // A copy of what the user wrote on another device is no reason to stay awake.
-    if (message.to === user) this.#idle.touch(device);
+    if (message.to === user) this.#idle?.touch(device);
     const { server, held, gap } = message;
     handedOver({ message: number, device, at, server, held, gap });
   }
 
   #wire(device: number, bytes: Uint8Array): void {
     readFrames(bytes, NO_LIMITS, (frame) => {
+      if (frame.type === "redirect" && this.#isRegistered) this.redirects++;
       if (frame.type !== "deliver") return;
       const message = Number.parseInt(this.#decoder.decode(frame.payload.subarray(0, 16)));
       const key = message * this.#devices.length + device;

@@ -3,12 +3,15 @@ import { memory, type Storage } from "@beckon/client/storage";
 import { tcp } from "@beckon/client/tcp";
 
 import type { Protocol } from "./cluster.ts";
+import { within } from "../within.ts";
 import { forgetful } from "./forgetful.ts";
 
 /** What its owner sees of a device. */
 export interface DeviceEvents {
   awake(byPush: boolean): void;
   online(server: string, by: Protocol): void;
+  /** It is connected to another server, and was never away. */
+  moved?(server: string): void;
   offline(): void;
   asleep(): void;
   message(message: Message): void;
@@ -25,6 +28,8 @@ export interface DeviceParts {
   readonly token: () => string;
   /** Where a device that connects on its own begins, and where it goes on if that cannot be reached. Asked at each waking. */
   readonly servers: () => readonly string[];
+  /** Whether it begins where it was last instead. Asked at each waking; default: it does not. */
+  readonly remembers?: () => boolean;
   readonly events: DeviceEvents;
 }
 
@@ -37,18 +42,21 @@ const PATIENCE_MS = 10_000;
  */
 export class Device {
   readonly #parts: DeviceParts;
-  readonly #storage: Storage = forgetful(memory());
+  readonly #storage: Storage;
   #client: Beckon | undefined;
   /** The client before is on its way out: two at a time would share a storage. */
   #closing: Promise<void> | undefined;
   /** What is to be done as soon as that has happened. */
   #waiting: (() => void)[] = [];
   #unacknowledged = 0;
+  /** Who waits until that is 0. */
+  #settling: (() => void)[] = [];
   /** When it was woken by a push that has not brought anything yet. */
   #expecting: number | undefined;
 
   constructor(parts: DeviceParts) {
     this.#parts = parts;
+    this.#storage = forgetful(memory(), parts.remembers ?? (() => false));
   }
 
   get awake(): boolean {
@@ -56,8 +64,8 @@ export class Device {
   }
 
   /** The application is opened, if it is not open. */
-  wake(): void {
-    this.#open(false, () => {});
+  wake(byPush: boolean = false): void {
+    this.#open(byPush, () => {});
   }
 
   /** A push has come. Its owner looks: a device that is awake stays so until there is something to see, or patience ends. */
@@ -70,7 +78,13 @@ export class Device {
     this.#unacknowledged++;
     const { promise, resolve, reject } = Promise.withResolvers<Ack>();
     this.#open(false, (client) => void client.send(to, payload).then(resolve, reject));
-    return promise.finally(() => this.#unacknowledged--);
+    return promise.finally(() => this.#answered());
+  }
+
+  /** Until all that it has sent is acknowledged, or for so long. */
+  async settled(ms: number): Promise<void> {
+    if (this.#unacknowledged === 0) return;
+    await within(ms, new Promise<void>((resolve) => this.#settling.push(resolve)));
   }
 
   /** Answers whether it falls asleep. */
@@ -92,6 +106,11 @@ export class Device {
     events.asleep();
     this.#closing = this.#shut(client);
     return this.#closing;
+  }
+
+  #answered(): void {
+    if (--this.#unacknowledged > 0) return;
+    for (const settled of this.#settling.splice(0)) settled();
   }
 
   async #shut(client: Beckon): Promise<void> {
@@ -136,14 +155,17 @@ export class Device {
         if (direction === "down") events.wire(bytes);
       },
     });
-    let isOnline = false;
-    client.on("state", ({ name: state, server }) => {
-      const connected = state === "connected";
+    /** Where it is connected. */
+    let at: string | undefined;
+    client.on("state", ({ name: state, server = "" }) => {
+      const now = state === "connected" ? server : undefined;
       // What the client says after it was put to sleep is of no interest.
-      if (connected === isOnline || this.#client !== client) return;
-      isOnline = connected;
-      if (connected) events.online(server ?? "", byTcp > 0 ? "tcp" : "ws");
-      else events.offline();
+      if (now === at || this.#client !== client) return;
+      const before = at;
+      at = now;
+      if (now === undefined) events.offline();
+      else if (before === undefined) events.online(now, byTcp > 0 ? "tcp" : "ws");
+      else events.moved?.(now);
     });
     client.on("message", (message) => {
       this.#expecting = undefined;

@@ -212,6 +212,20 @@ export class Ledger {
     if (isComplete && !this.#lastCall) this.#delivered++;
   }
 
+  /** Whether anything that was taken has not been handed over to the device. */
+  isOwed(device: number): boolean {
+    return this.#devices[device]!.owed.size > 0;
+  }
+
+  /** Deliveries so far. */
+  get local(): number {
+    return this.#local;
+  }
+
+  get remote(): number {
+    return this.#remote;
+  }
+
   /** Whether every device of the recipient has it. */
   isComplete(message: number): boolean {
     const { to } = this.#messages[message]!;

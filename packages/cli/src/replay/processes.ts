@@ -11,6 +11,7 @@ import {
   type Counted,
   createTokens,
   namesOf,
+  settingsOf,
   urlsOf,
 } from "./cluster.ts";
 
@@ -25,13 +26,14 @@ export interface Engines {
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** For the database to forget a run that is ended. */
 const FAREWELL_MS = 5_000;
-const ZERO: Counted = { local: 0, remote: 0 };
+const ZERO: Counted = { local: 0, remote: 0, cpuMs: 0, busBytes: 0 };
 
 /** Each server is a child process, as `beckon serve` runs it; those of another run do not hear them. */
 export async function startProcesses(
-  { servers: count, protocols }: Pick<ClusterOptions, "servers" | "protocols">,
+  options: ClusterOptions,
   { bus, store }: Engines,
 ): Promise<Cluster> {
+  const { servers: count, protocols } = options;
   const pushes = new DevPushService(systemClock);
   const service = listenDevPush(pushes, 0);
   const run = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex");
@@ -43,6 +45,7 @@ export async function startProcesses(
         name,
         tcp: protocols.includes("tcp"),
         env: {
+          ...settingsOf(options),
           BECKON_BUS: bus,
           BECKON_STORE: store,
           BECKON_POSTGRES_SCHEMA: schema,
@@ -59,9 +62,13 @@ export async function startProcesses(
   async function countedBy(server: ServerProcess): Promise<Counted> {
     const before = buried.get(server) ?? ZERO;
     const metrics = server.isUp ? await server.metrics().catch(() => undefined) : undefined;
-    const of = (route: string): number =>
-      metrics?.("beckon_deliveries_total", `route="${route}"`) ?? 0;
-    return { local: before.local + of("local"), remote: before.remote + of("remote") };
+    const of = (name: string, label: string): number => metrics?.(name, label) ?? 0;
+    return {
+      local: before.local + of("beckon_deliveries_total", 'route="local"'),
+      remote: before.remote + of("beckon_deliveries_total", 'route="remote"'),
+      cpuMs: before.cpuMs + 1_000 * of("process_cpu_seconds_total", ""),
+      busBytes: before.busBytes + of("beckon_bus_bytes_total", 'direction="in"'),
+    };
   }
 
   const killAll = (): void => {
@@ -103,14 +110,30 @@ export async function startProcesses(
       return {
         local: counts.reduce((sum, { local }) => sum + local, 0),
         remote: counts.reduce((sum, { remote }) => sum + remote, 0),
+        cpuMs: counts.reduce((sum, { cpuMs }) => sum + cpuMs, 0),
+        busBytes: counts.reduce((sum, { busBytes }) => sum + busBytes, 0),
       };
     },
+    isApart: true,
+    agree: undefined,
     async kill(i) {
       const server = servers[i]!;
       buried.set(server, await countedBy(server));
       await server.kill();
     },
+    async drain(i) {
+      const server = servers[i]!;
+      // What it delivers in its last moments is not counted any more.
+      buried.set(server, await countedBy(server));
+      await server.drain();
+    },
     restart: (i) => servers[i]!.start(),
+    isUp: (i) => servers[i]!.isUp,
+    async isWhole() {
+      const up = servers.filter(({ isUp }) => isUp);
+      const whole = await Promise.all(up.map((server) => server.isReady(up.length)));
+      return !whole.includes(false);
+    },
     stop,
   };
 }

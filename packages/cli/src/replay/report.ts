@@ -1,8 +1,13 @@
+import { tableOf } from "../table.ts";
 import type { Terminal } from "../terminal.ts";
 import type { Result } from "./result.ts";
 
-const number = (value: number): string => value.toLocaleString("en-US");
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+export const number = (value: number): string => value.toLocaleString("en-US");
+export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** Of CPU. */
+export const milliseconds = (value: number): string => `${value.toFixed(2)} ms`;
+export const bytes = (value: number): string => `${number(Math.round(value))} B`;
 
 /** The result as a table for people. */
 export function table(result: Result): string {
@@ -19,6 +24,23 @@ export function table(result: Result): string {
     ],
     ["woken", number(result.woke), `deliveries after a push, ${number(pushes)} pushes`],
     ["connects", number(connects), spreadOf(result)],
+    [
+      "redirects",
+      result.redirects.toFixed(1),
+      "for 1,000 messages: connects that were sent elsewhere",
+    ],
+    [
+      "moves",
+      result.moves.toFixed(1),
+      "for 1,000 messages: devices that changed their server while connected",
+    ],
+    [
+      "fullest",
+      result.imbalanceP95.toFixed(2),
+      `devices by the mean, p95; at most ${result.imbalanceMax.toFixed(2)}`,
+    ],
+    ["CPU", milliseconds(result.cpuMs), `a message, of ${result.cpuOf}`],
+    ["bus", bytes(result.busBytes), "a message, heard by all servers together"],
     ["repeats", number(result.wireDuplicates), "on the wire; none may reach the application"],
   ];
   const { ws, tcp } = result.connectsByProtocol;
@@ -33,12 +55,18 @@ export function table(result: Result): string {
     .join("");
 }
 
+export const PLACED: Readonly<Record<Result["policy"], string>> = {
+  random: "wakes name a random server",
+  wake: "wakes name the sender's server",
+  place: "devices are placed when they connect",
+  move: "devices are placed when they connect, and moved",
+};
+
 export function headline(result: Result): string {
   const { trace, policy, servers, processes, users, devicesPerUser } = result;
-  const names = policy === "wake" ? "the sender's server" : "a random server";
   const devices = devicesPerUser === 1 ? "" : ` with ${devicesPerUser} devices each`;
   const apart = processes ? " in processes of their own" : "";
-  return `${trace}: ${number(users)} users${devices}, ${servers} servers${apart}, wakes name ${names}\n`;
+  return `${trace}: ${number(users)} users${devices}, ${servers} servers${apart}, ${PLACED[policy]}\n`;
 }
 
 function faultsOf(result: Result): string {
@@ -54,11 +82,24 @@ function spreadOf({ connects, connectsByServer }: Result): string {
   return shares.join(", ");
 }
 
-/** What two runs over the same trace show. */
-export function comparison(random: Result, wake: Result): string {
-  return `With wakes that name a random server, ${percent(random.locality)} of the deliveries stayed on one server; with wakes that name
-the sender's server, ${percent(wake.locality)} did. Every message was acknowledged, and handed over once and in order, by real servers and
-devices on this machine.
+/** What several runs over the same trace show. */
+export function comparison(results: readonly Result[]): string {
+  const head = ["", "local", "redirects", "moves", "fullest", "CPU", "bus"];
+  const rows = results.map((result) => [
+    result.policy,
+    percent(result.locality),
+    result.redirects.toFixed(1),
+    result.moves.toFixed(1),
+    `${result.imbalanceP95.toFixed(2)}/${result.imbalanceMax.toFixed(2)}`,
+    milliseconds(result.cpuMs),
+    bytes(result.busBytes),
+  ]);
+  const right = head.map((_, i) => i).slice(1);
+  return `${tableOf([head, ...rows], right).join("\n")}
+
+local: deliveries that stayed on one server. redirects, moves: for 1,000 messages. fullest: devices of the fullest server by the mean, p95
+and maximum. CPU, bus: of ${results[0]!.cpuOf}, and what all servers heard from each other, for a message with all that comes with it.
+Every message was acknowledged, and handed over once and in order, by real servers and devices on this machine.
 
 How it works:            docs/architecture.md
 What is guaranteed:      docs/guarantees.md

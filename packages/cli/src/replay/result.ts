@@ -1,8 +1,14 @@
+import type { ServerChange } from "./change.ts";
 import type { Protocol } from "./cluster.ts";
+import type { Point } from "./history.ts";
 import type { Verdict } from "./ledger.ts";
+import type { Mode } from "./people.ts";
 
-export type Policy = "random" | "wake";
-export type Mode = "short" | "long";
+/** What places devices: nothing; wakes that name the sender's server; that and where a device connects; that and moves while it is connected. */
+export const POLICIES = ["random", "wake", "place", "move"] as const;
+export type Policy = (typeof POLICIES)[number];
+/** What a redirect or a move has to bring. */
+export type Gain = "cost" | "locality" | number;
 
 /** What `--json` prints. The counts of the ledger mean what {@link Verdict} says. */
 export interface Result extends Omit<Verdict, "problems"> {
@@ -13,7 +19,11 @@ export interface Result extends Omit<Verdict, "problems"> {
   readonly users: number;
   readonly devicesPerUser: number;
   readonly policy: Policy;
+  readonly gain: Gain;
+  readonly cap: number;
   readonly mode: Mode;
+  /** Of the servers, in the middle of the trace. */
+  readonly changes: readonly ServerChange[];
   readonly inFlight: number;
   /** Seconds between two kills; 0: none. */
   readonly chaos: number;
@@ -22,6 +32,18 @@ export interface Result extends Omit<Verdict, "problems"> {
   readonly refused: number;
   /** Pushes that reached a device. */
   readonly pushes: number;
+  /** This and redirects: for 1,000 messages, as devices saw them. */
+  readonly moves: number;
+  readonly redirects: number;
+  /** Devices of the fullest server by the mean, each 10 minutes of the trace. */
+  readonly imbalanceP95: number;
+  readonly imbalanceMax: number;
+  /** For a message, with all that comes with it: CPU, ms, and whose. */
+  readonly cpuMs: number;
+  readonly cpuOf: "servers" | "servers and devices";
+  /** For a message: what all servers together heard over the bus. */
+  readonly busBytes: number;
+  readonly history: readonly Point[];
   /** Connections after the registration of all devices. */
   readonly connects: number;
   readonly connectsByServer: Readonly<Record<string, number>>;
@@ -32,6 +54,7 @@ export interface Result extends Omit<Verdict, "problems"> {
   /** DELIVERs that a device had seen before, whether or not the SDK held them back. */
   readonly wireDuplicates: number;
   readonly kills: number;
+  readonly drains: number;
   /** Servers that ended though nobody had killed them. */
   readonly crashes: number;
   /** From the first message to the last hand-over. */

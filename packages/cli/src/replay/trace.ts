@@ -37,6 +37,9 @@ export function traceFile(path: string, limit: number = Infinity): Trace {
 export interface Survey {
   readonly users: readonly string[];
   readonly messages: number;
+  /** Times of the first and the last, unix seconds; 0 in an empty trace. */
+  readonly begins: number;
+  readonly ends: number;
   /** The sender and recipient with most messages; undefined in an empty trace. */
   readonly busiest:
     | { readonly from: string; readonly to: string; readonly messages: number }
@@ -48,16 +51,19 @@ export async function survey(trace: Trace): Promise<Survey> {
   const lanes = new Map<string, { from: string; to: string; messages: number }>();
   let busiest: Survey["busiest"];
   let messages = 0;
-  for await (const { from, to } of trace.rows()) {
+  let begins = 0;
+  let ends = 0;
+  for await (const { at, from, to } of trace.rows()) {
     users.add(from).add(to);
-    messages++;
+    if (messages++ === 0) begins = at;
+    ends = at;
     const key = `${from}\t${to}`;
     const lane = lanes.get(key) ?? { from, to, messages: 0 };
     lane.messages++;
     lanes.set(key, lane);
     if (lane.messages > (busiest?.messages ?? 0)) busiest = lane;
   }
-  return { users: [...users], messages, busiest };
+  return { users: [...users], messages, begins, ends, busiest };
 }
 
 function open(path: string): Readable {
