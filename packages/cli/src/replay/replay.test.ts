@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -77,6 +77,75 @@ test("M8: a wake that names the sender's server keeps the pair on it; one that n
   expect(random.result).toMatchObject(FAULTLESS);
   expect(wake.result.locality).toBeGreaterThan(0.7);
   expect(random.result.locality).toBeLessThan(0.4);
+});
+
+const ALWAYS_ON = ["--mode", "always-on", "--users", "40", "--messages", "200"];
+
+test("L1, L2, L3, L4, L5: devices that are always on, and that servers place, get every message once", async () => {
+  const { code, result } = await replay(...ALWAYS_ON, "--policy", "move", "--gain", "locality");
+  expect(result).toMatchObject({ ...FAULTLESS, acked: 200, delivered: 200, gain: "locality" });
+  expect(code).toBe(0);
+  expect(result.connects).toBeGreaterThan(400);
+  expect(result.cpuOf).toBe("servers and devices");
+  expect(Math.min(result.cpuMs, result.busBytes)).toBeGreaterThan(0);
+});
+
+test("B3, L1: a server that is drained, killed and added in the middle loses nothing, and has devices again", async () => {
+  const changes = ["--change", "1d:drain:s2", "--change", "2d:add:s2", "--change", "3d:kill:s3"];
+  const { code, result } = await replay(...ALWAYS_ON, "--in-flight", "1", ...changes);
+  expect(result).toMatchObject({ ...FAULTLESS, delivered: 200, kills: 1, drains: 1 });
+  expect(code).toBe(0);
+  const at = (day: number): readonly number[] =>
+    result.history.findLast(({ hours }) => hours <= 24 * day)!.devices;
+  expect(at(1.9)[1]).toBe(0);
+  expect(at(2.9)[1]).toBeGreaterThan(0);
+  expect(result.history.at(-1)!.devices[2]).toBe(0);
+});
+
+test("the report has the figures of every policy, and needs nothing but itself", async () => {
+  const report = join(mkdtempSync(join(tmpdir(), "beckon-report-")), "report.html");
+  const args = [
+    "--users",
+    "12",
+    "--messages",
+    "60",
+    "--mode",
+    "always-on",
+    "--compare",
+    "random,wake",
+  ];
+  const { out } = await beckon([
+    "replay",
+    "--generate",
+    "community",
+    ...args,
+    "--report",
+    report,
+    "--json",
+  ]);
+  const results = Object.values(JSON.parse(out) as Record<string, Result>);
+  expect(results.map(({ policy }) => policy)).toEqual(["random", "wake"]);
+  const page = readFileSync(report, "utf8");
+  for (const { policy, locality, busBytes } of results) {
+    expect(page).toContain(`${policy}: ${(100 * locality).toFixed(1)} %`);
+    expect(page).toContain(`${policy}: ${Math.round(busBytes).toLocaleString("en-US")} B`);
+    expect(page).toContain(`Devices per server over time: ${policy}`);
+  }
+  expect(page.match(/<svg/g)).toHaveLength(5);
+  expect(page).not.toMatch(/<script|src=|href=|url\(|https?:/);
+  rmSync(dirname(report), { recursive: true });
+});
+
+test.each([
+  ["--compare random,best", '"best" is none of random, wake, place, move'],
+  ["--change 3d:break:s2", "Write it as 30d:kill:s2"],
+  ["--change 3d:kill:s9", "there is no server s9"],
+  ["--gain much", "Give a number"],
+  ["--cap 0.9", "Give a number"],
+])("replay %s is refused", async (args, why) => {
+  const { code, notes } = await beckon(["replay", "--generate", "community", ...args.split(" ")]);
+  expect(code).not.toBe(0);
+  expect(notes).toContain(why);
 });
 
 test.each([
