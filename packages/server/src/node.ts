@@ -80,7 +80,7 @@ export interface PlacementChoice {
   readonly rule: Rule;
   /** Whether connected devices are moved, too (B2). */
   readonly moves: boolean;
-  /** The time by which ties age, milliseconds since 1970. Default: the clock's. */
+  /** The time by which ties age, and servers that have just come get their share, milliseconds since 1970. Default: the clock's. */
   readonly now?: (() => Millis) | undefined;
 }
 
@@ -150,6 +150,7 @@ export function createNode(parts: NodeParts): Node {
     bus,
     addresses,
     about: { capacity: maxConnections, cpu: () => 0, software: "", ...parts.about },
+    sinceWhen: parts.placement?.now,
     refreshSets: (users) => store.devices.sets(users),
     readDevices: (user) => store.devices.devices(user),
     ...(parts.tableBatchMs === undefined ? {} : { batchMs: parts.tableBatchMs }),
@@ -168,14 +169,15 @@ export function createNode(parts: NodeParts): Node {
     return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
   };
 
-  const tieNow = parts.placement?.now ?? ((): Millis => clock.now());
-  const associates = new Associates({ now: tieNow });
-  const circles = new Circles({ clock, now: tieNow, store: store.associates, associates });
+  const placementNow = parts.placement?.now ?? ((): Millis => clock.now());
+  const associates = new Associates({ now: placementNow });
+  const circles = new Circles({ clock, now: placementNow, store: store.associates, associates });
   const placement =
     parts.placement &&
     new Placement({
       server: name,
       clock,
+      now: placementNow,
       members,
       table,
       circles,

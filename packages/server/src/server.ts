@@ -93,6 +93,8 @@ export interface ServerParts {
   readonly wakeNames?: (accepting: string) => string;
   readonly tableBatchMs?: Millis;
   readonly observer?: Observer | undefined;
+  /** Other servers are in this process, too: what CPU it uses says nothing of this one. */
+  readonly sharesProcess?: boolean;
   /** Default: devices stay where they come. */
   readonly placement?: PlacementChoice | undefined;
 }
@@ -135,7 +137,13 @@ export function startServer(parts: ServerParts): Server {
   const node: Node = createNode({
     ...rest,
     clock,
-    about: { cpu: createCpuMeter(cpuTime, () => systemClock.monotonic()), software: VERSION },
+    about: {
+      cpu:
+        parts.sharesProcess === true
+          ? () => 0
+          : createCpuMeter(cpuTime, () => systemClock.monotonic()),
+      software: VERSION,
+    },
     random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     tickets: createTickets(clusterKey),
     addresses: parts.addresses ?? urls.map(addressOf),
@@ -209,7 +217,7 @@ export interface Embedding {
   readonly wakeNames?: (accepting: string) => string;
   /** How long changes of the session table wait for others before the other servers are told; 0: no longer than a turn. Default 5 ms. */
   readonly tableBatchMs?: Millis;
-  /** Whether its metrics tell of the process, too. Default: true; for one of several servers in a process: false. */
+  /** Whether it tells of the process, in metrics and to other servers. Default: true; for one of several servers in a process: false. */
   readonly processMetrics?: boolean;
   /** Hears what happens on this server. Default: nobody. */
   readonly observer?: Observer;
@@ -313,6 +321,7 @@ export function createServer(options: Config & Embedding): ConfiguredServer {
         ...(options.tableBatchMs === undefined ? {} : { tableBatchMs: options.tableBatchMs }),
         observer: options.observer,
         placement: placementOf(options),
+        sharesProcess: options.processMetrics === false,
       });
       const up = server;
       const { node } = up;

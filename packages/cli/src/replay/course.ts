@@ -82,7 +82,9 @@ export class Course {
 
   /** When all devices are registered: until all servers know that they have gone. */
   async begin(): Promise<void> {
-    for (let device = 0; device < this.#parts.devices; device++) await this.agreed(device);
+    const { devices, clock, start } = this.#parts;
+    for (let device = 0; device < devices; device++) await this.agreed(device);
+    clock.now = start;
   }
 
   /** After the last message: whoever was pushed comes for it. */

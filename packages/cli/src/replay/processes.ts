@@ -51,7 +51,6 @@ export async function startProcesses(
           BECKON_POSTGRES_SCHEMA: schema,
           BECKON_CLUSTER_KEY: run,
           BECKON_PUSH_DEV_URL: service.url.href,
-          BECKON_PLACEMENT_POLICY: "wake",
         },
         onCrash: (what) => problems.push(what),
       }),

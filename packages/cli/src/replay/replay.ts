@@ -63,6 +63,7 @@ export interface ReplayOptions {
 const QUIET_MS = UNPUSHED_MS + 5_000;
 /** A wake takes no longer in life. */
 const WAKE_MS = 2_000;
+const UP_MS = 3_600_000;
 const PROGRESS_MS = 200;
 const POLL_MS = 20;
 const PROBLEMS = 20;
@@ -73,7 +74,8 @@ export async function replay(options: ReplayOptions): Promise<Result> {
     const hint = "A message is a line: unix seconds <TAB> sender <TAB> recipient";
     throw new Failure(`${options.trace.name}: there is no message in it`, hint);
   }
-  const clock: TraceClock = { now: Math.round(found.begins * 1_000) };
+  // By then its servers have been up for long.
+  const clock: TraceClock = { now: Math.round(found.begins * 1_000) - UP_MS };
   const folder = await mkdtemp(join(tmpdir(), "beckon-replay-"));
   try {
     const { engines } = options;
@@ -145,7 +147,7 @@ class Run {
     const random = new Random(seed);
     this.#course = new Course({
       clock,
-      start: clock.now,
+      start: Math.round(survey.begins * 1_000),
       end: Math.round(survey.ends * 1_000),
       policy: options.policy,
       changes: options.changes,

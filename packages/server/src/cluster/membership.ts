@@ -58,6 +58,8 @@ export interface MembersOptions {
   readonly clock: Clock;
   readonly addresses: readonly Address[];
   readonly load: () => number;
+  /** The time by which it says when it came up. Default: the clock's. */
+  readonly sinceWhen?: (() => Millis) | undefined;
   /** What else is told of this server. */
   readonly about?: ServerAbout | undefined;
   /** Other servers that are kept; a heartbeat of one more is not heard. Default 1,024. */
@@ -94,7 +96,12 @@ export class Members implements Membership {
 
   constructor(options: MembersOptions) {
     this.#options = options;
-    this.#since = options.clock.now();
+    this.#since = this.#sinceWhen();
+  }
+
+  #sinceWhen(): Millis {
+    const { clock, sinceWhen } = this.#options;
+    return sinceWhen === undefined ? clock.now() : sinceWhen();
   }
 
   list(): readonly Member[] {
@@ -115,7 +122,7 @@ export class Members implements Membership {
   setState(state: "up" | "draining"): void {
     if (state === this.#state) return;
     this.#state = state;
-    if (state === "up") this.#since = this.#options.clock.now();
+    if (state === "up") this.#since = this.#sinceWhen();
     this.#tell({ kind: "changed", member: this.#self() });
   }
 

@@ -42,6 +42,8 @@ export interface PlacementParts {
   /** Name of this server. */
   readonly server: string;
   readonly clock: Clock;
+  /** By which members say since when they are up. */
+  readonly now: () => Millis;
   readonly members: Membership;
   readonly table: Whereabouts;
   readonly circles: KnownCircles;
@@ -177,7 +179,7 @@ export class Placement {
 
   /** `avoided`: a server that takes nobody of those who are to be placed. */
   view(avoided?: string): View {
-    const { members: membership, server, clock, table } = this.#parts;
+    const { members: membership, server, now, table } = this.#parts;
     const members = membership.list();
     const { trusted } = table;
     const places = members.map(({ name, state, load, capacity, cpu, since }): Place => ({
@@ -187,7 +189,7 @@ export class Placement {
       load: (trusted ? table.sizeOf(name) : load) + this.#seats.at(name),
       capacity,
       // Whoever takes more devices than others has as much larger a share.
-      weight: ramp(clock.now() - since) * Math.max(1, capacity),
+      weight: ramp(now() - since) * Math.max(1, capacity),
       busy: cpu / 1_000,
     }));
     const index = new Map(members.map(({ name }, i) => [name, i]));

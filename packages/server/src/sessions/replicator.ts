@@ -28,6 +28,8 @@ export interface ReplicatorOptions {
   readonly addresses: readonly Address[];
   /** What else heartbeats tell of this server. */
   readonly about?: ServerAbout | undefined;
+  /** The time by which heartbeats say when this server came up. Default: the clock's. */
+  readonly sinceWhen?: (() => number) | undefined;
   /** `DeviceStore.sets`. */
   readonly refreshSets: (users: readonly string[]) => Promise<readonly SetRecord[]>;
   /** `DeviceStore.devices`. */
@@ -122,7 +124,7 @@ class Shell implements Replicator {
   #dropped = 0;
 
   constructor(options: ReplicatorOptions) {
-    const { server, clock, addresses, about } = options;
+    const { server, clock, addresses, about, sinceWhen } = options;
     const incarnation = options.incarnation ?? clock.now();
     const now = (): number => clock.monotonic();
     this.#options = options;
@@ -143,7 +145,15 @@ class Shell implements Replicator {
     });
     const { index } = this.table;
     const load = (): number => this.table.ownSize;
-    this.members = new Members({ server, incarnation, clock, addresses, load, about });
+    this.members = new Members({
+      server,
+      incarnation,
+      clock,
+      addresses,
+      load,
+      sinceWhen,
+      about,
+    });
     const onLoss = (): void => this.#lose();
     this.#replication = new Replication({ index, now, retryMs: RETRY_MS, onLoss });
     this.#reading = new SetReading(() => this.table.ownUsers());
