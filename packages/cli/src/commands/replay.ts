@@ -50,9 +50,21 @@ TRACE is a .tsv or .tsv.gz file with a message a line, in order of time:
 It starts the servers in this process (a bus in memory, one SQLite file in a temporary folder, a push service for
 development), or with --processes each in one of its own, on the NATS and the PostgreSQL that --bus and --store name,
 in a schema that is made for the run and removed after it. It registers a device for every user, and sends every
-message of the trace, in its order, through the SDK over loopback. A device sleeps when the trace's time is past its
-last send or receipt by the idle time (--mode). One that sends wakes up, and dials a server at random; one that is
-pushed follows the address in the push. With --protocols ws,tcp every other device connects by TCP.
+message of the trace, in its order, through the SDK over loopback. With --protocols ws,tcp every other device connects
+by TCP.
+
+How devices are online (--mode):
+  short, long   it sleeps when the trace's time is past its last send or receipt by 5 min, or by 6 h
+  always-on     it is connected for 6 h in the mean by the trace's clock, then away for a minute or until it is pushed
+One that sends wakes up; one that is pushed follows the address in the push.
+
+What places devices (--policy), and where one that has no push to follow dials:
+  random   nothing; any server, and so do pushes
+  wake     pushes name the sender's server; any
+  place    servers, too, when it connects; where it was last
+  move     servers, also while it is connected; where it was last
+--compare runs several over the same messages; --report draws what came of them. With --mode always-on and
+--in-flight 1 each event is complete before the next, and a run agrees with npm run sim -- placement --staleness 0.
 
 What is counted:
   local       handed over by the server that had acknowledged the message to its sender, as both SDKs saw it
@@ -61,6 +73,10 @@ What is counted:
   late        handed over more than 5 s after it was acknowledged and the device was online
   unpushed    held for a sleeping device without a push
   gaps        handed over with the remark that something before it is missing
+  redirects   connects that a server sent elsewhere; moves: devices that changed their server while connected
+  fullest     devices of the fullest server by the mean of all, each 10 min of the trace
+  CPU, bus    of all that a message took and what came with it, connects too: CPU of the servers, with the devices
+              where they are in the same process; bytes that servers heard from each other
   repeats     sent twice over the wire (wireDuplicates); the SDK keeps them from the application (duplicated)
 
 With --progress json, once all devices are registered, the output has lines before the result such as
@@ -73,6 +89,8 @@ Examples:
   beckon replay messages.tsv.gz --servers 4 --json
   beckon replay messages.tsv.gz --limit 20000 --devices-per-user 2 --chaos 5
   beckon replay --generate community --seed 7 --compare
+  beckon replay messages.tsv.gz --limit 20000 --mode always-on --in-flight 1 --compare random,move --report report.html
+  beckon replay messages.tsv.gz --mode always-on --policy move --change 3d:kill:s2 --change 4d:add:s2
   beckon replay --generate community --protocols ws,tcp --chaos 2
   beckon replay messages.tsv.gz --processes --bus nats://localhost --store postgres://beckon@localhost/chat`;
 

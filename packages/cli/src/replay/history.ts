@@ -2,8 +2,9 @@
 export interface Point {
   /** Since the first message, by the trace's clock: the end of the span that it stands for. */
   readonly hours: number;
-  /** Share of the deliveries since the point before; undefined: there was none. */
-  readonly locality: number | undefined;
+  /** Deliveries since the point before, and how many of them were local. */
+  readonly deliveries: number;
+  readonly local: number;
   /** Connected, by server in the order of their names. */
   readonly devices: readonly number[];
 }
@@ -36,7 +37,8 @@ export class History {
     [this.#local, this.#remote] = [local, remote];
     this.points.push({
       hours: (now - this.#start) / 3_600_000,
-      locality: all === 0 ? undefined : near / all,
+      deliveries: all,
+      local: near,
       devices: this.#names.map((name) => loads.get(name) ?? 0),
     });
   }

@@ -68,12 +68,13 @@ function names(series: readonly Line[], toY: (value: number) => number): string[
   const ends = series
     .map(({ name, points }, i) => ({ name, i, at: toY(points.at(-1)?.[1] ?? 0) }))
     .sort((a, b) => a.at - b.at);
-  let last = -Infinity;
-  const placed = ends.map((end) => ({ ...end, at: (last = Math.max(end.at, last + LEAST_GAP)) }));
-  const below = Math.max(0, last - (HEIGHT - BOTTOM));
-  return placed.map(
+  let low = HEIGHT - BOTTOM + LEAST_GAP;
+  for (const end of ends.toReversed()) low = end.at = Math.min(end.at, low - LEAST_GAP);
+  let high = -Infinity;
+  for (const end of ends) high = end.at = Math.max(end.at, high + LEAST_GAP, 10);
+  return ends.map(
     ({ name, i, at }) =>
-      `<rect x="${WIDTH - RIGHT + 6}" y="${(at - below - 5).toFixed(1)}" width="10" height="10" fill="var(--c${i % COLOURS})"/><text x="${WIDTH - RIGHT + 21}" y="${(at - below).toFixed(1)}" dy="4">${escaped(name)}</text>`,
+      `<rect x="${WIDTH - RIGHT + 6}" y="${(at - 5).toFixed(1)}" width="10" height="10" fill="var(--c${i % COLOURS})"/><text x="${WIDTH - RIGHT + 21}" y="${at.toFixed(1)}" dy="4">${escaped(name)}</text>`,
   );
 }
 
