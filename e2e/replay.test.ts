@@ -47,6 +47,14 @@ async function schemas(): Promise<string[]> {
   }
 }
 
+interface Placed {
+  readonly locality: number;
+  readonly redirects: number;
+  readonly cpuOf: string;
+  readonly cpuMs: number;
+  readonly busBytes: number;
+}
+
 const FAULTLESS = {
   ok: true,
   processes: true,
@@ -89,6 +97,25 @@ describe("servers in processes of their own", () => {
     expect(kills).toBeGreaterThan(0);
     expect(Math.min(connectsByProtocol.ws, connectsByProtocol.tcp)).toBeGreaterThan(50);
   });
+
+  sequentialTest(
+    "B1, B3: devices that are always on are placed, what that costs is told, and a server that is drained comes back",
+    async () => {
+      const args = ["--messages", "200", "--mode", "always-on", "--gain", "locality"];
+      const changes = ["--change", "1d:drain:s2", "--change", "2d:add:s2"];
+      const child = start(...args, ...changes, "--compare", "random,move", "--in-flight", "4");
+      const results = (await new Response(child.stdout).json()) as Record<string, Placed>;
+      const { random, move } = results;
+      for (const result of [random!, move!]) {
+        expect(result).toMatchObject({ ...FAULTLESS, delivered: 200, drains: 1 });
+        expect(result.cpuOf).toBe("servers");
+        expect(Math.min(result.cpuMs, result.busBytes)).toBeGreaterThan(0);
+      }
+      expect(random!.redirects).toBe(0);
+      expect(move!.redirects).toBeGreaterThan(0);
+      expect(move!.locality).toBeGreaterThan(random!.locality);
+    },
+  );
 
   sequentialTest("one that is interrupted leaves nothing behind", async () => {
     const child = start("--messages", "100000", "--progress", "json");
