@@ -82,6 +82,8 @@ export interface PlacementChoice {
   readonly moves: boolean;
   /** The time by which ties age, and servers that have just come get their share, milliseconds since 1970. Default: the clock's. */
   readonly now?: (() => Millis) | undefined;
+  /** Chooses between servers of which nothing is known: from 0 to 1, without 1. Default: `random` does. */
+  readonly choose?: (() => number) | undefined;
 }
 
 /** Default: all devices at once, and 10 s; after that what is not finished is left to the store and to the devices' repeats. */
@@ -183,7 +185,7 @@ export function createNode(parts: NodeParts): Node {
       circles,
       rule: parts.placement.rule,
       moves: parts.placement.moves,
-      random: () => fraction(random),
+      random: parts.placement.choose ?? ((): number => fraction(random)),
     });
   const mover =
     placement && parts.placement.moves

@@ -223,6 +223,8 @@ export interface Embedding {
   readonly observer?: Observer;
   /** The time by which ties between people age, milliseconds since 1970. Default: the system's; a replay has its own. */
   readonly placementNow?: () => Millis;
+  /** Chooses between servers of which nothing is known: from 0 to 1, without 1. Default: chance does; a replay repeats itself. */
+  readonly placementChoose?: () => number;
 }
 
 /** A server as it is configured, with its admin API. */
@@ -483,10 +485,14 @@ async function within(ms: Millis, done: Promise<void>): Promise<boolean> {
   }
 }
 
-function placementOf({ placement, placementNow }: Config & Embedding): PlacementChoice | undefined {
+function placementOf({
+  placement,
+  placementNow: now,
+  placementChoose: choose,
+}: Config & Embedding): PlacementChoice | undefined {
   const { policy, gain, cap } = placement;
   if (policy === "wake") return undefined;
-  return { rule: ruleOf(gain, cap), moves: policy === "move", now: placementNow };
+  return { rule: ruleOf(gain, cap), moves: policy === "move", now, choose };
 }
 
 /** ms of CPU that this process has used. */

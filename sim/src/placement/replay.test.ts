@@ -48,3 +48,13 @@ test.each(["random", "wake"] as const)(
     expect(real.imbalanceP95).toBeCloseTo(simulated.imbalanceP95, 3);
   },
 );
+
+/** By so much another order of the same sums, or another seed of the servers, changes the share of local deliveries here. */
+const TOLERANCE = 0.06;
+
+test("B1, B4: with connect placement they meet as often as in the simulation", async () => {
+  const { simulated, real } = await both("place");
+  expect(real).toMatchObject({ ok: true, delivered: COMMUNITY.messages, problems: [] });
+  expect(real.connects).toBe(Math.round((simulated.connects * COMMUNITY.messages) / 1_000));
+  expect(Math.abs(real.locality - simulated.local)).toBeLessThan(TOLERANCE);
+});

@@ -27,6 +27,8 @@ export interface ClusterOptions {
   readonly seed: number;
   /** The clock by which ties and moves age; default: the machine's. */
   readonly placementNow?: () => number;
+  /** From 0 to 1: what servers choose by between others of which nothing is known. */
+  readonly choose: () => number;
   /** Servers tell each other of a device within the turn: for those who wait for that after each. */
   readonly isPrompt: boolean;
 }
@@ -56,6 +58,8 @@ export interface Cluster {
   readonly agree:
     | ((user: string, device: string, server: string | undefined) => boolean)
     | undefined;
+  /** Until what this server knows of who talks to whom is known to all; undefined: nobody can ask it for that. */
+  readonly tell: ((server: string) => Promise<void>) | undefined;
   /** What went wrong with a server, in words. */
   readonly problems: readonly string[];
   stop(): Promise<void>;
@@ -124,6 +128,7 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
           logger: silentLog,
           providers: [devProvider(pushes)],
           ...(options.isPrompt ? { tableBatchMs: 0 } : {}),
+          placementChoose: options.choose,
           ...(options.placementNow === undefined ? {} : { placementNow: options.placementNow }),
           ...(options.policy === "random" ? { wakeNames: () => random.pick(names) } : {}),
         },
@@ -166,6 +171,12 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
       servers.every(
         ({ node }) => node === undefined || node.table.find(user, device)?.server === server,
       ),
+    tell: async (name) => {
+      const circles = servers[names.indexOf(name)]?.node?.circles;
+      // What was being written already, and then the rest.
+      await circles?.flush();
+      await circles?.flush();
+    },
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));
     },

@@ -66,7 +66,7 @@ export class Course {
   readonly #isOpen: boolean[];
   /** The latest push to a device that is away. */
   readonly #pushes = new Map<number, string>();
-  /** What the device dials on its own. */
+  /** What the device dials that neither follows a push nor knows where it was last. */
   readonly #dials = new Map<number, number>();
   readonly #appeared = new Set<number>();
   /** What a device has to do, one after the other. */
@@ -80,10 +80,11 @@ export class Course {
     this.history = new History(parts.start, parts.end, parts.cluster.names);
   }
 
-  /** When all devices are registered: until all servers know that they have gone. */
+  /** When all devices are registered: until all servers know that they have gone, and that there is nothing else to know. */
   async begin(): Promise<void> {
     const { devices, clock, start } = this.#parts;
     for (let device = 0; device < devices; device++) await this.agreed(device);
+    if (this.#parts.isOneByOne) await this.#isWhole();
     clock.now = start;
   }
 
@@ -160,7 +161,7 @@ export class Course {
   }
 
   remembers(device: number): boolean {
-    return this.#isPlaced && this.#appeared.has(device);
+    return this.#isPlaced && !this.#dials.has(device);
   }
 
   /** Until all servers have the device where it is. */
@@ -207,12 +208,13 @@ export class Course {
     const push = this.#pushes.get(device);
     this.#pushes.delete(device);
     const isLed = push !== undefined && policy !== "random";
-    if (!isLed && !this.remembers(device)) this.#dials.set(device, this.#anyServer());
+    if (isLed || (this.#isPlaced && this.#appeared.has(device))) this.#dials.delete(device);
+    else this.#dials.set(device, this.#anyServer());
+    this.#appeared.add(device);
     return this.#inTurn(device, async () => {
       const online = crowd.online(device, EVENT_MS);
       if (isLed) crowd.follow(device, push);
       else crowd.wake(device, push !== undefined);
-      this.#appeared.add(device);
       await online;
       await until(() => !ledger.isOwed(device), EVENT_MS);
     });

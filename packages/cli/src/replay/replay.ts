@@ -76,14 +76,15 @@ export async function replay(options: ReplayOptions): Promise<Result> {
   }
   // By then its servers have been up for long.
   const clock: TraceClock = { now: Math.round(found.begins * 1_000) - UP_MS };
+  const choices = new Random(options.seed).fork("choices");
   const folder = await mkdtemp(join(tmpdir(), "beckon-replay-"));
   try {
     const { engines } = options;
     const cluster = await (engines === undefined
-      ? startCluster(clusterOf(options, clock), folder)
-      : startProcesses(clusterOf(options, clock), engines));
+      ? startCluster(clusterOf(options, clock, choices), folder)
+      : startProcesses(clusterOf(options, clock, choices), engines));
     try {
-      return await new Run(options, found, cluster, clock).run();
+      return await new Run(options, found, cluster, clock, choices).run();
     } finally {
       await cluster.stop();
     }
@@ -92,8 +93,16 @@ export async function replay(options: ReplayOptions): Promise<Result> {
   }
 }
 
-function clusterOf(options: ReplayOptions, clock: TraceClock): ClusterOptions {
-  return { ...options, placementNow: () => clock.now, isPrompt: options.inFlight === 1 };
+function clusterOf(options: ReplayOptions, clock: TraceClock, choices: Random): ClusterOptions {
+  const begins = clock.now + UP_MS;
+  const registering = new Random(options.seed).fork("registering");
+  return {
+    ...options,
+    placementNow: () => clock.now,
+    // Until the trace begins those of the simulation have not chosen anything.
+    choose: () => (clock.now < begins ? registering : choices).next(),
+    isPrompt: options.inFlight === 1,
+  };
 }
 
 class Run {
@@ -115,7 +124,13 @@ class Run {
   #began = 0;
   #ended = 0;
 
-  constructor(options: ReplayOptions, survey: Survey, cluster: Cluster, clock: TraceClock) {
+  constructor(
+    options: ReplayOptions,
+    survey: Survey,
+    cluster: Cluster,
+    clock: TraceClock,
+    choices: Random,
+  ) {
     const { devicesPerUser, mode, seed } = options;
     const devices = survey.users.length * devicesPerUser;
     this.#options = options;
@@ -144,7 +159,6 @@ class Run {
         : { remembers: () => options.policy === "place" || options.policy === "move" }),
     });
     this.#isOneByOne = options.inFlight === 1;
-    const random = new Random(seed);
     this.#course = new Course({
       clock,
       start: Math.round(survey.begins * 1_000),
@@ -156,10 +170,13 @@ class Run {
       ledger: this.#ledger,
       slots: this.#slots,
       isOneByOne: this.#isOneByOne,
-      people: mode === "always-on" ? new People(devices, mode, random.fork("people")) : undefined,
+      people:
+        mode === "always-on"
+          ? new People(devices, mode, new Random(seed).fork("people"))
+          : undefined,
       devices,
       userOf: (device) => survey.users[Math.floor(device / devicesPerUser)]!,
-      choices: random.fork("choices"),
+      choices,
       problem: (what) => this.#problem(what),
     });
   }
@@ -213,6 +230,7 @@ class Run {
     try {
       const { server } = await this.#crowd.send(message, from, to);
       this.#ledger.acked(message, performance.now(), server);
+      if (this.#isOneByOne) await this.#cluster.tell?.(server);
     } catch (error) {
       this.#refused++;
       this.#problem(`message ${message} was refused: ${(error as Error).message}`);

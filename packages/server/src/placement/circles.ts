@@ -111,7 +111,7 @@ export class Circles {
 
   /** From now on changes are written each second, and each minute what has decayed to nothing is looked for. */
   start(): void {
-    this.#each(FLUSH_MS, () => void this.#flush());
+    this.#each(FLUSH_MS, () => void this.flush());
     this.#each(FADE_MS, () => void this.#fade());
   }
 
@@ -119,7 +119,15 @@ export class Circles {
   async stop(): Promise<void> {
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
-    await this.#within(this.#flush().then(() => this.#flush()));
+    await this.#within(this.flush().then(() => this.flush()));
+  }
+
+  /** Writes what waits, or waits for what is being written. Never rejects. */
+  flush(): Promise<void> {
+    this.#flushing ??= this.#write().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
   }
 
   /** Nothing that names the user is left, here and in the store. Rejects with StoreUnavailable. Other servers are to forget them before and after. */
@@ -151,14 +159,6 @@ export class Circles {
       this.#timers.add(cancel);
     };
     again();
-  }
-
-  /** The one that is under way, or a new one. Never rejects. */
-  #flush(): Promise<void> {
-    this.#flushing ??= this.#write().finally(() => {
-      this.#flushing = undefined;
-    });
-    return this.#flushing;
   }
 
   async #write(): Promise<void> {
