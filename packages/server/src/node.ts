@@ -171,15 +171,15 @@ export function createNode(parts: NodeParts): Node {
     return named === undefined ? (elsewhere()[0] ?? addressesOf(undefined)) : addressesOf(named);
   };
 
-  const placementNow = parts.placement?.now ?? ((): Millis => clock.now());
-  const associates = new Associates({ now: placementNow });
-  const circles = new Circles({ clock, now: placementNow, store: store.associates, associates });
+  const tieNow = parts.placement?.now ?? ((): Millis => clock.now());
+  const associates = new Associates({ now: tieNow });
+  const circles = new Circles({ clock, now: tieNow, store: store.associates, associates });
   const placement =
     parts.placement &&
     new Placement({
       server: name,
       clock,
-      now: placementNow,
+      now: tieNow,
       members,
       table,
       circles,
