@@ -174,6 +174,7 @@ export function createNode(parts: NodeParts): Node {
   const tieNow = parts.placement?.now ?? ((): Millis => clock.now());
   const associates = new Associates({ now: tieNow });
   const circles = new Circles({ clock, now: tieNow, store: store.associates, associates });
+  const choose = parts.placement?.choose ?? ((): number => fraction(random));
   const placement =
     parts.placement &&
     new Placement({
@@ -185,7 +186,7 @@ export function createNode(parts: NodeParts): Node {
       circles,
       rule: parts.placement.rule,
       moves: parts.placement.moves,
-      random: parts.placement.choose ?? ((): number => fraction(random)),
+      random: choose,
     });
   const mover =
     placement && parts.placement.moves
@@ -216,7 +217,7 @@ export function createNode(parts: NodeParts): Node {
       table,
       associates,
       rule: parts.placement!.rule,
-      random: () => fraction(random),
+      random: choose,
       isOpen: (server) => takesDevices(members.get(server)),
     });
     return {

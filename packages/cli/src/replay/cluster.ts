@@ -58,6 +58,8 @@ export interface Cluster {
   readonly agree:
     | ((user: string, device: string, server: string | undefined) => boolean)
     | undefined;
+  /** Devices that were told to go elsewhere, and are not there yet; undefined: nobody can say. */
+  readonly leaving: (() => number) | undefined;
   /** Until what this server knows of who talks to whom is known to all; undefined: nobody can ask it for that. */
   readonly tell: ((server: string) => Promise<void>) | undefined;
   /** What went wrong with a server, in words. */
@@ -170,6 +172,13 @@ export async function startCluster(options: ClusterOptions, folder: string): Pro
     agree: (user, device, server) =>
       servers.every(
         ({ node }) => node === undefined || node.table.find(user, device)?.server === server,
+      ),
+    leaving: () =>
+      nodes().reduce(
+        (sum, { placement }) =>
+          sum +
+          (placement === undefined ? 0 : placement.moves - placement.moved - placement.declined),
+        0,
       ),
     tell: async (name) => {
       const circles = servers[names.indexOf(name)]?.node?.circles;

@@ -95,8 +95,10 @@ export class Course {
     await this.advance(clock.now + FAREWELL_MS);
   }
 
-  /** All that was decided about these devices is done. */
-  async told(devices: readonly number[]): Promise<void> {
+  /** All that was decided about these devices since `leaving` is done. */
+  async told(devices: readonly number[], leaving: number = 0): Promise<void> {
+    const { cluster } = this.#parts;
+    if (cluster.leaving !== undefined) await until(() => cluster.leaving!() <= leaving, AGREE_MS);
     for (const device of devices) await this.agreed(device);
   }
 

@@ -115,6 +115,7 @@ export async function startProcesses(
     },
     isApart: true,
     agree: undefined,
+    leaving: undefined,
     tell: undefined,
     async kill(i) {
       const server = servers[i]!;

@@ -223,6 +223,7 @@ class Run {
     const [sender, recipient] = [from, to].map((user) => this.#devicesOf(user));
     // One at a time: what was before is over, goodbyes too.
     if (this.#isOneByOne) await this.#departed(recipient!, to);
+    const leaving = this.#cluster.leaving?.();
     this.#course.writes(sender![0]!);
     const message = this.#ledger.taken(this.#crowd.userNumber(from), this.#crowd.userNumber(to));
     this.#taken++;
@@ -237,7 +238,7 @@ class Run {
     }
     this.#unacknowledged--;
     await this.#arrived(message, recipient!);
-    if (this.#isOneByOne) await this.#course.told([sender![0]!, ...recipient!]);
+    if (this.#isOneByOne) await this.#course.told([sender![0]!, ...recipient!], leaving);
     release();
   }
 
@@ -259,7 +260,7 @@ class Run {
   /** Servers have heard that the recipient's devices have gone, if they have. */
   async #departed(devices: readonly number[], user: string): Promise<void> {
     if (this.#cluster.agree === undefined) await this.#crowd.departed(user);
-    else await this.#course.told(devices);
+    else for (const device of devices) await this.#course.agreed(device);
   }
 
   #devicesOf(user: string): number[] {
