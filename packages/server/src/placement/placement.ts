@@ -11,7 +11,14 @@ import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
 import { Decisions } from "./decisions.ts";
 import { type Place, ramp } from "./places.ts";
-import { type Attraction, type Decision, NOWHERE, placeArrival, type Rule } from "./policy.ts";
+import {
+  type Attraction,
+  type Decision,
+  NOWHERE,
+  placeArrival,
+  type Rule,
+  takesHint,
+} from "./policy.ts";
 import { Seats } from "./seats.ts";
 import {
   type AskedDevice,
@@ -130,12 +137,12 @@ export class Placement {
 
   /** Where the device should be instead, and why; undefined: here. */
   async arrive(arriving: Arriving): Promise<{ to: Member; why: RedirectReason } | undefined> {
-    const { circles, server } = this.#parts;
+    const { circles, rule, server } = this.#parts;
     if (arriving.hinted === server) {
       // Its message waits here: whether there is room is known without its circle, which is read for later.
-      const { decision } = this.#place(arriving, NOBODY);
+      const { places, here } = this.outlook(arriving.user, arriving.device);
       const named = circles.load(arriving.user);
-      if (decision.why === "hint") return undefined;
+      if (takesHint(places, here, rule)) return undefined;
       return this.#send(arriving, this.#place(arriving, await named));
     }
     return this.#send(arriving, this.#place(arriving, await circles.load(arriving.user)));

@@ -87,6 +87,12 @@ const MOST_EXPONENT = 12;
 /** A move has to make this much of the present attraction at least: of two servers that hold half a circle each neither is better. */
 const RATIO = 1.1;
 
+/** Whether a device that comes by a push which names this server stays there, whatever else attracts it. */
+export function takesHint(places: readonly Place[], hint: number, rule: Rule): boolean {
+  const { fair } = sharesOf(places, devicesOf(places) + 1, rule);
+  return followsHint(places[hint]!, fair[hint]!, rule);
+}
+
 /** For a device that has reached a server. It stays unless there is something to gain. */
 export function placeArrival(
   arrival: Arrival,
