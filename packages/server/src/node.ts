@@ -194,6 +194,7 @@ export function createNode(parts: NodeParts): Node {
           server: name,
           clock,
           now: tieNow,
+          pace: parts.placement.now ?? ((): Millis => clock.monotonic()),
           rule: parts.placement.rule,
           placement,
           associates,

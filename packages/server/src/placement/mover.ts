@@ -29,12 +29,12 @@ export interface Movable {
   move(to: ServerAddresses, reason: string): void;
 }
 
-/** Times are monotonic. */
 export interface Look {
+  /** By the mover's pace. */
   at: Millis;
   /** What it was found to gain then. */
   bid: Bid | undefined;
-  /** It was told to go, and may be about to until then. */
+  /** It was told to go, and may be about to until then; monotonic. */
   leavingUntil: Millis;
 }
 
@@ -44,6 +44,8 @@ export interface MoverParts {
   readonly clock: Clock;
   /** The time by which devices rest. */
   readonly now: () => Millis;
+  /** The time by which a device is looked at again: never goes back. */
+  readonly pace: () => Millis;
   readonly rule: Rule;
   readonly placement: Placement;
   readonly associates: Associates;
@@ -83,7 +85,7 @@ export class Mover {
     const now = this.#parts.clock.monotonic();
     const { look } = sender;
     if (look !== undefined && now < look.leavingUntil) return "leaving";
-    return isFresh(look, now) ? undefined : this.#look(sender, now);
+    return this.#isFresh(look) ? undefined : this.#look(sender);
   }
 
   /**
@@ -96,10 +98,10 @@ export class Mover {
     const now = this.#parts.clock.monotonic();
     const { look } = recipient;
     if (look !== undefined && now < look.leavingUntil) return false;
-    const isKnown = isFresh(look, now);
+    const isKnown = this.#isFresh(look);
     if (bid === undefined && isKnown) return false;
     // What it has bid itself a moment ago is what the other server compares with.
-    const own = isKnown ? look!.bid : this.#look(recipient, now);
+    const own = isKnown ? look!.bid : this.#look(recipient);
     if (own === undefined) return bid !== undefined;
     if (bid !== undefined && isSenderFirst(bid, from, own, recipient.user)) return true;
     this.#move(recipient, now);
@@ -125,7 +127,8 @@ export class Mover {
     if (this.#asked.size > 0) this.#asked.delete(deviceOf(user, device));
   }
 
-  #look(one: Movable, now: Millis): Bid | undefined {
+  #look(one: Movable): Bid | undefined {
+    const now = this.#parts.pace();
     const best = this.#best(one)?.move;
     const bid = best && {
       // Compared as it is told.
@@ -176,11 +179,15 @@ export class Mover {
     });
     placement.moves++;
     const until = now + DECLINED_MS;
-    one.look = { at: now, bid: undefined, leavingUntil: until };
+    one.look = { at: this.#parts.pace(), bid: undefined, leavingUntil: until };
     this.#asked.set(key, until);
     if (this.#asked.size > MOST) this.#asked.delete(this.#asked.oldest!);
     this.#cancel ??= this.#parts.clock.after(DECLINED_MS, this.#expire);
     one.move(addresses, "attraction");
+  }
+
+  #isFresh(look: Look | undefined): boolean {
+    return look !== undefined && this.#parts.pace() - look.at < LOOK_MS;
   }
 
   readonly #expire = (): void => {
@@ -209,10 +216,6 @@ export class Mover {
     this.#rests.delete(key);
     return false;
   }
-}
-
-function isFresh(look: Look | undefined, now: Millis): boolean {
-  return look !== undefined && now - look.at < LOOK_MS;
 }
 
 function isSenderFirst(bid: Bid, from: string, own: Bid, user: string): boolean {
