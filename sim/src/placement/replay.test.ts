@@ -49,12 +49,18 @@ test.each(["random", "wake"] as const)(
   },
 );
 
-/** By so much another order of the same sums, or another seed of the servers, changes the share of local deliveries here. */
-const TOLERANCE = 0.06;
+/** Ties are rounded where they are stored, and of two moves that bring the same either may be the one. */
+const TOLERANCE = 0.03;
 
-test("B1, B4: with connect placement they meet as often as in the simulation", async () => {
-  const { simulated, real } = await both("place");
-  expect(real).toMatchObject({ ok: true, delivered: COMMUNITY.messages, problems: [] });
-  expect(real.connects).toBe(Math.round((simulated.connects * COMMUNITY.messages) / 1_000));
-  expect(Math.abs(real.locality - simulated.local)).toBeLessThan(TOLERANCE);
-});
+test.each(["place", "move"] as const)(
+  "B1, B2, B4: with --policy %s they meet as often as in the simulation, by as many redirects and moves",
+  async (policy) => {
+    const { simulated, real } = await both(policy);
+    expect(real).toMatchObject({ ok: true, delivered: COMMUNITY.messages, problems: [] });
+    expect(real.connects).toBe(Math.round((simulated.connects * COMMUNITY.messages) / 1_000));
+    expect(Math.abs(real.locality - simulated.local)).toBeLessThan(TOLERANCE);
+    expect(Math.abs(real.moves - simulated.moves)).toBeLessThan(20);
+    expect(Math.abs(real.redirects - simulated.redirects)).toBeLessThan(50);
+    expect(real.moves > 0).toBe(policy === "move");
+  },
+);

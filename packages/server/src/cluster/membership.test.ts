@@ -104,6 +104,16 @@ test("a server that comes up again counts from then on", async () => {
   expect(list.get("b")?.since).toBe(1500);
 });
 
+test("since when a server is up it says by the time that it was given", () => {
+  let now = 10;
+  const list = members(new VirtualClock(1000), { sinceWhen: () => now });
+  expect(list.get("b")?.since).toBe(10);
+  now = 20;
+  list.setState("draining");
+  list.setState("up");
+  expect(list.get("b")?.since).toBe(20);
+});
+
 test("silence is seen, and does not count while nobody could be heard (L6)", async () => {
   const clock = new VirtualClock();
   const list = members(clock);
