@@ -133,7 +133,7 @@ export class Course {
     const { people, clock } = this.#parts;
     if (people === undefined) return;
     if (people.isOn(device)) people.active(device, clock.now);
-    else this.#open(device);
+    else void this.#open(device);
   }
 
   /** A push has come. */
