@@ -202,3 +202,22 @@ test("L10: who is nobody's associate any more leaves no name", () => {
   expect(associates.users).toBe(3);
   expect(associates.names).toBeLessThanOrEqual(5);
 });
+
+test("what another server has accepted strengthens the circle of who is here, and is for that server to store", () => {
+  const { associates } = make();
+  associates.heard("ann", "bob");
+  expect(associates.top("ann", 9)).toEqual([{ peer: "bob", weight: MESSAGE_WEIGHT }]);
+  expect(associates.top("bob", 9)).toEqual([]);
+  expect(associates.takeChanges(9)).toEqual([]);
+});
+
+test("a circle reaches what its ties weigh together, and less as they age", () => {
+  const { associates, pass } = make();
+  expect(associates.reach("ann", 1)).toBe(false);
+  for (const peer of ["bob", "cat"]) associates.heard("ann", peer);
+  expect(associates.reach("ann", 2 * MESSAGE_WEIGHT - 0.01)).toBe(true);
+  expect(associates.reach("ann", 2 * MESSAGE_WEIGHT + 0.01)).toBe(false);
+  pass(6 * HOUR);
+  expect(associates.reach("ann", 2 * MESSAGE_WEIGHT - 0.01)).toBe(false);
+  expect(associates.reach("ann", MESSAGE_WEIGHT)).toBe(true);
+});

@@ -4,6 +4,8 @@ import { CLOSE } from "@beckon/protocol";
 
 import type { Node } from "../node.ts";
 import { Bed, type Device } from "../test-support/bed.ts";
+import { Associates } from "./associates.ts";
+import { planEmptying } from "./emptying.ts";
 import { ruleOf } from "./rule.ts";
 
 const PLACEMENT = { placement: { rule: ruleOf("cost"), moves: false } };
@@ -199,6 +201,43 @@ describe("B3: a server that is emptied", () => {
     const names = await told(all, 2_000);
     expect(names.get("ann")![0]).toBe("s2");
     expect(names.get("bob")).toEqual(["s3"]);
+  });
+
+  test("serves devices while it plans for many", async () => {
+    const bed = new Bed();
+    const node = bed.node("s1", 100, PLACEMENT);
+    bed.node("s2");
+    await bed.clock.advance(3_000);
+    let [elapsed, longest, began, turns] = [0, 0, 0, 0];
+    const devices = new Map(Array.from({ length: 5_000 }, (_, i) => [`user${i}`, 1]));
+    const { users } = await planEmptying(devices, {
+      server: "s1",
+      clock: {
+        now: () => 0,
+        defer: () => undefined,
+        // As if each look at it came after 3 ms of work.
+        monotonic: () => {
+          elapsed += 3;
+          longest = Math.max(longest, elapsed - began);
+          return elapsed;
+        },
+        after: (_, task) => {
+          turns++;
+          began = elapsed;
+          queueMicrotask(task);
+          return () => undefined;
+        },
+      },
+      placement: node.placement!,
+      table: node.table,
+      associates: new Associates({ now: () => 0 }),
+      rule: ruleOf("cost"),
+      random: () => 0.5,
+      isOpen: () => true,
+    });
+    expect([...users]).toHaveLength(5_000);
+    expect(turns).toBeGreaterThan(20);
+    expect(longest).toBeLessThan(20);
   });
 
   test("drains as ever where placement is off", async () => {
