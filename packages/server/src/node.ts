@@ -12,7 +12,7 @@ import type {
 } from "@beckon/protocol";
 
 import type { Bus } from "./cluster/bus.ts";
-import type { Membership, ServerAbout } from "./cluster/membership.ts";
+import type { Member, Membership, ServerAbout } from "./cluster/membership.ts";
 import { metered } from "./cluster/metered-bus.ts";
 import { createServerBus } from "./cluster/record-bus.ts";
 import type { Authorize } from "./delivery/authorize.ts";
@@ -175,6 +175,8 @@ export function createNode(parts: NodeParts): Node {
   const associates = new Associates({ now: tieNow });
   const circles = new Circles({ clock, now: tieNow, store: store.associates, associates });
   const choose = parts.placement?.choose ?? ((): number => fraction(random));
+  const suitable = (to: Member, protocols: readonly string[]): ServerAddresses =>
+    selectAddresses(to, { protocols });
   const placement =
     parts.placement &&
     new Placement({
@@ -186,6 +188,7 @@ export function createNode(parts: NodeParts): Node {
       circles,
       rule: parts.placement.rule,
       moves: parts.placement.moves,
+      addresses: suitable,
       random: choose,
     });
   const mover =
@@ -200,7 +203,7 @@ export function createNode(parts: NodeParts): Node {
           associates,
           members,
           table,
-          addresses: (to, protocols) => selectAddresses(to, { protocols }),
+          addresses: suitable,
         })
       : undefined;
   if (placement !== undefined) {

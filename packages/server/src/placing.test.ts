@@ -51,6 +51,17 @@ describe("[P-8.3] M13: a device that connects", () => {
     expect(s2.placement!.redirects.attraction).toBe(1);
   });
 
+  test("B4: is welcomed where it came, and is no redirect, if it speaks nothing that is spoken there", async () => {
+    const { bed, nodes } = await three();
+    const [s1, s2] = nodes as [Node, Node];
+    await acquainted(bed, s1);
+    await bed.clock.advance(2_000);
+    const bob = await bed.device(s2, "bob", { protocols: ["tcp"] });
+    expect(bob.of("welcome")).toHaveLength(1);
+    expect(s2.placement!.redirects.attraction).toBe(0);
+    expect(s2.placement!.decisionOf("bob", "phone")).toBeUndefined();
+  });
+
   test("is welcomed where it came if it says that it is not to be redirected, and is not sent there again for ten minutes", async () => {
     const { bed, nodes } = await three();
     const [s1, s2] = nodes as [Node, Node];

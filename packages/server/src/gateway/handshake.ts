@@ -9,7 +9,6 @@ import type {
 
 import type { Origin } from "../delivery/message.ts";
 import type { DeliverSink } from "../delivery/recipient.ts";
-import { selectAddresses } from "../push/select.ts";
 import type { ArrivalResult } from "../store/store.ts";
 import type { Placement } from "../placement/placement.ts";
 import type { Connection, Session } from "./connection.ts";
@@ -125,12 +124,8 @@ async function place(
     placement.returned(user, device);
     return undefined;
   }
-  const placed = await placement.arrive({ user, device, hinted, intent });
-  if (placed === undefined) return undefined;
-  const server = selectAddresses(placed.to, { protocols });
-  // It speaks nothing that is spoken there.
-  if (server.addresses.length === 0) return undefined;
-  return { redirect: { type: "redirect", server, reason: placed.why } };
+  const sent = await placement.arrive({ user, device, hinted, intent, protocols });
+  return sent && { redirect: { type: "redirect", server: sent.server, reason: sent.why } };
 }
 
 /** [P-4.3] What is wrong with a push registration, in words without any of its values. */

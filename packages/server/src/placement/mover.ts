@@ -7,12 +7,12 @@
  */
 import type { Millis, ServerAddresses } from "@beckon/protocol";
 
-import type { Member, Membership } from "../cluster/membership.ts";
+import type { Membership } from "../cluster/membership.ts";
 import type { SenderBid } from "../cluster/server-bus.ts";
 import { AgingMap } from "../lib/aging-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
-import { deviceOf, type Outlook, type Placement } from "./placement.ts";
+import { deviceOf, type Outlook, type Placement, type PlacementParts } from "./placement.ts";
 import { type Bid, type Move, outbids, placeCrossing, type Rule } from "./policy.ts";
 
 /** A device's connection to this server. */
@@ -36,6 +36,15 @@ export interface Look {
   bid: Bid | undefined;
   /** It was told to go, and may be about to until then; monotonic. */
   leavingUntil: Millis;
+}
+
+/** What the session table has of a connection. */
+interface MovableSession {
+  readonly epoch: number;
+  readonly background: boolean;
+  readonly durable: boolean;
+  /** How many durable devices its user has. */
+  readonly setSize: number;
 }
 
 export interface MoverParts {
@@ -147,6 +156,8 @@ export class Mover {
     if (this.#isResting(deviceOf(user, device))) return undefined;
     const session = table.find(user, device);
     if (session?.epoch !== one.epoch || session.background) return undefined;
+    // What is on its way in that moment is held for its user's durable devices, and not for this one.
+    if (!session.durable && session.setSize > 0) return undefined;
     // Who leaves a server that is being emptied is told so, in its turn.
     if (members.get(server)?.state !== "up") return undefined;
     const outlook = placement.outlook(user, device);

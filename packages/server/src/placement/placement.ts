@@ -2,7 +2,7 @@
  * Where the devices that reach this server, or are connected to it, belong: {@link placeArrival} and its like, fed with what this
  * server knows. What comes of it is a hint: whoever cannot be decided about in time stays where it is (L9).
  */
-import type { Millis } from "@beckon/protocol";
+import type { Millis, ServerAddresses } from "@beckon/protocol";
 
 import type { DeviceDecision } from "../cluster/control-messages.ts";
 import type { Member, Membership } from "../cluster/membership.ts";
@@ -57,6 +57,8 @@ export interface PlacementParts {
   readonly rule: Rule;
   /** Whether connected devices are moved, too. */
   readonly moves: boolean;
+  /** The addresses of the server that suit a device which speaks these protocols; there may be none. */
+  readonly addresses: (to: Member, protocols: readonly string[]) => ServerAddresses;
   /** From 0 to 1, without 1. */
   readonly random: () => number;
 }
@@ -69,6 +71,12 @@ export interface Arriving {
   readonly hinted: string;
   /** The recipient first in its outbox; "": there is none. */
   readonly intent: string;
+  readonly protocols: readonly string[];
+}
+
+export interface Redirect {
+  readonly server: ServerAddresses;
+  readonly why: RedirectReason;
 }
 
 /** The servers as this server sees them at a moment. */
@@ -136,7 +144,7 @@ export class Placement {
   }
 
   /** Where the device should be instead, and why; undefined: here. */
-  async arrive(arriving: Arriving): Promise<{ to: Member; why: RedirectReason } | undefined> {
+  async arrive(arriving: Arriving): Promise<Redirect | undefined> {
     const { circles, rule, server } = this.#parts;
     if (arriving.hinted === server) {
       // Its message waits here: whether there is room is known without its circle, which is read for later.
@@ -252,12 +260,15 @@ export class Placement {
   }
 
   #send(
-    { user, device }: Arriving,
+    { user, device, protocols }: Arriving,
     { outlook, decision }: { outlook: Outlook; decision: Decision },
-  ): { to: Member; why: RedirectReason } | undefined {
+  ): Redirect | undefined {
     const { to, why } = decision;
     if (to === NOWHERE || to === outlook.here || why === "stay") return undefined;
     const member = outlook.members[to]!;
+    const server = this.#parts.addresses(member, protocols);
+    // It speaks nothing that is spoken there.
+    if (server.addresses.length === 0) return undefined;
     const here = outlook.attraction[outlook.here]!;
     const there = outlook.attraction[to]!;
     this.send(user, device, {
@@ -269,7 +280,7 @@ export class Placement {
       gain: there - here,
     });
     this.redirects[why]++;
-    return { to: member, why };
+    return { server, why };
   }
 
   #avoidedBy(key: string): string | undefined {
