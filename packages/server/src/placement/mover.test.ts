@@ -106,6 +106,16 @@ class Town {
 const CALL: Partial<SendFrame> = { wake: "call", n: 0, prev: 0 };
 
 describe("B2: two who talk across servers", () => {
+  test("stay, where what is on its way to one in the moment of the move would be held for other devices of its user alone", async () => {
+    const town = await Town.of(["s1", "s2"]);
+    await town.bed.sleeper(town.node("s1"), "ann");
+    await town.join("ann", "s1", { device: "tab", durable: false });
+    // Who has no durable device is held for, and may go.
+    await town.join("bob", "s2", { device: "tab", durable: false });
+    await town.talk("ann", "bob", 4);
+    expect(town.asked("ann", "bob")).toEqual(["bob s1"]);
+  });
+
   test("are brought together once there is enough to gain: one of them is asked to move, by the addresses that it can use", async () => {
     const town = await Town.of(["s1", "s2"]);
     await town.join("ann", "s1");

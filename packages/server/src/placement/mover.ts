@@ -60,10 +60,9 @@ export interface MoverParts {
   readonly associates: Associates;
   readonly members: Pick<Membership, "get">;
   readonly table: {
-    find(user: string, device: string): { epoch: number; background: boolean } | undefined;
+    find(user: string, device: string): MovableSession | undefined;
   };
-  /** The addresses of the server that suit a device which speaks these protocols; there may be none. */
-  readonly addresses: (to: Member, protocols: readonly string[]) => ServerAddresses;
+  readonly addresses: PlacementParts["addresses"];
 }
 
 const LOOK_MS: Millis = 1_000;

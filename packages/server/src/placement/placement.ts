@@ -220,6 +220,7 @@ export class Placement {
       return { user: peer, weight, servers, named: named.get(peer) };
     });
     const { attraction, places } = this.outlook(user, "", named);
+    const isHeldFor = devices.some(({ durable }) => durable);
     return {
       moves,
       redirectGain: rule.redirectGain,
@@ -232,7 +233,8 @@ export class Placement {
       })),
       verdicts: devices.map((device) => {
         const seen = this.outlook(user, device.device, named);
-        return verdictOf(device, seen.attraction, seen.places, rule, moves);
+        const mayMove = moves && (device.durable || !isHeldFor);
+        return verdictOf(device, seen.attraction, seen.places, rule, mayMove);
       }),
     };
   }

@@ -28,6 +28,7 @@ const at = (server: string | null, more: Partial<AskedDevice> = {}): AskedDevice
   device: "phone",
   server,
   background: false,
+  durable: true,
   ...more,
 });
 

@@ -61,6 +61,7 @@ export interface AskedDevice {
   /** Null: connected nowhere. */
   readonly server: string | null;
   readonly background: boolean;
+  readonly durable: boolean;
 }
 
 /** What draws to each of the places: an associate with each of its connections, or to where a push tells it to come (M13). */
@@ -86,7 +87,7 @@ function drawsTo({ servers, named }: Tie, server: string): boolean {
   return servers.length === 0 ? named === server : servers.includes(server);
 }
 
-/** Of a device of the user, with places as they are for it. `moves`: whether connected devices are moved at all. */
+/** Of a device of the user, with places as they are for it. `moves`: whether one like it is moved at all. */
 export function verdictOf(
   { server, background }: AskedDevice,
   attraction: Attraction,

@@ -84,13 +84,14 @@ export class Bed {
   }
 }
 
+const PUSH = { provider: "dev", key: { id: 1, key: new Uint8Array(32) } };
+
 const HELLO: Omit<HelloFrame, "token"> = {
   type: "hello",
   ticket: new Uint8Array(0),
   device: "phone",
   durable: true,
   protocols: ["ws"],
-  push: { provider: "dev", token: "t", key: { id: 1, key: new Uint8Array(32) } },
   epoch: 0,
   outbox: 1,
   hinted: "",
@@ -121,7 +122,9 @@ export class Device {
       close: (code) => void (this.closed ??= code),
       terminate: () => undefined,
     });
-    this.write({ ...HELLO, token: user, push: { ...HELLO.push!, token: user }, ...says });
+    // Who is not durable registers for no push.
+    const push = says.durable === false ? {} : { push: { ...PUSH, token: user } };
+    this.write({ ...HELLO, token: user, ...push, ...says });
   }
 
   write(frame: Frame): void {
