@@ -28,7 +28,8 @@ export interface ServerStatus {
   readonly published: number;
   /** Of the partitions of the others. */
   readonly replicas: readonly ReplicaStatus[];
-  readonly lately: Lately;
+  /** Undefined: its version does not say. */
+  readonly lately: Lately | undefined;
 }
 
 /** Deliveries that one server counted: each delivery of a message to a device is counted once, by one server. */
@@ -168,7 +169,8 @@ export function encodeStatus(status: ServerStatus): Uint8Array {
     out.string(server).varint(incarnation);
     out.varint(version === undefined ? 0 : version + 1).varint(confirmed);
   }
-  for (const deliveries of [status.lately.fiveMinutes, status.lately.hour]) {
+  const { lately } = status;
+  for (const deliveries of lately === undefined ? [] : [lately.fiveMinutes, lately.hour]) {
     out.varint(deliveries.local).varint(deliveries.remote);
     out.varint(deliveries.wakeLocal).varint(deliveries.wakeRemote);
   }
@@ -189,7 +191,9 @@ export function decodeStatus(bytes: Uint8Array): ServerStatus {
     const version = reached === 0 ? undefined : reached - 1;
     replicas.push({ server, incarnation, version, confirmed });
   }
-  const lately = { fiveMinutes: readDeliveries(input), hour: readDeliveries(input) };
+  const lately = input.isAtEnd
+    ? undefined
+    : { fiveMinutes: readDeliveries(input), hour: readDeliveries(input) };
   return { state, store, incarnation, connections, cpu, published, replicas, lately };
 }
 

@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 
 import { BusTimeout, NobodyListens } from "./bus.ts";
 import { type Control, createControl } from "./control.ts";
-import { controlSubject, type DeviceDecision, type ServerStatus } from "./control-messages.ts";
+import {
+  controlSubject,
+  decodeStatus,
+  type DeviceDecision,
+  encodeStatus,
+  type ServerStatus,
+} from "./control-messages.ts";
 import type { Member } from "./membership.ts";
 import { createMemoryBus } from "./memory-bus.ts";
 import { overviewOf } from "./overview.ts";
@@ -178,6 +184,14 @@ describe("the overview", () => {
       fiveMinutes: { ...NONE, locality: null },
       hour: { ...deliveries(92, 8, 1, 9), locality: 93 / 110 },
     });
+  });
+
+  test("B4: reads what a server of a version before says, which did not count by time", () => {
+    const said = encodeStatus({ ...STATUS, lately: undefined });
+    expect(decodeStatus(said)).toEqual({ ...STATUS, lately: undefined });
+    const { servers, deliveries: whole } = overview({ a: decodeStatus(said), b: {} });
+    expect(servers.map(({ answers }) => answers)).toEqual([true, true, false]);
+    expect([servers[0]!.deliveries, whole.hour]).toMatchObject([null, STATUS.lately!.hour]);
   });
 
   test("M1: has what each server says, and of one that does not answer what it said last", () => {

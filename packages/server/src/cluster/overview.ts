@@ -84,10 +84,10 @@ export function overviewOf(
           : members
               .filter(({ name }) => name !== server)
               .map(({ name }) => replicaOf(name, answer, answers.get(name))),
-      deliveries: answer === undefined ? null : recentLocality([answer.lately]),
+      deliveries: answer?.lately === undefined ? null : recentLocality([answer.lately]),
     };
   });
-  const lately = [...answers.values()].map((answer) => answer.lately);
+  const lately = [...answers.values()].flatMap((answer) => answer.lately ?? []);
   return { servers, deliveries: recentLocality(lately) };
 }
 
