@@ -213,8 +213,11 @@ export function createNode(parts: NodeParts): Node {
       if (server !== name) mover?.appearedElsewhere(user, device);
     });
   }
-  const planDepartures = async (devices: ReadonlyMap<string, number>): Promise<Departures> => {
-    const emptying = await planEmptying(devices, {
+  const planDepartures = async (
+    devices: ReadonlyMap<string, number>,
+    most: Millis,
+  ): Promise<Departures> => {
+    const emptying = await planEmptying(devices, most, {
       server: name,
       clock,
       placement: placement!,

@@ -17,6 +17,8 @@ export interface DrainPlan {
   readonly within: Millis;
   /** From the moment at which a device is told to the one at which it is closed. */
   readonly patience: Millis;
+  /** Until then it is decided where each device is to go; the first is told after that. */
+  readonly planned: Millis;
   /** Until then all were told. */
   readonly told: Millis;
   /** Until then all are gone. */
@@ -33,6 +35,9 @@ const GRACE_MS = 1_000;
 const SAVING_MS = 5_000;
 const CLOSING_MS = 1_000;
 
+/** Of the time until all were told; the rest is for the pace. */
+const PLANNING = 1 / 4;
+
 /** Of the deadline a fifth, a tenth, a fifth and a tenth at most; so four tenths are left for telling at least. */
 export function planDrain(pace: DrainPace): DrainPlan {
   const { deadlineMs } = pace;
@@ -40,7 +45,16 @@ export function planDrain(pace: DrainPace): DrainPlan {
   const patience = within + Math.min(GRACE_MS, deadlineMs / 10);
   const saved = deadlineMs - Math.min(CLOSING_MS, deadlineMs / 10);
   const gone = saved - Math.min(SAVING_MS, deadlineMs / 5);
-  return { pace, within: Math.floor(within), patience, told: gone - patience, gone, saved };
+  const told = gone - patience;
+  return {
+    pace,
+    within: Math.floor(within),
+    patience,
+    planned: told * PLANNING,
+    told,
+    gone,
+    saved,
+  };
 }
 
 /** How many devices are to be told (or closed) now, of those that are left to be, when `elapsed` of the time until `end` is over. */

@@ -1,5 +1,6 @@
 import type {
   MessageLimits,
+  Millis,
   ProtocolLimits,
   PushRegistration,
   ServerAddresses,
@@ -46,9 +47,9 @@ export interface GatewayOptions {
   readonly placement: Placement | undefined;
   /** Undefined: nor are they moved later. */
   readonly mover: Mover | undefined;
-  /** Undefined: where this server is emptied devices go anywhere. `devices`: by user, how many are connected here. */
+  /** Undefined: where this server is emptied devices go anywhere. `devices`: by user, how many are connected here. It takes `most` ms at most. */
   readonly planEmptying:
-    | ((devices: ReadonlyMap<string, number>) => Promise<Departures>)
+    | ((devices: ReadonlyMap<string, number>, most: Millis) => Promise<Departures>)
     | undefined;
   /** What its push service would find wrong with a registration; undefined: nothing that can be seen. */
   pushFault(push: PushRegistration): string | undefined;
@@ -132,7 +133,7 @@ export class Gateway {
       else others.push(connection);
     }
     const devices = new Map([...users].map(([user, { length }]) => [user, length]));
-    const departures = await planEmptying(devices);
+    const departures = await planEmptying(devices, plan.planned);
     for (const user of departures.users) ordered.push(...users.get(user)!);
     const placeOf = ({ user, device }: Connection): readonly ServerAddresses[] | undefined =>
       user === undefined ? undefined : departures.send(user, device!);

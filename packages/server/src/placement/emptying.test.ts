@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { CLOSE } from "@beckon/protocol";
 
+import type { Clock } from "../lib/clock.ts";
 import type { Node } from "../node.ts";
 import { Bed, type Device } from "../test-support/bed.ts";
 import { Associates } from "./associates.ts";
@@ -210,7 +211,7 @@ describe("B3: a server that is emptied", () => {
     await bed.clock.advance(3_000);
     let [elapsed, longest, began, turns] = [0, 0, 0, 0];
     const devices = new Map(Array.from({ length: 5_000 }, (_, i) => [`user${i}`, 1]));
-    const { users } = await planEmptying(devices, {
+    const { users } = await planEmptying(devices, Infinity, {
       server: "s1",
       clock: {
         now: () => 0,
@@ -238,6 +239,45 @@ describe("B3: a server that is emptied", () => {
     expect([...users]).toHaveLength(5_000);
     expect(turns).toBeGreaterThan(20);
     expect(longest).toBeLessThan(20);
+  });
+
+  test("L10: has all of its devices leave, however little time there is to plan: who is not planned for goes last, to anywhere", async () => {
+    const bed = new Bed();
+    const [s1] = ["s1", "s2"].map((name) => bed.node(name, 10_000, PLACEMENT));
+    await bed.clock.advance(3_000);
+    const users = Array.from({ length: 1_000 }, (_, i) => `u${i}`);
+    let now = 0;
+    // Each look at the clock takes a millisecond, and each user two steps.
+    const clock: Clock = {
+      now: () => bed.clock.now(),
+      monotonic: () => now++,
+      after: (ms, task) => bed.clock.after(ms, task),
+      defer: (task) => bed.clock.defer(task),
+    };
+    const planned = async (most: number): Promise<{ all: string[]; placed: boolean[] }> => {
+      const emptying = planEmptying(new Map(users.map((user) => [user, 1])), most, {
+        server: "s1",
+        clock,
+        placement: s1!.placement!,
+        table: s1!.table,
+        associates: s1!.circles.associates,
+        rule: PLACEMENT.placement.rule,
+        random: () => 0,
+        isOpen: () => true,
+      });
+      await bed.clock.advance(1_000);
+      const { users: leaving, send } = await emptying;
+      const all = [...leaving];
+      return { all, placed: all.map((user) => send(user, "phone") !== undefined) };
+    };
+    const enough = await planned(1_000_000);
+    expect(enough.placed).toEqual(users.map(() => true));
+    const hurried = await planned(40);
+    expect(hurried.all.toSorted()).toEqual(users.toSorted());
+    const count = hurried.placed.lastIndexOf(true) + 1;
+    expect(count).toBeGreaterThan(100);
+    expect(hurried.placed).toEqual(users.map((_, i) => i < count));
+    expect(count).toBeLessThan(900);
   });
 
   test("drains as ever where placement is off", async () => {

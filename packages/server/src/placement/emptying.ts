@@ -1,4 +1,6 @@
 /** A server that is being emptied sends each device where its associates are (B3). */
+import type { Millis } from "@beckon/protocol";
+
 import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
 import { type Departure, type ExodusInput, exodusOf } from "./exodus.ts";
@@ -21,7 +23,7 @@ export interface EmptyingParts {
 export interface Emptying {
   /** In the order in which they are to leave. */
   readonly users: Iterable<string>;
-  /** The device is told to go now: to the server that is answered, where a seat is kept for it. Undefined: there is no place for it. */
+  /** The device is told to go now: to the server that is answered, where a seat is kept for it. Undefined: there is no place for it, or none was found in time. */
   send(user: string, device: string): string | undefined;
 }
 
@@ -30,9 +32,10 @@ const SLICE_MS = 10;
 /** Steps between two looks at the clock. */
 const STEPS = 64;
 
-/** `devices`: of each user, how many are connected here. */
+/** `devices`: of each user, how many are connected here. Who is not planned for within `most` ms leaves last, for anywhere: the pace needs its time. */
 export async function planEmptying(
   devices: ReadonlyMap<string, number>,
+  most: Millis,
   parts: EmptyingParts,
 ): Promise<Emptying> {
   const { clock, placement, server, isOpen } = parts;
@@ -40,14 +43,18 @@ export async function planEmptying(
   const departures = new Map<string, Departure>();
   let steps = 0;
   let began = clock.monotonic();
+  const end = began + most;
   for (const departure of exodusOf([...devices.keys()], inputOf(devices, parts, view))) {
     if (departure !== undefined) departures.set(departure.user, departure);
-    if (++steps % STEPS !== 0 || clock.monotonic() - began < SLICE_MS) continue;
+    if (++steps % STEPS !== 0) continue;
+    const now = clock.monotonic();
+    if (now >= end) break;
+    if (now - began < SLICE_MS) continue;
     await new Promise<void>((resolve) => void clock.after(0, resolve));
     began = clock.monotonic();
   }
   return {
-    users: departures.keys(),
+    users: new Set([...departures.keys(), ...devices.keys()]),
     send(user, device) {
       const departure = departures.get(user);
       if (departure === undefined || departure.to === NOWHERE) return undefined;
