@@ -134,16 +134,15 @@ export class Associates {
 
   /** What the store says of a tie, in place of what is known here; changes that wait are added. */
   learn(user: string, peer: string, stored: TieSums): void {
-    const now = Math.max(this.#options.now(), stored.at);
-    const known = this.#circles.get(user);
-    const at = known === undefined ? -1 : this.#find(known, peer);
-    if (known !== undefined && at >= 0) this.#remove(known, at);
-    const age = now - stored.at;
-    this.#strengthen(user, peer, stored.long * longDecay(age), stored.short * shortDecay(age), now);
     const waiting = this.#changes.get(keyOf(user, peer));
-    if (waiting === undefined) return;
-    const { long, short } = decayed(waiting, now);
-    this.#strengthen(user, peer, long, short, now);
+    const known = waiting === undefined ? stored : added(stored, waiting);
+    const now = Math.max(this.#options.now(), known.at);
+    const circle = this.#touch(user, now);
+    const age = circle.at - known.at;
+    const tie = this.#tie(circle, peer);
+    const page = this.#blocks.page(circle.block);
+    page.long[tie] = known.long * longDecay(age);
+    page.short[tie] = known.short * shortDecay(age);
   }
 
   /** At most so many changes, oldest first: they are the caller's now. */
@@ -188,11 +187,16 @@ export class Associates {
 
   #strengthen(user: string, peer: string, long: number, short: number, at: Millis): void {
     const circle = this.#touch(user, at);
-    let found = this.#find(circle, peer);
-    if (found < 0) found = this.#add(circle, peer);
+    const tie = this.#tie(circle, peer);
     const page = this.#blocks.page(circle.block);
-    page.long[found]! += long;
-    page.short[found]! += short;
+    page.long[tie]! += long;
+    page.short[tie]! += short;
+  }
+
+  /** Where the tie is in the circle's page; one that is new weighs nothing. */
+  #tie(circle: Circle, peer: string): number {
+    const at = this.#find(circle, peer);
+    return at < 0 ? this.#add(circle, peer) : at;
   }
 
   /** The user's circle, decayed until now, and the youngest of all. */
@@ -278,8 +282,4 @@ export class Associates {
 
 function keyOf(a: string, b: string): string {
   return a < b ? `${a}\n${b}` : `${b}\n${a}`;
-}
-
-function decayed({ long, short, at }: TieSums, now: Millis): { long: number; short: number } {
-  return { long: long * longDecay(now - at), short: short * shortDecay(now - at) };
 }
