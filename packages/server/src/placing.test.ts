@@ -112,14 +112,6 @@ describe("[P-8.3] M13: a device that connects", () => {
     expect(bed.named).toEqual(["s3"]);
     expect(whereTo(await bed.device(s2, "bob"))).toEqual(["s3"]);
   });
-
-  test("stays where no server has an address that it speaks", async () => {
-    const { bed, nodes } = await three();
-    const [s1, s2] = nodes as [Node, Node];
-    await acquainted(bed, s1);
-    await bed.clock.advance(2_000);
-    expect((await bed.device(s2, "bob", { protocols: ["tcp"] })).of("welcome")).toHaveLength(1);
-  });
 });
 
 describe("B1: a server that cannot take a device", () => {
@@ -160,6 +152,19 @@ describe("B1: a server that cannot take a device", () => {
     expect(sent).toBeGreaterThan(3);
     expect(sent).toBeLessThanOrEqual(9);
   });
+});
+
+test("M2: where there is no other server nobody waits for a circle, which is read all the same", async () => {
+  const bed = new Bed();
+  const alone = bed.node("s1", 100, PLACED);
+  await bed.clock.advance(3_000);
+  const asked: string[] = [];
+  bed.stores.get("s1")!.associates.circle = (user) => {
+    asked.push(user);
+    return new Promise(() => undefined);
+  };
+  expect((await bed.device(alone, "bob")).of("welcome")).toHaveLength(1);
+  expect(asked).toEqual(["bob"]);
 });
 
 test("L9: where the circle cannot be read in time the device stays", async () => {

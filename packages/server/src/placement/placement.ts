@@ -146,14 +146,13 @@ export class Placement {
   /** Where the device should be instead, and why; undefined: here. */
   async arrive(arriving: Arriving): Promise<Redirect | undefined> {
     const { circles, rule, server } = this.#parts;
-    if (arriving.hinted === server) {
-      // Its message waits here: whether there is room is known without its circle, which is read for later.
-      const { places, here } = this.outlook(arriving.user, arriving.device);
-      const named = circles.load(arriving.user);
-      if (takesHint(places, here, rule)) return undefined;
-      return this.#send(arriving, this.#place(arriving, await named));
+    const named = circles.load(arriving.user);
+    const { places, here } = this.view(this.#avoidedBy(deviceOf(arriving.user, arriving.device)));
+    // It is read for later, where it cannot change what becomes of the device: there is no other server, or its message waits here.
+    if (places.length === 1 || (arriving.hinted === server && takesHint(places, here, rule))) {
+      return undefined;
     }
-    return this.#send(arriving, this.#place(arriving, await circles.load(arriving.user)));
+    return this.#send(arriving, this.#place(arriving, await named));
   }
 
   /** A device that is not to be redirected has come: one that was sent elsewhere, and is back, could not get in there. */
