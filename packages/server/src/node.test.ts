@@ -280,3 +280,20 @@ test("B4: each delivery is counted by one server, as local, as one that crossed,
   await bed.clock.advance(400_000);
   expect(s1.counters.lately).toEqual({ fiveMinutes: none, hour: first.hour });
 });
+
+test("B3: a server whose store takes nothing any more ends by its deadline", async () => {
+  const { bed, s1 } = await pair();
+  const never = (): Promise<never> => new Promise(() => undefined);
+  const ann = await bed.device(s1, "ann");
+  await bed.sleeper(s1, "bob");
+  const store = bed.stores.get("s1")!;
+  store.messages.hold = never;
+  store.associates.strengthen = never;
+  ann.send("bob");
+  await bed.clock.advance(10);
+  let isOver = false;
+  void s1.stop({ ...PACE, deadlineMs: 5_000 }).then(() => (isOver = true));
+  ann.write({ type: "bye" });
+  await bed.clock.advance(5_000);
+  expect(isOver).toBe(true);
+});

@@ -375,12 +375,14 @@ export function createNode(parts: NodeParts): Node {
       await gateway.drain(plan);
       emptied?.();
       delivery.stop();
+      // Nobody is left here who could write; beside what else has to reach the store, within the same time.
+      const tiesStored = circles.stop();
       while ((delivery.unsaved > 0 || wake.isBusy) && clock.monotonic() < deadline) {
         await new Promise<void>((resolve) => clock.after(STOP_POLL_MS, resolve));
       }
       gateway.stop();
       mover?.stop();
-      await circles.stop();
+      await tiesStored;
       replicator.stop();
     },
   };
