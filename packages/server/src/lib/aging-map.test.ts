@@ -29,3 +29,10 @@ test("the oldest entry is the one that was set before all others, whatever came 
     }),
   );
 });
+
+test("at the bound the oldest goes (L10)", () => {
+  const aging = new AgingMap<number>(2);
+  for (const [i, name] of ["a", "b", "a", "c"].entries()) aging.set(name, i);
+  expect(["a", "b", "c"].map((name) => aging.get(name))).toEqual([2, undefined, 3]);
+  expect([aging.size, aging.oldest]).toEqual([2, "a"]);
+});

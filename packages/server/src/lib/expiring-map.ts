@@ -2,14 +2,13 @@ import { AgingMap } from "./aging-map.ts";
 
 /** A map of bounded size whose entries end; at the bound the one that was not asked for the longest goes. */
 export class ExpiringMap<V> {
-  readonly #capacity: number;
   readonly #now: () => number;
   /** In the order of their last use. */
-  readonly #entries = new AgingMap<Entry<V>>();
+  readonly #entries: AgingMap<Entry<V>>;
 
   /** `now`: milliseconds, by a clock that never goes back. */
   constructor(capacity: number, now: () => number) {
-    this.#capacity = capacity;
+    this.#entries = new AgingMap(capacity);
     this.#now = now;
   }
 
@@ -28,7 +27,6 @@ export class ExpiringMap<V> {
 
   set(key: string, value: V, ms: number): void {
     this.#entries.set(key, { value, until: this.#now() + ms });
-    if (this.#entries.size > this.#capacity) this.#entries.delete(this.#entries.oldest!);
   }
 }
 

@@ -74,9 +74,9 @@ const MOST = 65_536;
 export class Mover {
   readonly #parts: MoverParts;
   /** By device: when it was moved or asked to last, here or from elsewhere to here. */
-  readonly #rests = new AgingMap<Millis>();
+  readonly #rests = new AgingMap<Millis>(MOST);
   /** By device: when it will have declined; monotonic. In order of that. */
-  readonly #asked = new AgingMap<Millis>();
+  readonly #asked = new AgingMap<Millis>(MOST);
   #cancel: (() => void) | undefined;
 
   constructor(parts: MoverParts) {
@@ -191,7 +191,6 @@ export class Mover {
     const until = now + DECLINED_MS;
     one.look = { at: this.#parts.pace(), bid: undefined, leavingUntil: until };
     this.#asked.set(key, until);
-    if (this.#asked.size > MOST) this.#asked.delete(this.#asked.oldest!);
     this.#cancel ??= this.#parts.clock.after(DECLINED_MS, this.#expire);
     one.move(addresses, "attraction");
   }
@@ -216,7 +215,6 @@ export class Mover {
 
   #rest(key: string): void {
     this.#rests.set(key, this.#parts.now());
-    if (this.#rests.size > MOST) this.#rests.delete(this.#rests.oldest!);
   }
 
   #isResting(key: string): boolean {

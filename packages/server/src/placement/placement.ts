@@ -9,7 +9,6 @@ import type { Member, Membership } from "../cluster/membership.ts";
 import { AgingMap } from "../lib/aging-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Associates } from "./associates.ts";
-import { Decisions } from "./decisions.ts";
 import { type Place, ramp } from "./places.ts";
 import {
   type Attraction,
@@ -115,6 +114,8 @@ export type RedirectReason = Exclude<Decision["why"], "stay">;
 const AVOID_MS: Millis = 600_000;
 /** Devices of which that is remembered; of more the one whose trouble is oldest is forgotten. */
 const AVOIDING = 16_384;
+/** Devices of which the last decision is remembered, for who asks why they are where they are (B4); of more the oldest is forgotten. */
+const DECISIONS = 65_536;
 /** Associates that are told of, and no more. */
 const STRONGEST = 10;
 const NOBODY: ReadonlyMap<string, string> = new Map();
@@ -135,8 +136,8 @@ export class Placement {
   readonly #parts: PlacementParts;
   /** Of devices that were sent elsewhere and have not been seen there. */
   readonly #seats: Seats;
-  readonly #decisions = new Decisions();
-  readonly #avoiding = new AgingMap<{ readonly server: string; readonly until: Millis }>();
+  readonly #decisions = new AgingMap<DeviceDecision>(DECISIONS);
+  readonly #avoiding = new AgingMap<{ readonly server: string; readonly until: Millis }>(AVOIDING);
 
   constructor(parts: PlacementParts) {
     this.#parts = parts;
@@ -165,7 +166,6 @@ export class Placement {
     this.#seats.release(key);
     this.unreached++;
     this.#avoiding.set(key, { server, until: this.#parts.clock.monotonic() + AVOID_MS });
-    if (this.#avoiding.size > AVOIDING) this.#avoiding.delete(this.#avoiding.oldest!);
   }
 
   /** The device is connected, here or elsewhere: its load is counted there. */
@@ -177,12 +177,12 @@ export class Placement {
   send(user: string, device: string, decision: Omit<DeviceDecision, "at">): void {
     const key = deviceOf(user, device);
     this.#seats.reserve(key, decision.to);
-    this.#decisions.add(key, { at: this.#parts.clock.now(), ...decision });
+    this.#decisions.set(key, { at: this.#parts.clock.now(), ...decision });
   }
 
   /** What this server decided last of the device; undefined: nothing that it remembers. */
   decisionOf(user: string, device: string): DeviceDecision | undefined {
-    return this.#decisions.of(deviceOf(user, device));
+    return this.#decisions.get(deviceOf(user, device));
   }
 
   /** What the user would be placed by. `named`: by peer, the server that a notification names. */
