@@ -69,6 +69,7 @@ export class Course {
   /** What the device dials that neither follows a push nor knows where it was last. */
   readonly #dials = new Map<number, number>();
   readonly #appeared = new Set<number>();
+  #isOver = false;
   /** What a device has to do, one after the other. */
   readonly #chains = new Map<number, Promise<void>>();
 
@@ -88,11 +89,13 @@ export class Course {
     clock.now = start;
   }
 
-  /** After the last message: whoever was pushed comes for it. */
+  /** After the last message: whoever was pushed comes for it; from then on at once, as no time passes any more. */
   async finish(): Promise<void> {
     const { clock, ledger, people } = this.#parts;
     if (people === undefined || ledger.outstanding === 0) return;
     await this.advance(clock.now + FAREWELL_MS);
+    this.#isOver = true;
+    for (const device of this.#pushes.keys()) void this.#open(device);
   }
 
   /** All that was decided about these devices since `leaving` is done. */
@@ -144,7 +147,8 @@ export class Course {
       return;
     }
     this.#pushes.set(device, body);
-    people.pushed(device, clock.now);
+    if (this.#isOver) void this.#open(device);
+    else people.pushed(device, clock.now);
   }
 
   /** Whether the device is away and has been pushed to. */
