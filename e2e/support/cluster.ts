@@ -36,6 +36,8 @@ export interface ClusterOptions {
   readonly store?: string;
   /** Appended to the configuration of each. */
   readonly toml?: string;
+  /** Default `wake`: everybody stays where the test has put them. */
+  readonly placement?: "wake" | "move";
 }
 
 let clusters = 0;
@@ -64,7 +66,7 @@ export class Cluster {
 
   /** When it answers each server knows all others, and trusts what it knows. */
   static async start(options: ClusterOptions): Promise<Cluster> {
-    const { postgres, skewMs = [], toml = "" } = options;
+    const { postgres, skewMs = [], toml = "", placement = "wake" } = options;
     const count = options.servers ?? 3;
     const names = options.names ?? Array.from({ length: count }, (_, at) => `s${at + 1}`);
     const folder = await mkdtemp(join(tmpdir(), "beckon-cluster-"));
@@ -77,7 +79,7 @@ export class Cluster {
       const config = join(folder, `${at}.toml`);
       const bus = options.bus ?? `nats://127.0.0.1:${wire.port}`;
       const store = options.store ?? postgres.url;
-      const rest = { schema, push: pushes.urlFor(name), toml };
+      const rest = { schema, push: pushes.urlFor(name), toml, placement };
       const write = (listen: number, admin: number): Promise<void> =>
         writeFile(config, configOf({ name, listen, admin, bus, store, ...rest }));
       servers.push(new ClusterServer({ name, config, write, wire, skewMs: skewMs[at] ?? 0 }));
@@ -155,10 +157,12 @@ interface Settings {
   readonly schema: string;
   readonly push: string;
   readonly toml: string;
+  readonly placement: string;
 }
 
 /** Development secrets: all of it is on loopback. */
-function configOf({ name, listen, admin, bus, store, schema, push, toml }: Settings): string {
+function configOf(settings: Settings): string {
+  const { name, listen, admin, bus, store, schema, push, toml, placement } = settings;
   return `name = "${name}"
 listen = "127.0.0.1:${listen}"
 admin = "127.0.0.1:${admin}"
@@ -170,5 +174,6 @@ push.dev.url = "${push}"
 auth.secret = "beckon dev secret, not a secret!"
 auth.send = "anyone"
 api.token = "beckon-dev-admin-token"
+placement.policy = "${placement}"
 ${toml}`;
 }

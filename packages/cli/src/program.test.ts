@@ -48,7 +48,7 @@ test.each([
   [["replay", "x.tsv", "--generate", "community"], "cannot both be replayed"],
   [["replay", "x.tsv", "--servers", "0"], "Write a whole number from 1 to 64."],
   [["replay", "x.tsv", "--seed", "one"], "Write a whole number"],
-  [["replay", "x.tsv", "--policy", "best"], "Allowed choices are wake, random."],
+  [["replay", "x.tsv", "--policy", "best"], "Allowed choices are random, wake, place, move."],
   [["token"], "required option '--user <user>' not specified"],
   [["token", "--user", "ann", "--expires", "soon"], "Write a number and a unit: 30s"],
   [["token", "--user", ""], "--user: a user id has 1 to 128 bytes"],

@@ -23,9 +23,9 @@ const WATCH_MS = 1_000;
 const HELP = `
 CPU is how much of one CPU the process used in the last second or so. LOCAL is which part of the deliveries of the last
 5 minutes, and of the last hour, were by the server that had accepted the message; below, those of all servers together:
-live over the same server, live over two, and from the store after a wake. BEHIND is how many changes of another server's
-sessions were published and are not here yet, CONFIRMED how long ago all of them were last known to be here: about a
-second where all is well.
+live over the same server, live over two, and from the store after a wake. BEHIND is how many changes of another
+server's sessions were published and are not here yet, CONFIRMED how long ago all of them were last known to be here:
+about a second where all is well.
 
 Examples:
   BECKON_API_TOKEN=$(cat api-token) beckon status
