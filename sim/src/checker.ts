@@ -10,6 +10,7 @@ import { checkOrder } from "./laws/order.ts";
 import { checkPrompt } from "./laws/prompt.ts";
 import { checkPushed } from "./laws/pushed.ts";
 import { checkRecovered } from "./laws/recovered.ts";
+import { checkElsewhere } from "./laws/sent-elsewhere.ts";
 import { checkServed } from "./laws/served.ts";
 import type { Violation } from "./violation.ts";
 
@@ -18,6 +19,9 @@ export interface Report {
   readonly violations: readonly Violation[];
   /** Messages that were acknowledged. */
   readonly acked: number;
+  /** Connects that were told to go elsewhere, and devices that were connected and went elsewhere as they were told. */
+  readonly redirects: number;
+  readonly moves: number;
   /** Messages handed over with the mark `gap`: no violation. */
   readonly gaps: number;
   /** Those of them where nothing was missing for good. */
@@ -31,11 +35,13 @@ export function check(history: History): Report {
   const facts = new Facts(history);
   const order = checkOrder(facts);
   const promptness = checkPrompt(facts);
+  const elsewhere = checkElsewhere(facts);
   const violations = [
     ...checkKept(facts),
     ...checkOnce(facts),
     ...order.violations,
     ...promptness.violations,
+    ...elsewhere.violations,
     ...checkBehind(facts),
     ...checkPushed(facts),
     ...checkCalled(facts),
@@ -46,6 +52,8 @@ export function check(history: History): Report {
   return {
     violations: violations.toSorted((a, b) => a.at - b.at),
     acked: [...facts.messages.values()].filter(({ acks }) => acks.length > 0).length,
+    redirects: elsewhere.redirects,
+    moves: elsewhere.moves,
     gaps: order.gaps,
     falseGaps: order.falseGaps,
     worstSeconds: promptness.worstSeconds,

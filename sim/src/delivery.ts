@@ -13,6 +13,7 @@ import type { Plan, Step } from "./plan.ts";
 import { type PostgresSabotage, PostgresStore } from "./postgres.ts";
 import { PushService } from "./push.ts";
 import { Random } from "../../packages/cli/src/replay/xoshiro.ts";
+import { failureOf, type FailStep, type Told } from "./sending.ts";
 import { type Cluster, SimServer } from "./server.ts";
 import { MemoryStore, type SimStore } from "./store.ts";
 import { World } from "./world.ts";
@@ -70,6 +71,8 @@ class Run {
   readonly #phones = new Map<DeviceName, Phone>();
   /** Servers that are to crash after their next commit. */
   readonly #doomed = new Map<string, "reset" | "nothing">();
+  /** What is to fail when the next device is sent elsewhere. */
+  #failures: FailStep[] = [];
 
   constructor(plan: Plan, sabotage: Sabotage) {
     this.#plan = plan;
@@ -106,10 +109,14 @@ class Run {
       authorize: (process) => this.#authorizer.for(process),
       alter: sabotage.server ?? ((parts) => parts),
       retentionMs,
+      placement: plan.placement,
     };
-    for (const { name, skew } of plan.servers) {
-      this.#servers.set(name, new SimServer(cluster, name, skew));
+    for (const server of plan.servers) {
+      this.#servers.set(server.name, new SimServer(cluster, server));
     }
+    world.onRecord = (happening) => {
+      if (happening.kind === "told") this.#told(happening);
+    };
     const town: Town = {
       world,
       network: this.#network,
@@ -132,6 +139,7 @@ class Run {
   /** Every fault is over. What sleeps goes on sleeping. */
   heal(): void {
     this.#doomed.clear();
+    this.#failures = [];
     this.#authorizer.isCalm = true;
     this.#push.retries = 0;
     this.#push.losses = 0;
@@ -233,6 +241,9 @@ class Run {
       case "slow":
         this.#wire(step.device, (wire) => wire.slow());
         break;
+      case "block":
+        this.#network.block(step.device, step.server, step.ms);
+        break;
       case "move":
         this.#wire(step.device, (wire) => {
           this.#network.block(step.device, wire.server, step.ms);
@@ -245,6 +256,9 @@ class Run {
         break;
       case "crash after commit":
         this.#doomed.set(step.server, step.says);
+        break;
+      case "fail a sending":
+        this.#failures.push(step);
         break;
       case "stop":
         this.#servers.get(step.server)?.stop();
@@ -294,6 +308,15 @@ class Run {
       case "push service":
         this.#push.setAway(step.isAway);
     }
+  }
+
+  #told(told: Told): void {
+    const step = this.#failures.find(({ by }) => by === told.by);
+    if (step === undefined) return;
+    this.#failures = this.#failures.filter((other) => other !== step);
+    this.world.after(step.afterMs, () => {
+      for (const one of failureOf(step, told)) this.world.after(one.at, () => this.#do(one));
+    });
   }
 
   /** The application's backend removes the device, through any server. */

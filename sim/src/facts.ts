@@ -324,6 +324,10 @@ export class Facts {
         this.healed = event.at;
         break;
       case "confirmed":
+      case "state":
+      case "greeted":
+      case "told":
+      case "heard":
       case "background":
       case "opened":
       case "expelled":

@@ -11,6 +11,9 @@ export type MessageName = string;
 /** One connection, from dialling to its end. */
 export type ConnectionName = string;
 
+/** By which frame a server sends a device elsewhere. */
+export type Sending = "redirect" | "move" | "drain";
+
 type Happening =
   // ── The application on a device ──
   /** The device's process begins; `storage`: what the SDK had stored is there, is gone, or there never was any. */
@@ -23,6 +26,8 @@ type Happening =
   | { readonly kind: "stopped"; readonly device: DeviceName; readonly how: "crash" | "exit" }
   /** The SDK has closed itself for good, as a server has told it to. */
   | { readonly kind: "expelled"; readonly device: DeviceName; readonly code: string }
+  /** The SDK says how it is connected. */
+  | { readonly kind: "state"; readonly device: DeviceName; readonly name: string }
   /** The operating system suspends the process, and lets it go on. */
   | { readonly kind: "asleep" | "awake"; readonly device: DeviceName }
   /** The application calls `send`. */
@@ -67,6 +72,32 @@ type Happening =
       readonly connection: ConnectionName;
       readonly server: string;
     }
+  /** The device has written HELLO. */
+  | {
+      readonly kind: "greeted";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly server: string;
+      readonly noRedirect: boolean;
+      readonly background: boolean;
+    }
+  /** A server has written that the device is to go elsewhere. */
+  | {
+      readonly kind: "told";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly server: string;
+      readonly by: Sending;
+      /** The servers that it names, the best first. */
+      readonly to: readonly string[];
+    }
+  /** The device has read it. */
+  | {
+      readonly kind: "heard";
+      readonly device: DeviceName;
+      readonly connection: ConnectionName;
+      readonly by: Sending;
+    }
   /** A server has written WELCOME. */
   | {
       readonly kind: "welcomed";
@@ -90,12 +121,13 @@ type Happening =
       readonly device: DeviceName;
       readonly connection: ConnectionName;
     }
-  /** One side has closed it, or learnt that it is closed. */
+  /** One side has closed it, or learnt that it is closed. `code`: that the device was told. */
   | {
       readonly kind: "closed";
       readonly device: DeviceName;
       readonly connection: ConnectionName;
       readonly side: "device" | "server";
+      readonly code?: number | undefined;
     }
   /** The device has written a SEND of it: the first, or a repeat. */
   | { readonly kind: "transmitted"; readonly message: MessageName; readonly device: DeviceName }

@@ -150,11 +150,6 @@ export class Wire {
     };
   }
 
-  /** The epoch of its WELCOME; 0: it has none. */
-  get epoch(): number {
-    return this.#tap.epoch;
-  }
-
   get isOpen(): boolean {
     return this.#deviceEnd === "open" && this.#serverEnd === "open";
   }
@@ -256,7 +251,7 @@ export class Wire {
     this.#deviceProcess.input(delay, () => {
       if (this.#deviceEnd !== "open") return;
       this.#deviceEnd = "closed";
-      this.#recordClosed("device");
+      this.#recordClosed("device", code);
       this.#handler.closed(code, reason);
       this.#forget();
     });
@@ -360,8 +355,9 @@ export class Wire {
     this.#world.record({ kind, device: this.device, connection: this.name });
   }
 
-  #recordClosed(side: "device" | "server"): void {
-    if (this.epoch === 0) return;
-    this.#world.record({ kind: "closed", device: this.device, connection: this.name, side });
+  #recordClosed(side: "device" | "server", told?: number): void {
+    if (!this.#tap.isGreeted) return;
+    const code = side === "device" ? (this.#tap.end ?? told) : undefined;
+    this.#world.record({ kind: "closed", device: this.device, connection: this.name, side, code });
   }
 }

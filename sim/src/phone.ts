@@ -250,6 +250,7 @@ export class Phone implements Pushable {
     this.#beckon = beckon;
     beckon.on("error", () => undefined);
     beckon.on("state", ({ name, error }) => {
+      world.record({ kind: "state", device: this.name, name });
       if (name !== "closed" || error === undefined) return;
       world.record({ kind: "expelled", device: this.name, code: error.code });
       this.#isLoggedOut = error.code === "revoked";

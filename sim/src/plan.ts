@@ -1,7 +1,8 @@
 /** What happens in a run: data, so that a run can be repeated without a part of it. */
 import type { WakeClass } from "@beckon/protocol";
 
-import type { DeviceName, MessageName } from "./history.ts";
+import type { Rule } from "../../packages/server/src/placement/policy.ts";
+import type { DeviceName, MessageName, Sending } from "./history.ts";
 import type { PhonePlan } from "./phone.ts";
 
 type Action =
@@ -47,6 +48,13 @@ type Action =
       readonly ms: number;
       readonly says: "reset" | "nothing";
     }
+  /** For a while it cannot reach the server anew. */
+  | {
+      readonly do: "block";
+      readonly device: DeviceName;
+      readonly server: string;
+      readonly ms: number;
+    }
   | { readonly do: "crash"; readonly server: string; readonly says: "reset" | "nothing" }
   /** In the moment after its next hold was committed, before anybody hears of it. */
   | {
@@ -56,6 +64,28 @@ type Action =
     }
   | { readonly do: "stop"; readonly server: string }
   | { readonly do: "launch"; readonly server: string }
+  /** The next time that a server sends a device elsewhere something fails, so much later and for so long. */
+  | {
+      readonly do: "fail a sending";
+      readonly by: Sending;
+      readonly what:
+        | "the server there dies"
+        | "the server here dies"
+        | "the server there stalls"
+        | "the server here stalls"
+        | "the bus there is away"
+        | "the bus here is away"
+        | "the store there is away"
+        | "the way there is blocked"
+        | "the connection is lost"
+        | "the connection is slow"
+        | "the device dies"
+        | "the device sleeps"
+        | "the device is in the background";
+      readonly afterMs: number;
+      readonly ms: number;
+      readonly says: "reset" | "nothing";
+    }
   | { readonly do: "stall"; readonly server: string; readonly ms: number }
   /** `detectMs`: until the server learns of it. */
   | { readonly do: "cut bus"; readonly server: string; readonly detectMs: number }
@@ -99,6 +129,12 @@ export interface Engines {
   readonly store: "memory" | "postgres";
 }
 
+/** Who is sent elsewhere (M13), and whether those who are connected are, too (B2). */
+export interface PlacementPlan {
+  readonly rule: Rule;
+  readonly moves: boolean;
+}
+
 /** How NATS is laid out. */
 export interface NatsPlan {
   /** Nodes of its cluster. */
@@ -109,12 +145,19 @@ export interface NatsPlan {
   readonly pendingLimit: number;
 }
 
+export interface ServerPlan {
+  readonly name: string;
+  readonly skew: number;
+  /** Connections that it takes; undefined: more than there are. */
+  readonly room?: number;
+}
+
 export interface Plan {
   readonly scenario: string;
   readonly seed: number;
   readonly engines: Engines;
   readonly nats: NatsPlan;
-  readonly servers: readonly { readonly name: string; readonly skew: number }[];
+  readonly servers: readonly ServerPlan[];
   readonly phones: readonly PhonePlan[];
   /** In order of time. */
   readonly steps: readonly Step[];
@@ -124,6 +167,8 @@ export interface Plan {
   readonly authorizer: { readonly no: number; readonly fails: number; readonly slow: number };
   /** Shares of pushes that the push service wants again, and that it loses. */
   readonly push: { readonly retries: number; readonly losses: number };
+  /** Undefined: devices stay where they come. */
+  readonly placement: PlacementPlan | undefined;
   /** How long messages are kept, ms. */
   readonly retentionMs: number;
 }

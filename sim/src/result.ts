@@ -14,6 +14,9 @@ export interface Result {
   late: number;
   /** Violations of the other laws. */
   other: number;
+  /** Connects that were told to go elsewhere, and devices that were connected and went elsewhere as they were told. */
+  redirects: number;
+  moves: number;
   /** Messages handed over with the mark `gap`; `falseGaps`: where nothing was missing for good. Not violations. */
   gaps: number;
   falseGaps: number;
@@ -34,6 +37,7 @@ const COUNTERS = {
   L7: "other",
   L8: "other",
   L9: "other",
+  B2: "other",
   recovered: "other",
 } as const satisfies Record<Law, keyof Result>;
 
@@ -46,6 +50,8 @@ const SUMS = [
   "unpushed",
   "late",
   "other",
+  "redirects",
+  "moves",
   "gaps",
   "falseGaps",
 ] as const satisfies readonly (keyof Result)[];
@@ -61,6 +67,8 @@ export function emptyResult(seed: number): Result {
     unpushed: 0,
     late: 0,
     other: 0,
+    redirects: 0,
+    moves: 0,
     gaps: 0,
     falseGaps: 0,
     worstSeconds: 0,
@@ -71,6 +79,8 @@ export function emptyResult(seed: number): Result {
 export function addReport(result: Result, report: Report): void {
   result.runs += 1;
   result.acked += report.acked;
+  result.redirects += report.redirects;
+  result.moves += report.moves;
   result.gaps += report.gaps;
   result.falseGaps += report.falseGaps;
   result.worstSeconds = Math.max(result.worstSeconds, report.worstSeconds);

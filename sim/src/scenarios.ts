@@ -1,12 +1,16 @@
 /** Plans made from a seed: a town of users, a workload, and one kind of trouble each; `mix` has them all. */
+import type { WakeClass } from "@beckon/protocol";
+
+import { ruleOf } from "../../packages/server/src/placement/rule.ts";
 import type { PhonePlan } from "./phone.ts";
-import type { Engines, NatsPlan, Plan, Step } from "./plan.ts";
+import type { Engines, NatsPlan, PlacementPlan, Plan, ServerPlan, Step } from "./plan.ts";
 import { Random } from "../../packages/cli/src/replay/xoshiro.ts";
+import { SENDING_FAILURES } from "./sending.ts";
 
 /** A plan that is being made. */
 interface Draft {
   readonly random: Random;
-  readonly servers: { name: string; skew: number }[];
+  readonly servers: (ServerPlan & { skew: number; room?: number })[];
   readonly users: readonly string[];
   readonly phones: PhonePlan[];
   readonly steps: Step[];
@@ -14,6 +18,7 @@ interface Draft {
   authorizer: Plan["authorizer"];
   push: Plan["push"];
   retentionMs: number;
+  placement: PlacementPlan | undefined;
   nats: NatsPlan;
   messages: number;
 }
@@ -361,7 +366,7 @@ const natsRestarting: Trouble = (draft) => {
       says: random.chance(0.6) ? "reset" : "nothing",
     });
   });
-  moving(draft, 5_000);
+  roaming(draft, 5_000);
 };
 
 /** Groups of servers do not hear each other, and no link is down. */
@@ -379,7 +384,7 @@ const natsSplitting: Trouble = (draft) => {
     const meanwhile = random.chance(0.7) ? "gone" : "late";
     draft.steps.push({ do: "break route", at, between, ms, meanwhile });
   });
-  moving(draft, 5_000);
+  roaming(draft, 5_000);
   if (random.chance(0.4)) registering(draft);
 };
 
@@ -449,7 +454,7 @@ const postgresRestarting: Trouble = (draft) => {
     else draft.steps.push({ do: "restart postgres", at, ms, how: random.pick(["crash", "stop"]) });
   });
   if (random.chance(0.6)) sleeping(draft);
-  else moving(draft, 4_000);
+  else roaming(draft, 4_000);
 };
 
 /** Links to the database that carry nothing and say nothing: some longer than servers wait for an answer. */
@@ -461,7 +466,7 @@ const postgresSilent: Trouble = (draft) => {
     const server = random.pick(draft.servers).name;
     draft.steps.push({ do: "silence store", at, server, ms });
   });
-  if (random.chance(0.5)) moving(draft, 5_000);
+  if (random.chance(0.5)) roaming(draft, 5_000);
 };
 
 /** Commits that do not end while others do, some after their server has given them up; and a server that stops between two round trips. */
@@ -551,10 +556,115 @@ function call(draft: Draft, at: number, caller: PhonePlan, callee: PhonePlan): v
   });
 }
 
+/** Devices come all at once to servers that send them elsewhere: some are full, some drain, some die before the device is there. */
+const placing: Trouble = (draft) => {
+  const { random } = draft;
+  draft.placement = placementPlan(random, false);
+  conversations(draft);
+  const roomy = random.pick(draft.servers);
+  for (const server of draft.servers) {
+    if (server !== roomy && random.chance(0.4)) server.room = random.int(1, 4);
+  }
+  repeatedly(draft, 2_500, draft.duration - 2_000, 5_000, (at) => {
+    const says = random.chance(0.7) ? "reset" : "nothing";
+    for (const phone of draft.phones) {
+      if (random.chance(0.4)) continue;
+      const device = nameOf(phone);
+      const ms = random.int(500, 8_000);
+      draft.steps.push({ do: "move", at: at + random.int(0, 20), device, ms, says });
+    }
+  });
+  failSendings(draft, "redirect", 4_000);
+  if (random.chance(0.4)) draining(draft);
+  if (random.chance(0.3)) crashing(draft);
+  if (random.chance(0.3)) cutBus(draft, random.int(1_000, 8_000));
+  if (random.chance(0.3)) sleeping(draft);
+  if (random.chance(0.2)) cutStore(draft, random.int(300, 3_000));
+};
+
+/** Devices are moved to and fro while they talk, and something fails in the middle of it. */
+const moving: Trouble = (draft) => {
+  const { random } = draft;
+  const { rule, moves } = placementPlan(random, true);
+  // Where those who come are not sent to each other, more is left for moves.
+  const redirectGain = random.pick([rule.redirectGain, 1_000, 1_000]);
+  draft.placement = { moves, rule: { ...rule, redirectGain } };
+  // Who has a call is not moved.
+  const isQuiet = random.chance(0.7);
+  for (const [index, step] of draft.steps.entries()) {
+    const isCall = step.do === "send" && step.wake === "call";
+    if (isQuiet && isCall) draft.steps[index] = { ...step, wake: "message" };
+  }
+  const user = random.pick(draft.users);
+  if (random.chance(0.5)) addPhone(draft, user, random.int(0, 3_000));
+  conversations(draft);
+  failSendings(draft, "move", 2_500);
+  if (random.chance(0.4)) {
+    failSendings(draft, "drain", 5_000);
+    draining(draft);
+  }
+  for (const phone of draft.phones) {
+    if (random.chance(0.8)) continue;
+    const [at, device] = [random.int(1_000, draft.duration), nameOf(phone)];
+    draft.steps.push({ do: "background", at, device, value: true });
+    const back = at + random.int(500, 8_000);
+    draft.steps.push({ do: "background", at: back, device, value: false });
+  }
+  for (const trouble of [crashing, stalling, badHandlers, badNetwork, sleeping, storeAway]) {
+    if (random.chance(0.15)) trouble(draft);
+  }
+  if (random.chance(0.15)) cutBus(draft, random.int(1_000, 8_000));
+  if (random.chance(0.1)) calling(draft);
+  if (random.chance(0.1)) revoking(draft);
+};
+
+/** Gains so small that there is always something to gain. */
+function placementPlan(random: Random, moves: boolean): PlacementPlan {
+  const rule = {
+    ...ruleOf("locality", random.pick([1.1, 2, 4])),
+    redirectGain: 0.1,
+    moveGain: 0.5,
+    restMs: random.pick([300, 2_000, 8_000]),
+    least: random.pick([1, 2, 4]),
+  };
+  return { rule, moves };
+}
+
+/** Some talk with one and then with another. */
+function conversations(draft: Draft): void {
+  const { random } = draft;
+  for (let i = random.int(2, 4); i > 0; i -= 1) {
+    const one = anyPhone(draft);
+    const others = random.pick([1, 2, 2, 3]);
+    const peers = Array.from({ length: others }, () => anyPhone(draft));
+    const gapMs = random.int(150, 900);
+    let turn = 0;
+    for (let from = random.int(800, 3_000); from < draft.duration; turn += 1) {
+      const to = from + random.int(1_000, 4_000);
+      const peer = peers[turn % peers.length]!;
+      const time = { from, to: Math.min(to, draft.duration), gapMs };
+      stream(draft, one, peer.user, time, "message");
+      if (random.chance(0.5)) stream(draft, peer, one.user, time, "message");
+      from = to;
+    }
+  }
+}
+
+function failSendings(draft: Draft, by: "redirect" | "move" | "drain", everyMs: number): void {
+  const { random } = draft;
+  repeatedly(draft, 1_000, draft.duration - 3_000, everyMs, (at) => {
+    const what = random.pick(SENDING_FAILURES);
+    const afterMs = random.pick([0, random.int(0, 60), random.int(0, 400)]);
+    const ms = random.pick([random.int(100, 1_500), random.int(500, 9_000)]);
+    const says = random.pick(["reset", "nothing"] as const);
+    draft.steps.push({ do: "fail a sending", at, by, what, afterMs, ms, says });
+  });
+}
+
 const nothing: Trouble = () => undefined;
 
 /** Devices change their servers all the time. */
-function moving(draft: Draft, everyMs: number): void {
+function roaming(draft: Draft, everyMs: number): void {
   const { random } = draft;
   for (const phone of draft.phones) {
     repeatedly(draft, 2_000, draft.duration - 2_000, everyMs, (at) => {
@@ -588,6 +698,8 @@ const TROUBLES = {
   draining,
   revoking,
   calling,
+  placing,
+  moving,
   "nats-restarting": natsRestarting,
   "nats-splitting": natsSplitting,
   "nats-announcing": natsAnnouncing,
@@ -607,6 +719,8 @@ const LONG: ReadonlySet<string> = new Set([
   "draining",
   "revoking",
   "calling",
+  "placing",
+  "moving",
   "nats-restarting",
   "nats-splitting",
   "nats-announcing",
@@ -630,13 +744,30 @@ const MEMORY: Engines = { bus: "memory", store: "memory" };
 export function planOf(scenario: string, seed: number, engines: Engines = MEMORY): Plan {
   const random = new Random(seed).fork(`plan of ${scenario}`);
   const draft = town(random);
+  draft.placement = placementIn(random.fork("placement"));
   workload(draft);
   for (const trouble of troublesOf(scenario, random)) trouble(draft);
   if (scenario === "mix") for (const trouble of mixedIn(engines, random)) trouble(draft);
-  const { servers, phones, duration, authorizer, push, retentionMs, nats } = draft;
+  const { servers, phones, duration, authorizer, push, retentionMs, nats, placement } = draft;
   const steps = draft.steps.filter(({ at }) => at < duration).sort((a, b) => a.at - b.at);
-  const drawn = { servers, phones, steps, duration, authorizer, push, retentionMs, nats };
+  const drawn = {
+    servers,
+    phones,
+    steps,
+    duration,
+    authorizer,
+    push,
+    retentionMs,
+    nats,
+    placement,
+  };
   return { scenario, seed, engines: enginesFor(scenario, engines), ...drawn };
+}
+
+/** In whatever the trouble is. */
+function placementIn(random: Random): PlacementPlan | undefined {
+  const choice = random.pick(["off", "off", "place", "move"] as const);
+  return choice === "off" ? undefined : placementPlan(random, choice === "move");
 }
 
 /** Without a scenario: each of them in turn, and the mix for every other. */
@@ -666,7 +797,9 @@ function mixedIn({ bus, store }: Engines, random: Random): readonly Trouble[] {
   if (store === "postgres" && own.chance(0.6)) names.push(own.pick(TROUBLES_OF.postgres));
   // As a trouble of its own it came later, too.
   if (random.fork("revoking").chance(0.25)) names.push("revoking");
-  if (random.fork("calling").chance(0.25)) names.push("calling");
+  for (const name of ["calling", "placing", "moving"]) {
+    if (random.fork(name).chance(name === "calling" ? 0.25 : 0.15)) names.push(name);
+  }
   return names.map((name) => (TROUBLES as Record<string, Trouble>)[name]!);
 }
 
@@ -700,6 +833,7 @@ function town(random: Random): Draft {
     authorizer: { no: 0, fails: 0, slow: 0 },
     push: { retries: 0, losses: 0 },
     retentionMs: 30 * DAY,
+    placement: undefined,
     nats: {
       nodes: random.fork("nats").int(1, 3),
       unconfirmedLimit: 64 * 1024 * 1024,
@@ -754,11 +888,12 @@ function stream(
   { user, device }: PhonePlan,
   to: string,
   { from, to: end, gapMs }: { readonly from: number; readonly to: number; readonly gapMs: number },
+  wake?: WakeClass,
 ): void {
   if (user === to) return;
   const { random } = draft;
   for (let at = from; at < end; at += Math.max(1, Math.round(gapMs * random.between(0.5, 1.5)))) {
-    say(draft, at, `${user}/${device}`, to);
+    say(draft, at, `${user}/${device}`, to, wake);
   }
 }
 
@@ -773,10 +908,11 @@ function burst(
   for (let i = 0; i < count; i += 1) say(draft, at, `${user}/${device}`, to);
 }
 
-function say(draft: Draft, at: number, device: string, to: string): void {
+function say(draft: Draft, at: number, device: string, to: string, always?: WakeClass): void {
   const { random } = draft;
   draft.messages += 1;
-  const wake = random.chance(0.9) ? "message" : random.pick(["call", "silent", "none"] as const);
+  const drawn = random.chance(0.9) ? "message" : random.pick(["call", "silent", "none"] as const);
+  const wake = always ?? drawn;
   const size = random.chance(0.03) ? random.int(1_000, 20_000) : 0;
   draft.steps.push({ do: "send", at, device, to, message: `m${draft.messages}`, wake, size });
 }

@@ -12,6 +12,7 @@ import {
 } from "../../packages/server/src/node.ts";
 import { composeWake } from "../../packages/server/src/push/compose.ts";
 import type { SimBus } from "./bus.ts";
+import type { PlacementPlan, ServerPlan } from "./plan.ts";
 import type { Host, Network } from "./network.ts";
 import type { PushService } from "./push.ts";
 import { Process } from "./scheduler.ts";
@@ -31,6 +32,7 @@ export interface Cluster {
   /** Breaks the server on purpose: tests of the checker change what it is made of. */
   readonly alter: (parts: NodeParts) => NodeParts;
   readonly retentionMs: number;
+  readonly placement: PlacementPlan | undefined;
 }
 
 const tickets = createTickets(new Uint8Array(32).fill(7));
@@ -38,7 +40,7 @@ const tickets = createTickets(new Uint8Array(32).fill(7));
 export class SimServer implements Host {
   readonly name: string;
   readonly #cluster: Cluster;
-  readonly #skew: number;
+  readonly #plan: ServerPlan;
   #process: Process | undefined;
   #store: Store | undefined;
   #node: Node | undefined;
@@ -46,10 +48,10 @@ export class SimServer implements Host {
   /** It is to start again when it has stopped. */
   #isAwaited = false;
 
-  constructor(cluster: Cluster, name: string, skew: number) {
+  constructor(cluster: Cluster, plan: ServerPlan) {
     this.#cluster = cluster;
-    this.name = name;
-    this.#skew = skew;
+    this.name = plan.name;
+    this.#plan = plan;
     cluster.network.add(this);
   }
 
@@ -75,10 +77,11 @@ export class SimServer implements Host {
       return;
     }
     this.#isAwaited = false;
-    const { world, bus, store, push, retentionMs } = this.#cluster;
+    const { world, bus, store, push, retentionMs, placement } = this.#cluster;
+    const { skew, room } = this.#plan;
     this.#starts += 1;
     const name = `${this.name}.${this.#starts}`;
-    const process = new Process(world.scheduler, { name, skew: this.#skew });
+    const process = new Process(world.scheduler, { name, skew });
     this.#process = process;
     this.#record("started");
     this.#store = store.connect(this.name, process);
@@ -96,6 +99,8 @@ export class SimServer implements Host {
       compose: (intent, server) => composeWake(intent, server, seal),
       addresses: [{ url, protocol: "ws", secure: true, network: "", region: "", priority: 0 }],
       retentionMs,
+      placement,
+      ...(room !== undefined && { maxConnections: room }),
     };
     this.#node = createNode(this.#cluster.alter(parts));
     process.input(0, () => this.#node!.start());

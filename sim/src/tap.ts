@@ -22,9 +22,10 @@ export class Tap {
   /** Names by the number that SENDs and DELIVERs have on this connection, from 1. */
   readonly #sends: MessageName[] = [""];
   readonly #delivers: MessageName[] = [""];
+  #isGreeted = false;
+  #end: number | undefined;
   #durable = false;
   #background = false;
-  #epoch = 0;
 
   constructor(world: World, connection: ConnectionName, device: DeviceName, server: string) {
     this.#world = world;
@@ -33,9 +34,14 @@ export class Tap {
     this.#server = server;
   }
 
-  /** The epoch of WELCOME; 0: there was none. */
-  get epoch(): number {
-    return this.#epoch;
+  /** The device has said HELLO. */
+  get isGreeted(): boolean {
+    return this.#isGreeted;
+  }
+
+  /** The close code of the ERROR that the device has read, if one. */
+  get end(): number | undefined {
+    return this.#end;
   }
 
   /** The device has written a message of the transport. */
@@ -47,8 +53,17 @@ export class Tap {
     const device = this.#device;
     switch (frame.type) {
       case "hello":
+        this.#isGreeted = true;
         this.#durable = frame.durable || frame.push !== undefined;
         this.#background = frame.background;
+        this.#world.record({
+          kind: "greeted",
+          device,
+          connection: this.#connection,
+          server: this.#server,
+          noRedirect: frame.noRedirect,
+          background: frame.background,
+        });
         break;
       case "send": {
         const message = nameOf(frame.payload);
@@ -86,7 +101,6 @@ export class Tap {
     const [device, connection, server] = [this.#device, this.#connection, this.#server];
     switch (frame.type) {
       case "welcome":
-        this.#epoch = frame.epoch;
         this.#world.record({
           kind: "welcomed",
           device,
@@ -110,13 +124,21 @@ export class Tap {
         if (message !== undefined && error?.retryable === false) {
           this.#world.record({ kind: "denied", message, device, code: error.code });
         }
-        return false;
+        return frame.send === 0;
       }
       case "deliver": {
         const message = nameOf(frame.payload);
         this.#delivers.push(message);
         const { held } = frame;
         this.#world.record({ kind: "delivered", message, device, connection, held });
+        return true;
+      }
+      case "redirect":
+      case "move":
+      case "drain": {
+        const servers = frame.type === "drain" ? frame.servers : [frame.server];
+        const to = servers.map(({ name }) => name);
+        this.#world.record({ kind: "told", device, connection, server, by: frame.type, to });
         return true;
       }
       default:
@@ -133,6 +155,10 @@ export class Tap {
       } else if (frame.type === "welcome") {
         const background = this.#background;
         this.#world.record({ kind: "online", device, connection, background });
+      } else if (frame.type === "redirect" || frame.type === "move" || frame.type === "drain") {
+        this.#world.record({ kind: "heard", device, connection, by: frame.type });
+      } else if (frame.type === "error") {
+        this.#end ??= errorByNumber(frame.code)?.closes;
       }
     }
   }

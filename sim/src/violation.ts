@@ -1,6 +1,6 @@
 import type { DeviceName, History, HistoryEvent, MessageName } from "./history.ts";
 
-export type Law = "L1" | "L2" | "L3" | "L4" | "L5" | "L6" | "L7" | "L8" | "L9" | "recovered";
+export type Law = "L1" | "L2" | "L3" | "L4" | "L5" | "L6" | "L7" | "L8" | "L9" | "B2" | "recovered";
 
 /** What was seen; the words of the simulation's result where it counts them. */
 export type Fault =
@@ -25,6 +25,11 @@ export type Fault =
   | "refused"
   | "stuck"
   | "threw"
+  | "redirected twice"
+  | "beside"
+  | "moved in the way"
+  | "seen"
+  | "pushed for a move"
   | "dishonest";
 
 export interface Violation {

@@ -7,6 +7,8 @@ export class World {
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly history: HistoryEvent[] = [];
+  /** Hears all that is recorded, in that moment. */
+  onRecord: ((happening: Happening) => void) | undefined;
   /** What messages are called, and their ids, in hex: as their senders have transmitted them. */
   readonly #names = new Map<string, MessageName>();
   readonly #ids = new Map<MessageName, string>();
@@ -26,6 +28,7 @@ export class World {
 
   record(happening: Happening): void {
     this.history.push({ at: this.scheduler.now, ...happening });
+    this.onRecord?.(happening);
   }
 
   transmitted(message: MessageName, id: Uint8Array): void {
