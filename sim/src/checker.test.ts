@@ -195,6 +195,48 @@ const bobWakes = (at: number): Line[] => [
   [at + 11, online(BOB, "b2")],
 ];
 
+const greeted = (
+  connection: string,
+  more: { noRedirect?: boolean; background?: boolean } = {},
+): Happening => ({
+  kind: "greeted",
+  device: BOB,
+  connection,
+  server: "s2",
+  noRedirect: true,
+  background: false,
+  ...more,
+});
+const told = (connection: string, by: "redirect" | "move" | "drain"): Happening => ({
+  kind: "told",
+  device: BOB,
+  connection,
+  server: "s1",
+  by,
+  to: ["s2"],
+});
+const heard = (connection: string, by: "redirect" | "move" | "drain"): Happening => ({
+  kind: "heard",
+  device: BOB,
+  connection,
+  by,
+});
+const state = (name: string): Happening => ({ kind: "state", device: BOB, name });
+
+/** Bob's phone goes to s2 over connection b2, as b1 has told it to. */
+const moved = (at: number, hello: Happening = greeted("b2"), meanwhile: Line[] = []): Line[] => [
+  [98, greeted("b1")],
+  [at, told("b1", "move")],
+  [at + 5, heard("b1", "move")],
+  [at + 20, hello],
+  ...meanwhile,
+  [at + 30, welcomed(BOB, "b2", { server: "s2", epoch: 2 })],
+  [at + 35, online(BOB, "b2")],
+  [at + 35, closed(BOB, "b1", "device")],
+  [at + 35, state("connected")],
+  [at + 40, closed(BOB, "b1", "server")],
+];
+
 const END = 200_000;
 
 function history(...lines: readonly (readonly Line[])[]): History {
@@ -348,6 +390,34 @@ describe("a clean history passes:", () => {
         ] as Line[],
         fetched("m1", 25_000),
       ),
+    ],
+    [
+      "a device that is moved while messages come",
+      history(world(), live("m1", 9_999), moved(10_000), live("m2", 10_100)),
+    ],
+    [
+      "a connection that is lost in the middle of a move",
+      history(
+        world(),
+        moved(10_000, greeted("b2"), [
+          [10_021, { ...closed(BOB, "b1", "device"), code: 1006 } as Happening],
+          [10_021, state("connecting")],
+        ]),
+      ),
+    ],
+    [
+      "a device that is redirected, and served where it is sent",
+      history(world(), [
+        [9_000, closed(BOB, "b1", "device")],
+        [9_005, closed(BOB, "b1", "server")],
+        [10_000, greeted("b2", { noRedirect: false })],
+        [10_005, told("b2", "redirect")],
+        [10_010, heard("b2", "redirect")],
+        [10_010, closed(BOB, "b2", "device")],
+        [10_030, greeted("b3")],
+        [10_040, welcomed(BOB, "b3", { server: "s2", epoch: 2 })],
+        [10_045, online(BOB, "b3")],
+      ]),
     ],
     [
       "a connection that is replaced",
@@ -748,6 +818,85 @@ describe("a planted fault is found by its law's name:", () => {
         [10_000, closed(BOB, "b1", "server")],
         [10_001, closed(BOB, "b1", "device")],
       ]),
+    ],
+    [
+      "L9",
+      "redirected twice",
+      "a device is redirected that said no_redirect",
+      history(world(), [
+        [10_000, closed(BOB, "b1", "device")],
+        [10_005, closed(BOB, "b1", "server")],
+        [10_010, greeted("b2")],
+        [10_015, told("b2", "redirect")],
+        [10_020, closed(BOB, "b2", "device")],
+        [10_030, greeted("b3")],
+        [10_040, welcomed(BOB, "b3", { server: "s2", epoch: 2 })],
+        [10_045, online(BOB, "b3")],
+      ]),
+    ],
+    [
+      "L9",
+      "redirected twice",
+      "a device that was redirected could be again",
+      history(world(), [
+        [10_000, closed(BOB, "b1", "device")],
+        [10_005, closed(BOB, "b1", "server")],
+        [10_010, greeted("b2", { noRedirect: false })],
+        [10_015, told("b2", "redirect")],
+        [10_020, heard("b2", "redirect")],
+        [10_020, closed(BOB, "b2", "device")],
+        [10_030, greeted("b3", { noRedirect: false })],
+        [10_040, welcomed(BOB, "b3", { server: "s2", epoch: 2 })],
+        [10_045, online(BOB, "b3")],
+      ]),
+    ],
+    [
+      "L9",
+      "redirected twice",
+      "a device that is moved could be redirected",
+      history(world(), moved(10_000, greeted("b2", { noRedirect: false }))),
+    ],
+    [
+      "L6",
+      "beside",
+      "a device says HELLO beside its connection, and nobody has asked it to",
+      history(world(), without(without(moved(10_000), "heard"), "told")),
+    ],
+    [
+      "L6",
+      "beside",
+      "a third HELLO during a move",
+      history(
+        world(),
+        moved(10_000, greeted("b2"), [
+          [10_021, greeted("b3")],
+          [10_022, closed(BOB, "b3", "device")],
+        ]),
+      ),
+    ],
+    [
+      "B2",
+      "moved in the way",
+      "a device is moved in the background",
+      history(world(), moved(10_000, greeted("b2", { background: true }))),
+    ],
+    [
+      "B2",
+      "moved in the way",
+      "a device is moved during a call",
+      history(world(), replaced(live("c1", 9_000), "sent", sent("c1", "call")), moved(100_000)),
+    ],
+    [
+      "B2",
+      "seen",
+      "the application sees that its device is moved",
+      history(world(), moved(10_000, greeted("b2"), [[10_025, state("connecting")]])),
+    ],
+    [
+      "L5",
+      "pushed for a move",
+      "a device is pushed to that was connected all the time",
+      history(world(), moved(10_000), [[11_000, pushed()]]),
     ],
     [
       "recovered",

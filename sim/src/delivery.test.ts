@@ -13,8 +13,13 @@ const SEEDS_ON_REAL = 4;
 /** On a machine that does other things as well. */
 const TIMEOUT_MS = 60_000;
 
-function violationsOf(scenario: string, seed: number, engines: Engines = MEMORY): string[] {
-  const { violations } = simulate(planOf(scenario, seed, engines)).report;
+function violationsOf(
+  scenario: string,
+  seed: number,
+  engines: Engines = MEMORY,
+  changed: Partial<Plan> = {},
+): string[] {
+  const { violations } = simulate({ ...planOf(scenario, seed, engines), ...changed }).report;
   return violations.map(({ law, fault, says }) => `seed ${seed}: ${law} ${fault}: ${says}`);
 }
 
@@ -44,6 +49,9 @@ describe("the laws hold on NATS and PostgreSQL", () => {
   );
 });
 
+/** As all devices were when these seeds failed. */
+const UNPLACED = { placement: undefined };
+
 /** What each seed has shown. A plan that changes shows something else: then it is one more schedule. */
 describe("what failed once", () => {
   test.each<[string, number, string]>([
@@ -64,7 +72,7 @@ describe("what failed once", () => {
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {
-      expect(violationsOf(scenario, seed)).toEqual([]);
+      expect(violationsOf(scenario, seed, MEMORY, UNPLACED)).toEqual([]);
     },
     TIMEOUT_MS,
   );
@@ -82,7 +90,7 @@ describe("what failed once on NATS and PostgreSQL", () => {
   ])(
     "%s, seed %d: %s",
     (scenario, seed) => {
-      expect(violationsOf(scenario, seed, REAL)).toEqual([]);
+      expect(violationsOf(scenario, seed, REAL, UNPLACED)).toEqual([]);
     },
     TIMEOUT_MS,
   );
@@ -132,7 +140,8 @@ describe("L3: what was on its way all the time has not been marked as missing", 
   ])(
     "%s, seed %d",
     (scenario, seed, engines) => {
-      expect(simulate(planOf(scenario, seed, engines)).report.falseGaps).toBe(0);
+      const plan = { ...planOf(scenario, seed, engines), ...UNPLACED };
+      expect(simulate(plan).report.falseGaps).toBe(0);
     },
     TIMEOUT_MS,
   );
@@ -144,7 +153,14 @@ test.each<[string, Engines]>([
 ])(
   "the same seed gives the same history, byte for byte, %s",
   (_, engines) => {
-    for (const scenario of ["mix", "waking", "crashing", "bus-away", "postgres-restarting"]) {
+    for (const scenario of [
+      "mix",
+      "waking",
+      "crashing",
+      "bus-away",
+      "moving",
+      "postgres-restarting",
+    ]) {
       const run = (): string =>
         simulate(planOf(scenario, 7, engines))
           .history.map((event) => describeEvent(event))
@@ -158,6 +174,23 @@ test.each<[string, Engines]>([
 );
 
 test(
+  "devices are redirected and moved many times, and what fails meanwhile breaks no law",
+  async () => {
+    const counts = { redirects: 0, moves: 0 };
+    for (let seed = 101; seed <= 150; seed += 1) {
+      const { redirects, moves, violations } = simulate(planOf("moving", seed)).report;
+      expect(violations).toEqual([]);
+      counts.redirects += redirects;
+      counts.moves += moves;
+      await Bun.sleep(0);
+    }
+    expect(counts.redirects).toBeGreaterThan(100);
+    expect(counts.moves).toBeGreaterThan(100);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "scenarios do what they are for",
   () => {
     const kinds = (scenario: string, seeds: number): Set<string> => {
@@ -165,6 +198,7 @@ test(
       for (let seed = 1; seed <= seeds; seed += 1) {
         for (const event of simulate(planOf(scenario, seed)).history) {
           seen.add("state" in event ? `${event.kind} ${event.state}` : event.kind);
+          if (event.kind === "told") seen.add(`told ${event.by}`);
           if (event.kind === "acked") seen.add(`acked ${event.status} ${event.route}`);
           if (event.kind === "handed" && event.redelivered) seen.add("redelivered");
           if (event.kind === "held" && event.user !== undefined) seen.add("held for a user");
@@ -186,6 +220,8 @@ test(
       ["expiring", ["dropped", "not recovered"]],
       ["waking", ["pushed", "opened"]],
       ["revoking", ["forgotten", "expelled"]],
+      ["placing", ["told redirect", "server stopped", "server crashed"]],
+      ["moving", ["told move", "told drain", "server crashed", "bus away"]],
       ["bad-network", ["broken", "slow"]],
       ["nats-restarting", ["bus away", "bus back"]],
       ["nats-splitting", ["bus away", "bus back"]],

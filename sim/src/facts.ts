@@ -58,6 +58,8 @@ export interface ConnectionFacts {
   readonly dialled: number;
   readonly welcomed: Of<"welcomed">;
   online: Of<"online"> | undefined;
+  /** When the device has read, on this connection, that it is to go elsewhere. */
+  heard: number | undefined;
   /** From when on it no longer carries what it should. */
   broken: number | undefined;
   closedByDevice: number | undefined;
@@ -112,6 +114,8 @@ export class Facts {
   readonly servers: Map<string, ServerFacts> = new Map();
   /** Moments at which something failed or came back: what has a deadline begins to wait anew. */
   readonly shocks: number[] = [];
+  /** Those of them at which a server had stopped in an orderly way: that is no failure. */
+  readonly stops: Set<number> = new Set();
   /** A transaction does not end: whoever wants its users waits, and fails. */
   readonly hung: Spans = new Spans();
   /** Somebody's clock was set. */
@@ -245,6 +249,9 @@ export class Facts {
       case "online":
         this.#connection(event.connection, (connection) => (connection.online = event));
         break;
+      case "heard":
+        this.#connection(event.connection, (connection) => (connection.heard ??= event.at));
+        break;
       case "broken":
       case "slow":
         this.#broken.add(event.connection);
@@ -327,7 +334,6 @@ export class Facts {
       case "state":
       case "greeted":
       case "told":
-      case "heard":
       case "background":
       case "opened":
       case "expelled":
@@ -419,6 +425,7 @@ export class Facts {
       dialled: this.#dialled.get(event.connection) ?? event.at,
       welcomed: event,
       online: undefined,
+      heard: undefined,
       broken: this.#broken.has(event.connection) ? event.at : undefined,
       closedByDevice: undefined,
       closedByServer: undefined,
@@ -463,16 +470,18 @@ export class Facts {
 
   #takeFault(event: Of<"server" | "store" | "bus" | "push service">): void {
     this.shocks.push(event.at);
+    if (event.kind === "server" && event.state === "stopped") this.stops.add(event.at);
     if (event.kind === "push service") return;
     if (event.state === "hung" || event.state === "freed") {
       mark(this.hung, event.state === "hung", event.at);
     }
     if (event.kind === "server") {
       const { down, crashed } = this.server(event.server);
-      if (event.state === "crashed") crashed.push(event.at);
-      if (event.state === "crashed" || event.state === "stalled") down.begin(event.at);
+      const isGone = event.state === "crashed" || event.state === "stopped";
+      if (isGone) crashed.push(event.at);
+      if (isGone || event.state === "stalled") down.begin(event.at);
       else down.end(event.at);
-      if (event.state === "crashed") this.#crash(event.server, event.at);
+      if (isGone) this.#crash(event.server, event.at);
       return;
     }
     const servers =

@@ -200,7 +200,8 @@ type Happening =
   | {
       readonly kind: "server";
       readonly server: string;
-      readonly state: "started" | "crashed" | "stalled" | "resumed";
+      /** `stopped`: in an orderly way, as it was told to. */
+      readonly state: "started" | "stopped" | "crashed" | "stalled" | "resumed";
     }
   /** A server's link. `server` undefined: those of all. */
   | {

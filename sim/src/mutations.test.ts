@@ -5,6 +5,8 @@ import { type Sabotage, simulate } from "./delivery.ts";
 import type { Engines, Plan, Step } from "./plan.ts";
 import {
   ackBeforeCommit,
+  alwaysRedirected,
+  goodbyeAfterMove,
   holdsWithoutDisk,
   intentsEndByTime,
   liveWhileBehind,
@@ -13,6 +15,7 @@ import {
   noLoss,
   noMembers,
   noResequencing,
+  noRepeatsAfterMove,
   noRinging,
   noTail,
   noTailAndNoWatch,
@@ -172,6 +175,83 @@ test(
   },
   TIMEOUT_MS,
 );
+
+describe("of devices that are sent elsewhere", () => {
+  test.each<[string, Law, Fault[], string, () => Sabotage]>([
+    [
+      "an SDK that can be redirected for ever",
+      "L9",
+      ["redirected twice"],
+      "placing",
+      alwaysRedirected,
+    ],
+    ["nothing sent again after a move", "L9", ["stuck"], "moving", noRepeatsAfterMove],
+  ])(
+    "%s breaks %s",
+    (_, law, faults, scenario, sabotage) => {
+      expect(firstSeed(scenario, law, faults, sabotage)).toBeDefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "no fencing after a move breaks L6",
+    () => {
+      const { sabotage, undo } = noFencing();
+      try {
+        expect(firstSeed("moving", "L6", ["two connections"], () => sabotage)).toBeDefined();
+      } finally {
+        undo();
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  /** bob's server is emptied, and he cannot reach the other one, where ann writes to him. */
+  function sentAway(seed: number): Plan {
+    const plan = planOf("calm", seed);
+    const phone = { ...plan.phones[0]!, skew: 0, storage: true, push: true, device: "phone" };
+    const ms = 60_000;
+    const steps: Step[] = [
+      { do: "block", at: 0, device: "ann/phone", server: "s1", ms },
+      { do: "block", at: 0, device: "bob/phone", server: "s2", ms: 16_000 },
+      { do: "start", at: 0, device: "ann/phone", storage: "kept" },
+      { do: "start", at: 0, device: "bob/phone", storage: "kept" },
+      { do: "stop", at: 8_000, server: "s1" },
+    ];
+    for (let at = 7_000; at < 18_000; at += 200) {
+      const message = `m${at}`;
+      const device = "ann/phone";
+      steps.push({ do: "send", at, device, to: "bob", message, wake: "message", size: 0 });
+    }
+    return {
+      ...plan,
+      placement: undefined,
+      servers: ["s1", "s2"].map((name) => ({ name, skew: 0 })),
+      phones: ["ann", "bob"].map((user) => ({ ...phone, user })),
+      steps,
+      duration: 20_000,
+    };
+  }
+
+  test(
+    "a BYE after DRAIN that is taken for a goodbye breaks L5",
+    () => {
+      const faultsOf = (): Fault[] =>
+        [1, 2, 3, 4].flatMap((seed) =>
+          simulate(sentAway(seed)).report.violations.map(({ fault }) => fault),
+        );
+      expect(faultsOf()).toEqual([]);
+      const { undo } = goodbyeAfterMove();
+      try {
+        expect(faultsOf()).toContain("pushed for a move");
+      } finally {
+        undo();
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
 
 test(
   "a device that was forgotten and counts nevertheless breaks L1",

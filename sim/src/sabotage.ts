@@ -1,6 +1,7 @@
 /** Breaks one law each, from outside of the code under test: through its ports, its transport, and one method of a class. */
-import { encodeFrames, type Frame, readFrames } from "@beckon/protocol";
+import { CLOSE, encodeFrames, type Frame, readFrames } from "@beckon/protocol";
 
+import type { ConnectOptions } from "../../packages/client/src/options.ts";
 import type { Dial } from "../../packages/client/src/transport.ts";
 import {
   decodeDelivery,
@@ -11,6 +12,7 @@ import type { Bus } from "../../packages/server/src/cluster/bus.ts";
 import { Connection } from "../../packages/server/src/gateway/connection.ts";
 import type { NodeParts } from "../../packages/server/src/node.ts";
 import { MemberReading } from "../../packages/server/src/sessions/member-reading.ts";
+import { OwnedTable } from "../../packages/server/src/sessions/session-table.ts";
 import { SetReading } from "../../packages/server/src/sessions/set-reading.ts";
 import { ShownSessions } from "../../packages/server/src/sessions/shown-sessions.ts";
 import { Trust } from "../../packages/server/src/sessions/trust.ts";
@@ -144,6 +146,28 @@ export function noFencing(): { readonly sabotage: Sabotage; undo(): void } {
   };
 }
 
+/** Who was told to go elsewhere, and goes, is taken for gone. To be undone by the answer. */
+export function goodbyeAfterMove(): { undo(): void } {
+  const [connection, table] = [Connection.prototype, OwnedTable.prototype];
+  // oxlint-disable-next-line typescript/unbound-method -- they are put back where they were
+  const [{ close: closeConnection }, { close: closeEntry }] = [connection, table];
+  let isBye = false;
+  connection.close = function (this: Connection, code, reason) {
+    isBye = code === CLOSE.bye;
+    closeConnection.call(this, code, reason);
+    isBye = false;
+  };
+  table.close = function (this: OwnedTable, user, device, epoch, goodbye) {
+    closeEntry.call(this, user, device, epoch, goodbye === true || isBye);
+  };
+  return {
+    undo: () => {
+      connection.close = closeConnection;
+      table.close = closeEntry;
+    },
+  };
+}
+
 /** The read at connect finds nothing: so the device is taken for up to date, and gets what is live. */
 export function liveWhileBehind(): Sabotage {
   return {
@@ -173,17 +197,98 @@ export function liveWhileBehind(): Sabotage {
 
 /** The SDK sees no message that has another before it. */
 export function noResequencing(): Sabotage {
-  return {
-    device: (options) => ({
-      ...options,
-      transports: Object.fromEntries(
-        Object.entries(options.transports ?? {}).map(([protocol, dial]) => [
-          protocol,
-          withoutOrder(dial),
-        ]),
-      ),
-    }),
+  return { device: (options) => withTransports(options, withoutOrder) };
+}
+
+/** An SDK that goes on elsewhere does not send again what was not answered. */
+export function noRepeatsAfterMove(): Sabotage {
+  return { device: (options) => withTransports(options, createForgetful()) };
+}
+
+/** The SDK never says that it is not to be redirected. */
+export function alwaysRedirected(): Sabotage {
+  return { device: (options) => withTransports(options, withoutNoRedirect) };
+}
+
+function withTransports(options: ConnectOptions, alter: (dial: Dial) => Dial): ConnectOptions {
+  const { transports = {} } = options;
+  const altered = Object.entries(transports).map(([protocol, dial]) => [protocol, alter(dial)]);
+  return { ...options, transports: Object.fromEntries(altered) as typeof transports };
+}
+
+function withoutNoRedirect(dial: Dial): Dial {
+  return (address, handler) => {
+    const transport = dial(address, handler);
+    const send = (bytes: Uint8Array): void => {
+      const frames = framesOf(bytes);
+      const [first] = frames;
+      if (first?.type === "hello") frames[0] = { ...first, noRedirect: false };
+      transport.send(encodeFrames(frames));
+    };
+    return { ...transport, send };
   };
+}
+
+/** Of one process of a device: beside an open transport another one carries no SEND that was written before. */
+function createForgetful(): (dial: Dial) => Dial {
+  const open = new Set<object>();
+  const written = new Set<string>();
+  return (dial) => (address, handler) => {
+    const self = {};
+    let isMove = false;
+    let sends = 0;
+    /** The device's numbers of those that went out. */
+    const numbers = [0];
+    const transport = dial(address, {
+      opened: () => handler.opened(),
+      closed(code, reason) {
+        open.delete(self);
+        handler.closed(code, reason);
+      },
+      message(bytes) {
+        const frames = framesOf(bytes).flatMap((frame): Frame[] => {
+          if (frame.type === "ack") {
+            const answered = numbers.slice(frame.send, frame.send + frame.count);
+            return answered.map((send) => ({ ...frame, send, count: 1 }));
+          }
+          return [frame.type === "error" ? { ...frame, send: numbers[frame.send] ?? 0 } : frame];
+        });
+        handler.message(encodeFrames(frames));
+      },
+    });
+    const isToGo = (frame: Frame): boolean => {
+      if (frame.type === "hello") {
+        isMove = open.size > 0;
+        open.add(self);
+      }
+      if (frame.type !== "send") return true;
+      sends += 1;
+      const id = frame.id.toHex();
+      if (isMove && written.has(id)) return false;
+      written.add(id);
+      numbers.push(sends);
+      return true;
+    };
+    return {
+      ...transport,
+      send(bytes) {
+        const frames = framesOf(bytes).filter(isToGo);
+        if (frames.length > 0) transport.send(encodeFrames(frames));
+      },
+      close() {
+        open.delete(self);
+        transport.close();
+      },
+    };
+  };
+}
+
+function framesOf(bytes: Uint8Array): Frame[] {
+  const frames: Frame[] = [];
+  readFrames(bytes, WIDE, (frame) => {
+    if (frame.type !== "unknown") frames.push(frame);
+  });
+  return frames;
 }
 
 function withoutOrder(dial: Dial): Dial {
@@ -192,11 +297,9 @@ function withoutOrder(dial: Dial): Dial {
       opened: () => handler.opened(),
       closed: (code, reason) => handler.closed(code, reason),
       message: (bytes) => {
-        const frames: Frame[] = [];
-        readFrames(bytes, WIDE, (frame) => {
-          if (frame.type === "deliver") frames.push({ ...frame, prev: 0 });
-          else if (frame.type !== "unknown") frames.push(frame);
-        });
+        const frames = framesOf(bytes).map((frame): Frame =>
+          frame.type === "deliver" ? { ...frame, prev: 0 } : frame,
+        );
         handler.message(encodeFrames(frames));
       },
     });

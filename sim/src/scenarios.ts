@@ -297,6 +297,11 @@ const draining: Trouble = (draft) => {
     const [one, two] = [anyPhone(draft), anyPhone(draft)];
     stream(draft, one, two.user, { from: 2_000, to: draft.duration, gapMs: random.int(15, 200) });
   }
+  emptying(draft);
+};
+
+function emptying(draft: Draft): void {
+  const { random } = draft;
   let at = random.int(2_000, 4_000);
   for (const { name: server } of draft.servers) {
     draft.steps.push({ do: "stop", at, server });
@@ -304,7 +309,7 @@ const draining: Trouble = (draft) => {
     draft.steps.push({ do: "launch", at: at + random.int(500, 6_000), server });
     at += random.int(200, 6_000);
   }
-};
+}
 
 /** Clocks that are set while things happen. */
 const jumping: Trouble = (draft) => {
@@ -575,7 +580,7 @@ const placing: Trouble = (draft) => {
     }
   });
   failSendings(draft, "redirect", 4_000);
-  if (random.chance(0.4)) draining(draft);
+  if (random.chance(0.4)) emptying(draft);
   if (random.chance(0.3)) crashing(draft);
   if (random.chance(0.3)) cutBus(draft, random.int(1_000, 8_000));
   if (random.chance(0.3)) sleeping(draft);
@@ -601,7 +606,7 @@ const moving: Trouble = (draft) => {
   failSendings(draft, "move", 2_500);
   if (random.chance(0.4)) {
     failSendings(draft, "drain", 5_000);
-    draining(draft);
+    emptying(draft);
   }
   for (const phone of draft.phones) {
     if (random.chance(0.8)) continue;

@@ -177,7 +177,7 @@ export class SimServer implements Host {
     process.input(0, () => {
       void this.#node!.stop({ batch: 2, intervalMs: 200 }).then(() => {
         if (!process.isAlive) return;
-        this.#end("reset");
+        this.#end("reset", "stopped");
         if (this.#isAwaited) this.start();
       });
     });
@@ -202,16 +202,16 @@ export class SimServer implements Host {
     process.resume();
   }
 
-  #end(says: "reset" | "nothing"): void {
+  #end(says: "reset" | "nothing", how: "stopped" | "crashed" = "crashed"): void {
     const process = this.#process!;
     process.kill();
-    this.#record("crashed");
+    this.#record(how);
     this.#cluster.bus.kill(this.name);
     this.#cluster.store.kill(this.name, says);
     this.#cluster.network.processDied(process, says);
   }
 
-  #record(state: "started" | "crashed" | "stalled" | "resumed"): void {
+  #record(state: "started" | "stopped" | "crashed" | "stalled" | "resumed"): void {
     this.#cluster.world.record({ kind: "server", server: this.name, state });
   }
 }

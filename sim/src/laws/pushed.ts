@@ -14,6 +14,12 @@ const REPEAT_MS = 55_000;
 const RING_MS = 30_000;
 /** It is told of at once. */
 const MISSED_MS = 45_000;
+/** For so long after a connection whose device was told to go elsewhere it counts as connected. */
+const GRACE_MS = 4_500;
+/** A push that comes so long after a move may have been for it. */
+const MOVED_MS = 6_000;
+/** A handler that takes longer delays acknowledgements. */
+const BUSY_MS = 200;
 /** From the claim of an intent to the push service. */
 const ON_ITS_WAY_MS = 1_000;
 
@@ -21,7 +27,11 @@ export function checkPushed(facts: Facts): Violation[] {
   return [...facts.devices.values()].flatMap((device) => {
     if (device.pushable.spans.length === 0) return [];
     const owed = owedTimes(facts, device);
-    return [...unpushed(facts, device, owed), ...pushedTwice(facts, device, owed)];
+    return [
+      ...unpushed(facts, device, owed),
+      ...pushedTwice(facts, device, owed),
+      ...pushedForMove(facts, device),
+    ];
   });
 }
 
@@ -147,6 +157,45 @@ function pushedTwice(facts: Facts, device: DeviceFacts, { debts, times }: Owed):
       says: `${device.name} was pushed to twice within a minute, and nothing had failed between`,
       at: second.at,
       messages: debt === undefined ? [] : [debt.message.name],
+      devices: [device.name],
+    });
+  }
+  return violations;
+}
+
+/** One process was connected all the time, first to one server and then to another, and nothing failed. */
+function pushedForMove(facts: Facts, device: DeviceFacts): Violation[] {
+  const moved = device.connections.filter(
+    ({ heard, closedByDevice }) => heard !== undefined && closedByDevice !== undefined,
+  );
+  if (moved.length === 0 || facts.hasJumped) return [];
+  const connected = device.connections.map(({ welcomed, heard, closedByServer = Infinity }) => ({
+    from: welcomed.at,
+    to: closedByServer + (heard === undefined ? 0 : GRACE_MS),
+  }));
+  const failures = facts.shocks.filter((shock) => !facts.stops.has(shock));
+  const busy = device.busy.filter(({ from, to }) => to - from > BUSY_MS);
+  const excuses = [...device.suspended.spans, ...device.full.spans, ...busy];
+  const violations: Violation[] = [];
+  for (const { at, outcome, call, ended } of device.pushed) {
+    if (outcome !== "sent" || call !== undefined || ended === true) continue;
+    const window = { from: at - MOVED_MS, to: at };
+    const isIn = (time: number): boolean => time > window.from && time <= at;
+    if (!device.lives.some(({ from, to }) => from <= window.from && to >= at)) continue;
+    if (!moved.some(({ closedByDevice }) => isIn(closedByDevice!))) continue;
+    if (without(window, connected).length > 0 || failures.some(isIn)) continue;
+    if (excuses.some(({ from, to }) => from < at && to > window.from)) continue;
+    const isBroken = device.connections.some(
+      ({ broken = Infinity, closedByServer = Infinity }) =>
+        broken < at && closedByServer > window.from,
+    );
+    if (isBroken) continue;
+    violations.push({
+      law: "L5",
+      fault: "pushed for a move",
+      says: `${device.name} was pushed to, and had only gone to another server`,
+      at,
+      messages: [],
       devices: [device.name],
     });
   }

@@ -7,6 +7,8 @@ import type { Fault, Law, Violation } from "../violation.ts";
 
 /** How long after a message of a call there may be one: for so long nobody who takes part in it is moved. */
 const CALL_MS = 120_000;
+/** So long a push is opened, at most, before the attempt under way begins anew. */
+const OPENING_MS = 1_500;
 
 export interface Elsewhere {
   readonly violations: readonly Violation[];
@@ -39,8 +41,10 @@ interface Going {
 interface Device {
   readonly open: Map<ConnectionName, Transport>;
   going: Going | undefined;
-  /** It has read REDIRECT, and its attempt goes on. */
-  isRedirected: boolean;
+  /** When it read REDIRECT, while its attempt goes on. */
+  redirected: number | undefined;
+  /** When a push has reached it last: an attempt that is under way begins anew. */
+  opened: number;
   /** When it read or wrote a message of a call last, in this life. */
   called: number;
 }
@@ -91,9 +95,8 @@ class Checker implements Elsewhere {
       case "started":
         this.#devices.delete(event.device);
         break;
-      // Its attempt begins anew.
       case "opened":
-        this.#device(event.device).isRedirected = false;
+        this.#device(event.device).opened = event.at;
         break;
       default:
     }
@@ -102,7 +105,8 @@ class Checker implements Elsewhere {
   #device(name: DeviceName): Device {
     let device = this.#devices.get(name);
     if (device === undefined) {
-      device = { open: new Map(), going: undefined, isRedirected: false, called: -Infinity };
+      const never = { opened: -Infinity, called: -Infinity };
+      device = { open: new Map(), going: undefined, redirected: undefined, ...never };
       this.#devices.set(name, device);
     }
     return device;
@@ -117,7 +121,8 @@ class Checker implements Elsewhere {
     const { connection, noRedirect, background, at } = event;
     const device = this.#device(event.device);
     if (noRedirect) this.#staying.add(connection);
-    if (device.isRedirected && !noRedirect) {
+    const { redirected = -Infinity, opened } = device;
+    if (redirected - OPENING_MS > opened && !noRedirect) {
       this.#violates(event, "L9", "redirected twice", "was redirected, and would be again");
     }
     const [before, ...more] = device.open.values();
@@ -153,9 +158,9 @@ class Checker implements Elsewhere {
     this.#violates(event, "L9", "redirected twice", "was redirected though it said no_redirect");
   }
 
-  #heard({ device: name, connection, by }: Extract<HistoryEvent, { kind: "heard" }>): void {
+  #heard({ device: name, connection, by, at }: Extract<HistoryEvent, { kind: "heard" }>): void {
     const device = this.#device(name);
-    if (by === "redirect") device.isRedirected = true;
+    if (by === "redirect") device.redirected = at;
     const transport = device.open.get(connection);
     // Who is told to leave may be told so in the middle of a move.
     if (transport !== undefined && by !== "redirect") transport.heard = by;
@@ -163,7 +168,7 @@ class Checker implements Elsewhere {
 
   #online(event: Extract<HistoryEvent, { kind: "online" }>): void {
     const device = this.#device(event.device);
-    device.isRedirected = false;
+    device.redirected = undefined;
     const transport = device.open.get(event.connection);
     if (transport !== undefined) transport.isOnline = true;
     const { going } = device;
@@ -186,7 +191,7 @@ class Checker implements Elsewhere {
 
   #state({ device: name, name: state }: Extract<HistoryEvent, { kind: "state" }>): void {
     const device = this.#device(name);
-    if (state === "waiting") device.isRedirected = false;
+    if (state === "waiting") device.redirected = undefined;
     if (state !== "connected" && device.going !== undefined) device.going.hasShown ??= state;
   }
 
