@@ -114,8 +114,8 @@ export class Facts {
   readonly servers: Map<string, ServerFacts> = new Map();
   /** Moments at which something failed or came back: what has a deadline begins to wait anew. */
   readonly shocks: number[] = [];
-  /** Those of them at which a server had stopped in an orderly way: that is no failure. */
-  readonly stops: Set<number> = new Set();
+  /** Those of them without the orderly stops of servers: these are no failures. */
+  readonly failures: number[] = [];
   /** A transaction does not end: whoever wants its users waits, and fails. */
   readonly hung: Spans = new Spans();
   /** Somebody's clock was set. */
@@ -328,6 +328,7 @@ export class Facts {
         break;
       case "healed":
         this.shocks.push(event.at);
+        this.failures.push(event.at);
         this.healed = event.at;
         break;
       case "confirmed":
@@ -470,7 +471,7 @@ export class Facts {
 
   #takeFault(event: Of<"server" | "store" | "bus" | "push service">): void {
     this.shocks.push(event.at);
-    if (event.kind === "server" && event.state === "stopped") this.stops.add(event.at);
+    if (event.state !== "stopped") this.failures.push(event.at);
     if (event.kind === "push service") return;
     if (event.state === "hung" || event.state === "freed") {
       mark(this.hung, event.state === "hung", event.at);

@@ -136,6 +136,7 @@ function ranFor({ suspended }: DeviceFacts, time: Interval): number {
 function couldNotTell(facts: Facts, earlier: HandOver, again: HandOver): boolean {
   const [from, to] = [earlier.event.at, again.event.at];
   const isDuring = (span: Interval): boolean => span.from <= to && span.to >= from;
+  if (facts.hung.spans.some(isDuring)) return true;
   return [...facts.servers.values()].some(({ down, noBus, noStore, slowStore }) =>
     [...down.spans, ...noBus.spans, ...noStore.spans, ...slowStore.spans].some(isDuring),
   );

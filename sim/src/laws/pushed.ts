@@ -173,7 +173,6 @@ function pushedForMove(facts: Facts, device: DeviceFacts): Violation[] {
     from: welcomed.at,
     to: closedByServer + (heard === undefined ? 0 : GRACE_MS),
   }));
-  const failures = facts.shocks.filter((shock) => !facts.stops.has(shock));
   const busy = device.busy.filter(({ from, to }) => to - from > BUSY_MS);
   const excuses = [...device.suspended.spans, ...device.full.spans, ...busy];
   const violations: Violation[] = [];
@@ -183,7 +182,7 @@ function pushedForMove(facts: Facts, device: DeviceFacts): Violation[] {
     const isIn = (time: number): boolean => time > window.from && time <= at;
     if (!device.lives.some(({ from, to }) => from <= window.from && to >= at)) continue;
     if (!moved.some(({ closedByDevice }) => isIn(closedByDevice!))) continue;
-    if (without(window, connected).length > 0 || failures.some(isIn)) continue;
+    if (without(window, connected).length > 0 || facts.failures.some(isIn)) continue;
     if (excuses.some(({ from, to }) => from < at && to > window.from)) continue;
     const isBroken = device.connections.some(
       ({ broken = Infinity, closedByServer = Infinity }) =>
